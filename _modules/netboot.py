@@ -1,0 +1,167 @@
+"""
+Look at a netboot server: the machine, what was applied to it, and what its clients can boot.
+
+``config`` and ``target`` serve the states. The others read the records below ``/var/lib/netboot``,
+never the pillar, so that they work over salt-ssh and on a machine whose master is away.
+"""
+
+import fcntl
+import ipaddress
+import socket
+import struct
+
+from salt.exceptions import CommandExecutionError, SaltInvocationError
+
+__virtualname__ = "netboot"
+
+# ioctl numbers from linux/sockios.h
+_SIOCGIFADDR = 0x8915
+_SIOCGIFNETMASK = 0x891B
+
+
+def __virtual__():
+    return __virtualname__
+
+
+def config(pillar, platforms):
+    """
+    Validate the pillar for this machine and return what it comes to.
+
+    pillar
+        What stands under the pillar key ``netboot`` (a map).
+
+    platforms
+        The table of platforms, ``salt/netboot/platforms.yaml``.
+
+    Returns what ``netboot_pillar.resolve`` returns: ``problems``, ``warnings``, ``config``.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt 'netboot*' netboot.config '{images: {}}' '{}'
+    """
+    return __salt__["netboot_pillar.resolve"](pillar, target(), platforms)
+
+
+def target():
+    """
+    Say what the pillar is checked against on this machine.
+
+    Returns a map: ``platform`` (``ID`` of os-release), ``interfaces`` (names, each with a list of
+    IPv4 addresses with prefix length), ``default_interface`` (the one with the IPv4 default route,
+    or None).
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt 'netboot*' netboot.target
+    """
+    return {
+        "platform": _os_release().get("ID", "unknown"),
+        "interfaces": {name: _addresses(name) for _index, name in socket.if_nameindex()},
+        "default_interface": _default_interface(),
+    }
+
+
+def _os_release():
+    values = {}
+    with open("/etc/os-release", encoding="utf-8") as file:
+        for line in file:
+            key, _, value = line.strip().partition("=")
+            values[key] = value.strip("'\"")
+    return values
+
+
+def _addresses(interface):
+    """The interface's first IPv4 address; without iproute2, which a bare machine may lack."""
+    request = struct.pack("256s", interface.encode())
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        try:
+            address, netmask = (
+                socket.inet_ntoa(fcntl.ioctl(sock, code, request)[20:24])
+                for code in (_SIOCGIFADDR, _SIOCGIFNETMASK)
+            )
+        except OSError:
+            return []
+    return [ipaddress.IPv4Interface(f"{address}/{netmask}").with_prefixlen]
+
+
+def _default_interface():
+    with open("/proc/net/route", encoding="ascii") as file:
+        routes = [line.split() for line in file][1:]
+    default = [route for route in routes if route[1] == "00000000" and route[7] == "00000000"]
+    return min(default, key=lambda route: int(route[6]))[0] if default else None
+
+
+def images():
+    """
+    List the images that are ready to boot, with what was read from their ISOs.
+
+    Returns a list of maps: ``name``, ``label``, ``iso`` (its path), ``tree`` (folder of its boot
+    files) and ``facts`` as ``alt_iso.inspect`` gives them, with digests.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt 'netboot*' netboot.images
+    """
+    names = __salt__["netboot_records.names"]("images")
+    return [__salt__["netboot_records.read"]("images", name) for name in names]
+
+
+def entries(arch=None):
+    """
+    List the boot entries that clients are offered.
+
+    arch
+        Only those of this architecture, by ALT's name (x86_64, aarch64, ...).
+
+    Returns a list of maps as ``netboot_entries.build`` makes them.
+
+    Raises CommandExecutionError when nothing was applied to this machine yet.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt 'netboot*' netboot.entries arch=x86_64
+    """
+    found = __salt__["netboot_entries.build"](_applied(), images())["entries"]
+    return [entry for entry in found if arch in (None, entry["arch"])]
+
+
+def menu(arch):
+    """
+    Return the iPXE script that clients of an architecture get.
+
+    arch
+        ALT's name of the architecture (x86_64, aarch64, ...).
+
+    Raises SaltInvocationError for an architecture that has no menu here.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt 'netboot*' netboot.menu arch=x86_64
+    """
+    name = f"config-{arch}.ipxe"
+    owned = __salt__["netboot_records.read"]("owned", "menus") or {}
+    if name not in owned:
+        known = ", ".join(sorted(owned)) or "none"
+        raise SaltInvocationError(f"There is no menu {name} on this machine; it has {known}.")
+    path = f"{_applied()['root']}/tftp/{name}"
+    with open(path, encoding="utf-8") as file:
+        return file.read()
+
+
+def _applied():
+    applied = __salt__["netboot_records.read"]("applied", "config")
+    if applied is None:
+        raise CommandExecutionError(
+            "Nothing was applied to this machine yet; run state.apply netboot first."
+        )
+    return applied

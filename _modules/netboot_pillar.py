@@ -1,0 +1,586 @@
+"""
+What may stand under the pillar key ``netboot``, and what it comes to on a given machine.
+
+Pure functions without input, output or Salt's dunders: they run on a minion, on the controller of
+salt-ssh (``salt/_wrapper`` links here) and in table tests alike. ``KEYS`` is the only place where a
+key is defined; validation, defaults and ``docs/pillar.md`` come from it.
+"""
+
+import difflib
+import ipaddress
+import re
+import string
+
+__virtualname__ = "netboot_pillar"
+
+#: Length of a digest in hexadecimal digits, by algorithm (FIPS 180-4; RFC 1321).
+DIGEST_DIGITS = {"sha512": 128, "sha256": 64, "sha1": 40, "md5": 32}
+
+#: ALT's names of the architectures that iPXE can boot.
+ARCHES = ("x86_64", "i586", "aarch64", "riscv64", "loongarch64")
+
+VARIANTS = ("livecd", "install", "rescue")
+
+# A file name or label travels through URLs, iPXE scripts and altboot's `automatic=`, none of which
+# can quote: iPXE splits words at spaces, altboot splits at commas.
+_SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
+# iPXE acts on these wherever they stand in a line (ipxe.org/scripting); there is no quoting.
+_IPXE_ACTS_ON = ("${", "||", "&&", ";", "#")
+
+
+def __virtual__():
+    return __virtualname__
+
+
+# -- kinds of values: each returns what is wrong with the value, or None -------------------------
+
+
+def _text(value):
+    if not isinstance(value, str) or not value.strip():
+        return "must be a text"
+    odd = sorted({char for char in value if char not in string.printable or char in "\t\r\n\v\f"})
+    if odd:
+        return "has characters that a boot menu cannot show: {}".format(
+            ", ".join(repr(char) for char in odd)
+        )
+    for word in _IPXE_ACTS_ON:
+        if word in value:
+            return f"has {word!r}, which iPXE acts on and cannot quote"
+    return None
+
+
+def _path_in_iso(value):
+    if not isinstance(value, str) or not re.fullmatch(r"/?[A-Za-z0-9._+/-]+", value):
+        return "must be a path inside the ISO, such as boot/vmlinuz"
+    if ".." in value.split("/"):
+        return "must not leave the ISO"
+    return None
+
+
+def _directory(value):
+    if not isinstance(value, str) or not re.fullmatch(r"(/[A-Za-z0-9_+-][A-Za-z0-9._+-]*)+", value):
+        return "must be an absolute path of letters, digits and . _ + -"
+    return None
+
+
+def _url(value):
+    if not isinstance(value, str) or not re.fullmatch(r"https?://[^\s/?#]+/[^\s?#]+", value):
+        return "must be an http:// or https:// address of a file"
+    if not re.fullmatch(_SAFE_NAME, iso_file(value)) or not value.endswith(".iso"):
+        return "must end in a file name of letters, digits and . _ + - with the suffix .iso"
+    return None
+
+
+def _address(value):
+    try:
+        ipaddress.IPv4Address(str(value))
+    except ValueError:
+        return "must be an IPv4 address, such as 192.0.2.10"
+    return None
+
+
+def _interface(value):
+    if not isinstance(value, str) or not re.fullmatch(r"[A-Za-z0-9_.@:-]{1,15}", value):
+        return "must be the name of a network interface, such as eth0"
+    return None
+
+
+def _whole(least, most):
+    def check(value):
+        if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+            return f"must be a whole number from {least} to {most}"
+        return None
+
+    return check
+
+
+def _one_of(*choices):
+    def check(value):
+        if value not in choices:
+            return "must be one of {}".format(", ".join(choices)) + _nearest(value, choices)
+        return None
+
+    return check
+
+
+def _some_of(*choices):
+    def check(value):
+        if not isinstance(value, list) or not value:
+            return "must be a list of {}".format(", ".join(choices))
+        for one in value:
+            if one not in choices:
+                return f"{one!r} is not one of {', '.join(choices)}" + _nearest(one, choices)
+        return None
+
+    return check
+
+
+def _digest(digits):
+    def check(value):
+        if not isinstance(value, str):
+            return f"must be {digits} hexadecimal digits, in quotes"
+        if len(value) != digits:
+            return f"must be {digits} hexadecimal digits, and has {len(value)}"
+        if not re.fullmatch(r"[0-9A-Fa-f]+", value):
+            return "has characters that are no hexadecimal digits"
+        return None
+
+    return check
+
+
+def _taken_from_iso(_value):
+    return None
+
+
+#: path below ``netboot`` (``*``: any name), check, default, what it means.
+#: A map is known by the paths below it. A default of None: see the meaning.
+KEYS = (
+    (
+        "interface",
+        _interface,
+        None,
+        "Network interface on which clients are served. Default: the one with the default route.",
+    ),
+    (
+        "address",
+        _address,
+        None,
+        "IPv4 address that clients are told to fetch from. Default: the first one of the interface.",
+    ),
+    (
+        "root",
+        _directory,
+        "/srv/export",
+        "Folder that holds `dist/` (ISOs) and `tftp/` (boot files, menus, unpacked images).",
+    ),
+    (
+        "images.*.url",
+        _url,
+        None,
+        "Where the ISO is fetched from. Required.",
+    ),
+    (
+        "images.*.checksum.sha512",
+        _digest(DIGEST_DIGITS["sha512"]),
+        None,
+        "SHA-512 of the ISO. At least one checksum is required; all that are given are checked.",
+    ),
+    (
+        "images.*.checksum.sha256",
+        _digest(DIGEST_DIGITS["sha256"]),
+        None,
+        "SHA-256 of the ISO.",
+    ),
+    (
+        "images.*.checksum.sha1",
+        _digest(DIGEST_DIGITS["sha1"]),
+        None,
+        "SHA-1 of the ISO. Does not protect against forgery.",
+    ),
+    (
+        "images.*.checksum.md5",
+        _digest(DIGEST_DIGITS["md5"]),
+        None,
+        "MD5 of the ISO. Does not protect against forgery.",
+    ),
+    (
+        "images.*.alt_arch",
+        _one_of(*ARCHES),
+        None,
+        "Architecture. Default: as the ISO says.",
+    ),
+    (
+        "images.*.kernel",
+        _path_in_iso,
+        None,
+        "Kernel inside the ISO. Default: as the ISO's own boot menu says.",
+    ),
+    (
+        "images.*.initrd",
+        _path_in_iso,
+        None,
+        "Initial RAM disk inside the ISO. Default: as the ISO's own boot menu says.",
+    ),
+    (
+        "images.*.variants",
+        _some_of(*VARIANTS),
+        None,
+        "Which of livecd, install, rescue the menu offers. Default: all that the ISO has.",
+    ),
+    (
+        "images.*.grub_arch",
+        _taken_from_iso,
+        None,
+        "Accepted from lists of asheplyakov/netinstall-alt and not used: the ISO tells it.",
+    ),
+    (
+        "images.*.live_size",
+        _taken_from_iso,
+        None,
+        "Accepted from lists of asheplyakov/netinstall-alt and not used: the ISO tells it.",
+    ),
+    (
+        "images.*.altinst_size",
+        _taken_from_iso,
+        None,
+        "Accepted from lists of asheplyakov/netinstall-alt and not used: the ISO tells it.",
+    ),
+    (
+        "images.*.need_ramdisk_size",
+        _taken_from_iso,
+        None,
+        "Accepted from lists of asheplyakov/netinstall-alt and not used: the ISO tells it.",
+    ),
+    (
+        "images.*.http_iso_boot",
+        _taken_from_iso,
+        None,
+        "Accepted from lists of asheplyakov/netinstall-alt and not used: the ISO tells it.",
+    ),
+    (
+        "default_image.*",
+        _text,
+        None,
+        "Name of the image that the menu of this architecture starts when its time is up. "
+        "Default: the client's own disk.",
+    ),
+    (
+        "menu.title",
+        _text,
+        "ALT Linux network boot",
+        "First line of the boot menu.",
+    ),
+    (
+        "menu.timeout_s",
+        _whole(1, 3600),
+        30,
+        "Seconds until the menu starts its default entry.",
+    ),
+    (
+        "dhcp.mode",
+        _one_of("proxy", "off"),
+        "proxy",
+        "`proxy`: boot information only, beside the DHCP server that the network has. "
+        "`off`: TFTP only.",
+    ),
+    (
+        "http.port",
+        _whole(1, 65535),
+        80,
+        "TCP port of the web server.",
+    ),
+    (
+        "schedule.hours",
+        _whole(1, 8760),
+        None,
+        "Apply these states every so many hours. Needs a running salt-minion. Default: off.",
+    ),
+    (
+        "schedule.minutes",
+        _whole(1, 525600),
+        None,
+        "The same in minutes; one of the two.",
+    ),
+    (
+        "schedule.splay_s",
+        _whole(0, 86400),
+        600,
+        "Each run starts up to so many seconds later, so that many servers do not start at once.",
+    ),
+)
+
+
+# -- validation -----------------------------------------------------------------------------------
+
+
+def _nearest(word, words):
+    match = difflib.get_close_matches(str(word), [str(one) for one in words], n=1)
+    return f", did you mean {match[0]}?" if match else ""
+
+
+def _children(prefix):
+    """Names known below a path such as ``("images", "*")``; a ``*`` there allows any name."""
+    depth = len(prefix)
+    return {
+        parts[depth]
+        for parts in (tuple(row[0].split(".")) for row in KEYS)
+        if len(parts) > depth and parts[:depth] == prefix
+    }
+
+
+_CHECKS = {tuple(row[0].split(".")): row[1] for row in KEYS}
+
+
+def _key(path):
+    return ":".join(("netboot", *(str(part) for part in path)))
+
+
+def _walk(value, pattern, path, problems):
+    """Check a value and all below it against ``KEYS``; the problems found are appended."""
+    check = _CHECKS.get(pattern)
+    if check:
+        wrong = check(value)
+        if wrong:
+            problems.append(f"{_key(path)}: {wrong}")
+        return
+    known = _children(pattern)
+    if not isinstance(value, dict):
+        problems.append(
+            "{}: must be a map{}".format(
+                _key(path), "" if "*" in known else " of " + ", ".join(sorted(known))
+            )
+        )
+        return
+    for name, below in value.items():
+        if "*" in known:
+            _walk(below, (*pattern, "*"), (*path, name), problems)
+        elif name in known:
+            _walk(below, (*pattern, name), (*path, name), problems)
+        else:
+            hint = _nearest(name, known) or ", known are {}".format(", ".join(sorted(known)))
+            problems.append(f"{_key((*path, name))}: unknown key{hint}")
+
+
+def _images_by_name(images, problems):
+    """The images as a map by name; a list in the form of netinstall-alt's ``alt_images`` too."""
+    if not isinstance(images, list):
+        return images
+    by_name = {}
+    for number, image in enumerate(images):
+        if not isinstance(image, dict) or not image.get("name"):
+            problems.append(f"netboot:images:{number}: must be a map that has a name")
+        elif image["name"] in by_name:
+            problems.append(f"netboot:images:{image['name']}: the name stands twice in the list")
+        else:
+            by_name[image["name"]] = {k: v for k, v in image.items() if k != "name"}
+    return by_name
+
+
+def _check_images(images, problems):
+    """What holds between the keys of an image and between images."""
+    labels, files = {}, {}
+    for name, image in images.items():
+        key = _key(("images", name))
+        wrong = _text(name)
+        if not wrong and not re.fullmatch(_SAFE_NAME, label(name)):
+            wrong = "has other characters than letters, digits, spaces and . _ + -"
+        if wrong:
+            problems.append(f"{key}: the name {wrong}")
+        elif labels.setdefault(label(name), name) != name:
+            problems.append(
+                f"{key}: gives the same folder name {label(name)!r} as {labels[label(name)]!r}"
+            )
+        if not isinstance(image, dict):
+            continue
+        if not image.get("url"):
+            problems.append(f"{key}:url: is missing")
+        elif not _url(image["url"]):
+            file = iso_file(image["url"])
+            if files.setdefault(file, name) != name:
+                problems.append(
+                    f"{key}:url: gives the same file {file!r} as netboot:images:{files[file]}:url"
+                )
+        if not image.get("checksum"):
+            problems.append(
+                f"{key}:checksum: is missing; give sha256 (or sha512) as the ISO's publisher has it"
+            )
+
+
+def _check_interface(pillar, target, problems):
+    interfaces = target["interfaces"]
+    names = ", ".join(sorted(interfaces))
+    interface = pillar.get("interface")
+    if interface is None:
+        if not target["default_interface"]:
+            problems.append(
+                "netboot:interface: is missing, and this machine has no default route to take it "
+                f"from; name one of {names}"
+            )
+    elif not _interface(interface):
+        if interface not in interfaces:
+            problems.append(
+                f"netboot:interface: this machine has no interface {interface!r}, it has {names}"
+            )
+        elif not interfaces[interface]:
+            problems.append(f"netboot:interface: {interface} has no IPv4 address")
+
+
+def resolve(pillar, target, platforms):
+    """
+    Validate the pillar and say what it comes to on a machine.
+
+    pillar
+        What stands under the pillar key ``netboot`` (a map).
+
+    target
+        What ``netboot.target`` returned on that machine.
+
+    platforms
+        The table of platforms (``salt/netboot/platforms.yaml``), by their ``ID`` in os-release.
+
+    Returns a map: ``problems``, a list of one-line texts, each starting with its pillar key;
+    ``warnings``, the same for what is not fatal; and, when there are no problems, ``config``: all
+    settings with their defaults, interface, address, images and platform resolved.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-call netboot_pillar.resolve '{images: {}}' '{platform: debian, ...}' '{debian: ...}'
+    """
+    problems = []
+    if not isinstance(pillar, dict):
+        return {"problems": ["netboot: must be a map"], "warnings": []}
+    pillar = dict(pillar)
+    pillar["images"] = _images_by_name(pillar.get("images") or {}, problems)
+    _walk(pillar, (), (), problems)
+    _check_interface(pillar, target, problems)
+    if isinstance(pillar["images"], dict):
+        _check_images(pillar["images"], problems)
+        _check_default_image(pillar, problems)
+    schedule = pillar.get("schedule")
+    if isinstance(schedule, dict) and schedule and ("hours" in schedule) == ("minutes" in schedule):
+        problems.append("netboot:schedule: give either hours or minutes")
+    if target["platform"] not in platforms:
+        problems.append(
+            f"netboot: this machine runs {target['platform']!r}, which netboot-alt does not know; "
+            "it knows {}".format(", ".join(sorted(platforms)))
+        )
+    if problems:
+        return {"problems": problems, "warnings": []}
+    return {
+        "problems": [],
+        "warnings": _warnings(pillar["images"]),
+        "config": _config(pillar, target, platforms),
+    }
+
+
+def _check_default_image(pillar, problems):
+    defaults = pillar.get("default_image")
+    if not isinstance(defaults, dict):
+        return
+    for arch, name in defaults.items():
+        key = _key(("default_image", arch))
+        if arch not in ARCHES:
+            problems.append(f"{key}: must be one of {', '.join(ARCHES)}{_nearest(arch, ARCHES)}")
+        elif isinstance(name, str) and name not in pillar["images"]:
+            problems.append(
+                f"{key}: there is no image {name!r}{_nearest(name, pillar['images'])}"
+            )
+
+
+def _warnings(images):
+    return [
+        f"netboot:images:{name}:checksum: {' and '.join(sorted(image['checksum']))} alone can be "
+        "forged; give sha256 or sha512"
+        for name, image in images.items()
+        if not {"sha256", "sha512"} & set(image["checksum"])
+    ]
+
+
+def _with_default(pillar, path):
+    value = pillar
+    for part in path:
+        value = value.get(part) if isinstance(value, dict) else None
+    return next(row[2] for row in KEYS if row[0] == ".".join(path)) if value is None else value
+
+
+def _config(pillar, target, platforms):
+    interface = pillar.get("interface") or target["default_interface"]
+    networks = [ipaddress.IPv4Interface(one) for one in target["interfaces"][interface]]
+    address = ipaddress.IPv4Address(pillar.get("address") or networks[0].ip)
+    port = _with_default(pillar, ("http", "port"))
+    return {
+        "interface": interface,
+        "address": str(address),
+        "network": str(next((n for n in networks if address in n.network), networks[0]).network[0]),
+        "root": _with_default(pillar, ("root",)),
+        "http": {"port": port, "url": f"http://{address}" + ("" if port == 80 else f":{port}")},
+        "dhcp": {"mode": _with_default(pillar, ("dhcp", "mode"))},
+        "menu": {
+            "title": _with_default(pillar, ("menu", "title")),
+            "timeout_s": _with_default(pillar, ("menu", "timeout_s")),
+        },
+        "default_image": dict(pillar.get("default_image") or {}),
+        "schedule": _schedule(pillar.get("schedule")),
+        "images": [_image(name, image) for name, image in pillar["images"].items()],
+        "platform": platforms[target["platform"]],
+    }
+
+
+def _schedule(schedule):
+    if not schedule:
+        return {}
+    return {"splay_s": _with_default({"schedule": schedule}, ("schedule", "splay_s")), **schedule}
+
+
+def _image(name, image):
+    return {
+        "name": name,
+        "label": label(name),
+        "file": iso_file(image["url"]),
+        "url": image["url"],
+        "checksum": {kind: digest.lower() for kind, digest in image["checksum"].items()},
+        "overrides": {
+            key: image[key] for key in ("alt_arch", "kernel", "initrd", "variants") if key in image
+        },
+    }
+
+
+def label(name):
+    """
+    Return the name of an image as a folder name: lower case, with ``_`` for spaces.
+
+    name
+        Name of the image in the pillar (text).
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-call netboot_pillar.label 'ALT Server 11'
+    """
+    return str(name).lower().replace(" ", "_")
+
+
+def iso_file(url):
+    """
+    Return the file name under which the ISO of a URL is kept.
+
+    url
+        Address of the ISO (text).
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-call netboot_pillar.iso_file http://example.org/p11/alt-server-11.0-x86_64.iso
+    """
+    return url.rsplit("/", 1)[-1]
+
+
+def reference():
+    """
+    Return the pillar reference as Markdown; ``docs/pillar.md`` holds it.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        python3 -c 'from _modules import netboot_pillar as p; print(p.reference())' > docs/pillar.md
+        salt-call netboot_pillar.reference
+    """
+    lines = [
+        "# Pillar reference",
+        "",
+        "All keys stand under `netboot`. Made from the table `KEYS` in",
+        "`_modules/netboot_pillar.py`, whose function `reference` says how.",
+        "",
+        "| key | default | meaning |",
+        "| --- | --- | --- |",
+    ]
+    for path, _check, default, meaning in KEYS:
+        key = path.replace("default_image.*", "default_image:ARCH").replace("*", "NAME")
+        shown = "" if default is None else f"`{default}`"
+        lines.append(f"| `{key.replace('.', ':')}` | {shown} | {meaning} |")
+    return "\n".join(lines)

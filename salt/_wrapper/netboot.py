@@ -1,0 +1,26 @@
+"""
+The function ``netboot.config`` as salt-ssh's controller runs it while it renders the states.
+
+One question to the target for each apply instead of one for each SLS; the pillar stays here.
+"""
+
+__virtualname__ = "netboot"
+
+
+def __virtual__():
+    return __virtualname__
+
+
+def config(pillar, platforms):
+    """
+    Validate the pillar for the target and return what it comes to, as ``netboot.config`` does there.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-ssh 'netboot*' netboot.config '{images: {}}' '{}'
+    """
+    if "netboot.target" not in __context__:
+        __context__["netboot.target"] = __salt__["netboot.target"]()
+    return __salt__["netboot_pillar.resolve"](pillar, __context__["netboot.target"], platforms)

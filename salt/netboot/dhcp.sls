@@ -1,0 +1,46 @@
+# Proxy DHCP and TFTP: a dnsmasq of its own, beside whatever dnsmasq the machine already runs.
+{%- from "netboot/map.jinja" import config, problems with context %}
+
+include:
+  - netboot.{{ 'invalid' if problems else 'base' }}
+{%- if not problems %}
+
+netboot-dhcp-packages:
+  pkg.installed:
+    - pkgs: {{ config.platform.packages.dhcp | json }}
+
+netboot-dhcp-config:
+  file.managed:
+    - name: /etc/netboot/dnsmasq.conf
+    - source: salt://netboot/files/dnsmasq.conf.jinja
+    - template: jinja
+    - context:
+        config: {{ config | json }}
+    - user: root
+    - group: root
+    - mode: '0644'
+    - makedirs: True
+    - check_cmd: sh -c 'dnsmasq --test --conf-file="$0"'
+    - require:
+      - pkg: netboot-dhcp-packages
+
+netboot-dhcp-unit:
+  file.managed:
+    - name: /etc/systemd/system/netboot-dnsmasq.service
+    - source: salt://netboot/files/netboot-dnsmasq.service
+    - user: root
+    - group: root
+    - mode: '0644'
+    - require:
+      - pkg: netboot-dhcp-packages
+
+netboot-dhcp-service:
+  service.running:
+    - name: netboot-dnsmasq
+    - enable: True
+    - require:
+      - file: netboot-root
+    - watch:
+      - file: netboot-dhcp-config
+      - file: netboot-dhcp-unit
+{%- endif %}

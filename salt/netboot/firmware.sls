@@ -1,0 +1,20 @@
+# iPXE boot loaders in the TFTP root.
+{%- from "netboot/map.jinja" import config, problems with context %}
+
+include:
+  - netboot.{{ 'invalid' if problems else 'base' }}
+{%- if not problems %}
+
+netboot-firmware-packages:
+  pkg.installed:
+    - pkgs: {{ config.platform.packages.firmware | json }}
+
+netboot-firmware:
+  netboot.firmware_copied:
+    - name: {{ config.root }}/tftp
+    - firmware: {{ config.platform.firmware | json }}
+    - staging: {{ config.root }}/.staging
+    - require:
+      - pkg: netboot-firmware-packages
+      - file: netboot-staging
+{%- endif %}

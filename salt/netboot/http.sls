@@ -1,0 +1,38 @@
+# Web server: dist/ and tftp/. Sites that the machine already serves stay as they are.
+{%- from "netboot/map.jinja" import config, problems with context %}
+
+include:
+  - netboot.{{ 'invalid' if problems else 'base' }}
+{%- if not problems %}
+{%- set nginx = config.platform.nginx %}
+
+netboot-http-packages:
+  pkg.installed:
+    - pkgs: {{ config.platform.packages.http | json }}
+
+# nginx can only test a whole configuration: a copy of it, with the new site in it.
+netboot-http-site:
+  file.managed:
+    - name: {{ nginx.folder }}/{{ nginx.site }}
+    - source: salt://netboot/files/nginx.conf.jinja
+    - template: jinja
+    - context:
+        config: {{ config | json }}
+    - user: root
+    - group: root
+    - mode: '0644'
+    - check_cmd: >-
+        sh -c 'set -e; copy=$(mktemp -d); trap "rm -r $copy" EXIT;
+        cp -RP {{ nginx.folder }}/. $copy; cp "$0" $copy/{{ nginx.site }};
+        sed -i "s|{{ nginx.folder }}/|$copy/|g" $copy/nginx.conf; nginx -t -q -c $copy/nginx.conf'
+    - require:
+      - pkg: netboot-http-packages
+
+netboot-http-service:
+  service.running:
+    - name: {{ nginx.service }}
+    - enable: True
+    - reload: True
+    - watch:
+      - file: netboot-http-site
+{%- endif %}

@@ -1,0 +1,30 @@
+# Applied again every so often by the minion itself, when the pillar says so.
+{%- from "netboot/map.jinja" import config, problems with context %}
+{#- Only a minion that has a master runs as a daemon, which is what keeps a schedule. #}
+{%- set minion = opts.get('file_client') == 'remote' %}
+
+include:
+  - netboot.{{ 'invalid' if problems else 'base' }}
+{%- if config.get('schedule') and minion %}
+
+netboot-schedule:
+  schedule.present:
+    - name: netboot
+    - function: state.apply
+    - job_args: [netboot]
+    {%- for unit in ('hours', 'minutes') if unit in config.schedule %}
+    - {{ unit }}: {{ config.schedule[unit] }}
+    {%- endfor %}
+    - splay: {{ config.schedule.splay_s }}
+    - maxrunning: 1
+{%- elif config.get('schedule') %}
+
+netboot-schedule:
+  test.show_notification:
+    - text: netboot:schedule needs a salt-minion with a master; here nothing will apply these states by itself.
+{%- elif minion %}
+
+netboot-schedule:
+  schedule.absent:
+    - name: netboot
+{%- endif %}

@@ -1,0 +1,221 @@
+"""The pillar: what is accepted, what is said about the rest."""
+
+import re
+
+import pytest
+import yaml
+
+from _modules import netboot_pillar
+from tests.conftest import CHECKOUT
+
+TARGET = {
+    "platform": "debian",
+    "interfaces": {"eth0": ["192.0.2.10/24"], "eth1": ["198.51.100.1/16"], "wlan0": []},
+    "default_interface": "eth0",
+}
+PLATFORMS = yaml.safe_load((CHECKOUT / "salt/netboot/platforms.yaml").read_text())
+SHA256 = "0123456789abcdef" * 4
+URL = "http://example.org/p11/alt-server-11.0-x86_64.iso"
+IMAGE = {"url": URL, "checksum": {"sha256": SHA256}}
+
+
+def resolve(pillar, **target):
+    return netboot_pillar.resolve(pillar, {**TARGET, **target}, PLATFORMS)
+
+
+def problems(pillar, **target):
+    return resolve(pillar, **target)["problems"]
+
+
+def test_url_and_checksum_are_enough():
+    config = resolve({"images": {"ALT Server 11": IMAGE}})["config"]
+    assert config["interface"] == "eth0"
+    assert config["address"] == "192.0.2.10"
+    assert config["network"] == "192.0.2.0"
+    assert config["http"] == {"port": 80, "url": "http://192.0.2.10"}
+    assert config["root"] == "/srv/export"
+    assert config["menu"]["timeout_s"] == 30
+    assert config["schedule"] == {}
+    assert config["images"] == [
+        {
+            "name": "ALT Server 11",
+            "label": "alt_server_11",
+            "file": "alt-server-11.0-x86_64.iso",
+            "url": URL,
+            "checksum": {"sha256": SHA256},
+            "overrides": {},
+        }
+    ]
+
+
+def test_sample_pillar_is_valid():
+    pillar = yaml.safe_load((CHECKOUT / "pillar/netboot.sls").read_text())
+    assert problems(pillar["netboot"]) == []
+
+
+def test_empty_pillar_is_valid():
+    assert problems({}) == []
+
+
+def test_list_of_the_ansible_ancestor_gives_the_same_images():
+    """The keys of asheplyakov/netinstall-alt's `alt_images`, with values of our own."""
+    listed = {
+        **IMAGE,
+        "name": "ALT Server 11",
+        "alt_arch": "x86_64",
+        "grub_arch": "x86_64",
+        "kernel": "boot/vmlinuz",
+        "initrd": "boot/initrd.img",
+        "variants": ["livecd", "install"],
+        "live_size": 1000,
+        "altinst_size": 1000,
+        "need_ramdisk_size": False,
+        "http_iso_boot": True,
+    }
+    (image,) = resolve({"images": [listed]})["config"]["images"]
+    assert image["name"] == "ALT Server 11"
+    assert image["overrides"] == {
+        "alt_arch": "x86_64",
+        "kernel": "boot/vmlinuz",
+        "initrd": "boot/initrd.img",
+        "variants": ["livecd", "install"],
+    }
+
+
+def test_settings_are_used():
+    config = resolve(
+        {
+            "interface": "eth1",
+            "http": {"port": 8080},
+            "menu": {"title": "Room 12", "timeout_s": 5},
+            "images": {"a": IMAGE},
+            "default_image": {"x86_64": "a"},
+            "schedule": {"hours": 24},
+        }
+    )["config"]
+    assert config["address"] == "198.51.100.1"
+    assert config["network"] == "198.51.0.0"
+    assert config["http"]["url"] == "http://198.51.100.1:8080"
+    assert config["menu"] == {"title": "Room 12", "timeout_s": 5}
+    assert config["default_image"] == {"x86_64": "a"}
+    assert config["schedule"] == {"hours": 24, "splay_s": 600}
+
+
+# A pillar, and what must stand in its only problem.
+WRONG = [
+    ([], "netboot: must be a map"),
+    ({"imags": {}}, "netboot:imags: unknown key, did you mean images?"),
+    ({"zzz": 1}, "netboot:zzz: unknown key, known are address, "),
+    ({"images": {"a": {**IMAGE, "sum": 1}}}, "netboot:images:a:sum: unknown key"),
+    ({"images": {"a": {"url": URL}}}, "netboot:images:a:checksum: is missing"),
+    ({"images": {"a": {"checksum": {"sha256": SHA256}}}}, "netboot:images:a:url: is missing"),
+    (
+        {"images": {"a": {**IMAGE, "checksum": {"sha265": SHA256}}}},
+        "netboot:images:a:checksum:sha265: unknown key, did you mean sha256?",
+    ),
+    (
+        {"images": {"a": {**IMAGE, "checksum": {"sha256": SHA256[:-1]}}}},
+        "netboot:images:a:checksum:sha256: must be 64 hexadecimal digits, and has 63",
+    ),
+    (
+        {"images": {"a": {**IMAGE, "checksum": {"sha256": "g" * 64}}}},
+        "netboot:images:a:checksum:sha256: has characters that are no hexadecimal digits",
+    ),
+    (
+        {"images": {"a": {**IMAGE, "checksum": {"md5": 12345}}}},
+        "netboot:images:a:checksum:md5: must be 32 hexadecimal digits, in quotes",
+    ),
+    ({"images": {"a": {**IMAGE, "checksum": SHA256}}}, "netboot:images:a:checksum: must be a map"),
+    ({"images": {"a": "x"}}, "netboot:images:a: must be a map"),
+    ({"images": "x"}, "netboot:images: must be a map"),
+    ({"images": [{"url": URL}]}, "netboot:images:0: must be a map that has a name"),
+    (
+        {"images": [{"name": "a", **IMAGE}, {"name": "a", **IMAGE}]},
+        "netboot:images:a: the name stands twice in the list",
+    ),
+    (
+        {"images": {"A b": IMAGE, "a_B": {**IMAGE, "url": URL.replace("server", "x")}}},
+        "netboot:images:a_B: gives the same folder name 'a_b' as 'A b'",
+    ),
+    (
+        {"images": {"a": IMAGE, "b": {**IMAGE, "url": URL.replace(".org", ".net")}}},
+        "netboot:images:b:url: gives the same file 'alt-server-11.0-x86_64.iso' as "
+        "netboot:images:a:url",
+    ),
+    ({"images": {"a;b": IMAGE}}, "netboot:images:a;b: the name has ';'"),
+    ({"images": {"a/b": IMAGE}}, "netboot:images:a/b: the name has other characters"),
+    ({"images": {"Альт": IMAGE}}, "netboot:images:Альт: the name has characters"),
+    ({"images": {"a": {**IMAGE, "url": "ftp://x/a.iso"}}}, "netboot:images:a:url: must be an http"),
+    ({"images": {"a": {**IMAGE, "url": "http://x/a,b.iso"}}}, "netboot:images:a:url: must end in"),
+    ({"images": {"a": {**IMAGE, "url": "http://x/a.img"}}}, "netboot:images:a:url: must end in"),
+    ({"images": {"a": {**IMAGE, "kernel": "../x"}}}, "netboot:images:a:kernel: must not leave"),
+    (
+        {"images": {"a": {**IMAGE, "variants": ["live"]}}},
+        "netboot:images:a:variants: 'live' is not one of livecd, install, rescue, "
+        "did you mean livecd?",
+    ),
+    (
+        {"images": {"a": {**IMAGE, "alt_arch": "amd64"}}},
+        "netboot:images:a:alt_arch: must be one of x86_64",
+    ),
+    ({"interface": "eth7"}, "netboot:interface: this machine has no interface 'eth7', it has eth0"),
+    ({"interface": "wlan0"}, "netboot:interface: wlan0 has no IPv4 address"),
+    ({"interface": ["eth0"]}, "netboot:interface: must be the name of a network interface"),
+    ({"address": "10.0.0.300"}, "netboot:address: must be an IPv4 address"),
+    ({"root": "srv"}, "netboot:root: must be an absolute path"),
+    ({"default_image": {"x86_64": "b"}}, "netboot:default_image:x86_64: there is no image 'b'"),
+    ({"default_image": {"amd64": "b"}}, "netboot:default_image:amd64: must be one of x86_64"),
+    ({"default_image": "b"}, "netboot:default_image: must be a map"),
+    ({"menu": {"timeout": 5}}, "netboot:menu:timeout: unknown key, did you mean timeout_s?"),
+    ({"menu": {"timeout_s": "5"}}, "netboot:menu:timeout_s: must be a whole number from 1"),
+    ({"menu": {"timeout_s": True}}, "netboot:menu:timeout_s: must be a whole number from 1"),
+    ({"menu": {"title": "a\nkernel b"}}, "netboot:menu:title: has characters"),
+    ({"menu": {"title": "${mac}"}}, "netboot:menu:title: has '${'"),
+    ({"dhcp": {"mode": "porxy"}}, "netboot:dhcp:mode: must be one of proxy, off, did you mean"),
+    ({"http": {"port": 0}}, "netboot:http:port: must be a whole number from 1 to 65535"),
+    ({"schedule": {"splay_s": 3}}, "netboot:schedule: give either hours or minutes"),
+]
+
+
+@pytest.mark.parametrize(("pillar", "said"), WRONG, ids=[said for _, said in WRONG])
+def test_mistake_is_named(pillar, said):
+    (problem,) = problems(pillar)
+    assert problem.startswith(said)
+    assert "\n" not in problem
+
+
+def test_all_mistakes_are_told_at_once():
+    found = problems({"imags": {}, "interface": "eth7", "images": {"a": {"url": URL}}})
+    assert [one.split(": ")[0] for one in found] == [
+        "netboot:imags",
+        "netboot:interface",
+        "netboot:images:a:checksum",
+    ]
+
+
+def test_no_default_route_and_no_interface():
+    (problem,) = problems({}, default_interface=None)
+    assert problem.startswith("netboot:interface: is missing")
+
+
+def test_unknown_platform():
+    (problem,) = problems({}, platform="plan9")
+    assert "'plan9'" in problem
+    assert "debian" in problem
+
+
+def test_weak_checksum_is_a_warning():
+    resolved = resolve({"images": {"a": {"url": URL, "checksum": {"md5": "0" * 32}}}})
+    assert resolved["problems"] == []
+    (warning,) = resolved["warnings"]
+    assert warning.startswith("netboot:images:a:checksum: md5 alone can be forged")
+
+
+def test_reference_in_docs_is_the_table():
+    assert (CHECKOUT / "docs/pillar.md").read_text().strip() == netboot_pillar.reference()
+
+
+def test_no_key_is_documented_twice():
+    keys = [row[0] for row in netboot_pillar.KEYS]
+    assert len(keys) == len(set(keys))
+    assert all(re.search(r"[.`]$", row[3]) for row in netboot_pillar.KEYS)
