@@ -1,0 +1,95 @@
+"""Kernel, modules and busybox for the test images, from Debian's packages."""
+
+import lzma
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from lab.iso.scratch import IsoError, run, unfinished
+
+MODULES = ("virtio_pci", "virtio_net", "squashfs", "loop", "isofs")
+# Loaded by the dialect, with a size; a kernel without it is one that ALT knows too (RT kernels).
+RAM_DISK = "brd"
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """Unpacked packages: a kernel, its modules and a static busybox.
+
+    packages: the packages' file names, which stand for all of it in a cache key.
+    """
+
+    root: Path
+    packages: tuple[str, ...]
+
+    @property
+    def vmlinuz(self):
+        """Path of the kernel."""
+        return next((self.root / "boot").glob("vmlinuz-*"))
+
+    @property
+    def busybox(self):
+        """Path of the static busybox."""
+        return next(path for path in self.root.glob("**/bin/busybox") if path.is_file())
+
+    def modules(self, names):
+        """Contents of these modules and all they need, by name, in the order to load them.
+
+        names: module names. Those built into the kernel are left out.
+        Raises IsoError when the kernel has no such module.
+        """
+        (tree,) = self.root.glob("**/lib/modules/*")
+        files = {_module_name(path.name): path for path in tree.glob("kernel/**/*.ko*")}
+        built_in = {
+            _module_name(line) for line in (tree / "modules.builtin").read_text().splitlines()
+        }
+        loaded = {}
+
+        def load(name):
+            if name in loaded or name in built_in:
+                return
+            if name not in files:
+                raise IsoError(f"the kernel in {self.root} has no module {name}: take another one")
+            data = files[name].read_bytes()
+            if files[name].suffix == ".xz":
+                data = lzma.decompress(data)
+            # The module says itself what it needs, so no depmod has to run.
+            for needed in re.search(rb"\0depends=([^\0]*)", data)[1].decode().split(","):
+                if needed:
+                    load(_module_name(needed))
+            loaded[name] = data
+
+        for name in names:
+            load(name)
+        return loaded
+
+    def has_module(self, name):
+        """Whether the kernel has this as a loadable module."""
+        return any(_module_name(p.name) == name for p in self.root.glob("**/kernel/**/*.ko*"))
+
+
+def _module_name(path):
+    return os.path.basename(path).partition(".")[0].replace("-", "_")
+
+
+def debian_kernel(cache):
+    """Debian's newest cloud kernel, downloaded through apt once and kept.
+
+    cache: folder for downloads (Path); deleting it is how to get a newer kernel.
+    Returns Kernel. Raises IsoError when apt does not know the packages or can't fetch them.
+    """
+    kept = cache / "kernels" / "x86_64"
+    if not kept.exists():
+        shown = run("apt-cache", "show", "--no-all-versions", "linux-image-cloud-amd64")
+        kernel = re.search(r"^Depends:.*?(linux-image-\S+-cloud-amd64)", shown, re.MULTILINE)
+        if not kernel:
+            raise IsoError("apt knows no linux-image-cloud-amd64: run apt-get update on Debian")
+        with unfinished(kept) as work:
+            packages = work / "packages"
+            packages.mkdir(parents=True)
+            run("apt-get", "-q", "download", kernel[1], "busybox-static", cwd=packages)
+            for package in packages.iterdir():
+                run("dpkg-deb", "-x", str(package), str(work / "root"))
+    packages = tuple(sorted(path.name for path in (kept / "packages").iterdir()))
+    return Kernel(root=kept / "root", packages=packages)

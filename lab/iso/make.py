@@ -1,0 +1,245 @@
+"""Making a test ISO: the stage, the initramfs, the medium around them."""
+
+import calendar
+import gzip
+import hashlib
+import io
+import json
+import os
+import shutil
+import tarfile
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from lab.iso.debian import MODULES, RAM_DISK, debian_kernel
+from lab.iso.generations import GENERATIONS
+from lab.iso.scratch import IsoError, run, unfinished
+
+SOURCES = Path(__file__).parent
+CACHE = SOURCES.parents[1] / ".cache" / "lab"
+ARCH = "x86_64"
+MIB = 1024 * 1024
+
+
+@dataclass(frozen=True)
+class TestIso:
+    """A finished ISO and what a test compares against.
+
+    stages: (bytes, SHA-256) of each squashfs by its name, which is also its path in the root.
+    kernel, initrd: paths inside the ISO.
+    """
+
+    __test__ = False  # it is no test, whatever pytest thinks of its name
+
+    path: Path
+    sha256: str
+    size: int
+    generation: str
+    dialect: str
+    volume_id: str
+    date: str
+    stages: dict[str, tuple[int, str]]
+    kernel: str
+    kernel_sha256: str
+    initrd: str
+    initrd_sha256: str
+
+    def unpack(self, directory):
+        """Unpacks the ISO into directory (made if need be) and returns it (Path)."""
+        directory = Path(directory)
+        directory.mkdir(parents=True, exist_ok=True)
+        run("xorriso", "-osirrox", "on", "-indev", str(self.path), "-extract", "/", str(directory))
+        return directory
+
+
+def make_iso(directory, generation="p11", name=None, edition="test", stage_mib=8):
+    """Makes an ISO as ALT lays out this generation, bootable over the network.
+
+    directory: where it goes. generation: a key of GENERATIONS. name: its file name without ".iso",
+    by default ``alt-<generation>-<edition>-x86_64``. edition: a word for the volume id and the
+    menu; ISOs of different editions have different stages. stage_mib: size of a stage in MiB of
+    data that does not compress.
+    Returns TestIso. The same arguments give the same bytes; a copy is kept in the cache.
+    Raises IsoError when a program is missing or fails.
+    """
+    if generation not in GENERATIONS:
+        raise IsoError(f"no generation {generation}: there are {', '.join(GENERATIONS)}")
+    kernel = debian_kernel(CACHE)
+    recipe = hashlib.sha256(repr((generation, edition, stage_mib, kernel.packages)).encode())
+    for source in sorted((*SOURCES.glob("*.py"), *SOURCES.glob("*.sh"))):
+        recipe.update(source.read_bytes())
+    kept = CACHE / "iso" / f"{generation}-{edition}-{recipe.hexdigest()[:16]}"
+    if not kept.exists():
+        with unfinished(kept) as work:
+            facts = _make(work, GENERATIONS[generation], edition, stage_mib, kernel)
+            (work / "facts.json").write_text(json.dumps(asdict(facts), default=str))
+    facts = json.loads((kept / "facts.json").read_text())
+    facts["stages"] = {stage: tuple(pair) for stage, pair in facts["stages"].items()}
+
+    directory = Path(directory)
+    directory.mkdir(parents=True, exist_ok=True)
+    facts["path"] = directory / f"{name or f'alt-{generation}-{edition}-{ARCH}'}.iso"
+    shutil.copyfile(kept / "image.iso", facts["path"])
+    return TestIso(**facts)
+
+
+def _make(work, generation, edition, stage_mib, kernel):
+    """Makes image.iso in work and returns its TestIso."""
+    epoch = calendar.timegm(time.strptime(generation.date[:19], "%Y-%m-%d-%H-%M-%S"))
+    fill = {"release": generation.release, "edition": edition, "arch": ARCH}
+    volume_id = generation.volume_id.format(**fill)[:32]
+    medium = work / "medium"
+    stages = {}
+    for stage in generation.stages:
+        tree = work / stage
+        _write(tree, _stage_files(generation, stage, edition))
+        _write_noise(tree / "usr/share/netboot-test/noise", f"{edition} {stage}", stage_mib)
+        _set_times(tree, epoch)
+        _write(medium, {})
+        squashfs = medium / stage
+        run(
+            *("mksquashfs", str(tree), str(squashfs), "-noappend", "-all-root", "-no-progress"),
+            *("-comp", "zstd", "-Xcompression-level", "1"),
+            epoch=epoch,
+        )
+        shutil.rmtree(tree)
+        stages[stage] = (squashfs.stat().st_size, _sha256(squashfs))
+
+    sizes = {stage: size for stage, (size, _) in stages.items()}
+    _write(medium, _medium_files(generation, edition, volume_id, sizes))
+    kernel_path = medium / generation.kernel[1:]
+    initrd_path = medium / generation.initrd[1:]
+    shutil.copyfile(kernel.vmlinuz, kernel_path)
+    initrd_path.write_bytes(_initramfs(work / "initramfs", generation, kernel, epoch))
+    kernel_path.chmod(0o644)
+    _set_times(medium, epoch)
+
+    image = work / "image.iso"
+    run(
+        *("xorriso", "-as", "mkisofs", "-o", str(image), "-r", "-J", "-joliet-long"),
+        *("-iso-level", "3", "-sysid", "LINUX", "-publisher", generation.publisher),
+        *("-V", volume_id, f"--modification-date={generation.date.replace('-', '')}", str(medium)),
+        epoch=epoch,
+    )
+    facts = TestIso(
+        path=image,
+        sha256=_sha256(image),
+        size=image.stat().st_size,
+        generation=generation.name,
+        dialect=generation.dialect,
+        volume_id=volume_id,
+        date=generation.date,
+        stages=stages,
+        kernel=generation.kernel,
+        kernel_sha256=_sha256(kernel_path),
+        initrd=generation.initrd,
+        initrd_sha256=_sha256(initrd_path),
+    )
+    shutil.rmtree(medium)
+    return facts
+
+
+def _stage_files(generation, stage, edition):
+    """What makes a stage look like a system, by path, and what command lines start in it."""
+    release = generation.release
+    return {
+        "usr/lib/os-release": f'NAME="ALT"\nID=altlinux\nVERSION_ID={release.removeprefix("p")}\n'
+        f'PRETTY_NAME="ALT {release} {edition}"\nALT_BRANCH_ID="{release}"\n',
+        "etc/altlinux-release": f"ALT {release} {edition}\n",
+        "sbin/init": "#!/bin/sh\nexec /bin/sh\n",
+        **{path: f"# {path}\n" for path in generation.started_in(stage)},
+    }
+
+
+def _medium_files(generation, edition, volume_id, stage_sizes):
+    """Every file of the medium but kernel, initrd and stages, by path (str or bytes)."""
+    day = generation.date[:10]
+    groups = io.BytesIO()
+    with tarfile.open(fileobj=groups, mode="w") as tar:
+        member = tarfile.TarInfo("groups/base.directory")
+        content = b"[Desktop Entry]\nName=Base\n"
+        member.size = len(content)
+        tar.addfile(member, io.BytesIO(content))
+    return {
+        ".disk/info": f"{volume_id} build {day}\n",
+        ".disk/arch": f"{ARCH}\n",
+        ".disk/date": f"{day.replace('-', '')}\n",
+        ".disk/commit": f"{hashlib.sha256(volume_id.encode()).hexdigest()[:40]}\n",
+        ".disk/cpe": f"cpe:/o:alt:{edition}:{generation.release.removeprefix('p')}\n",
+        **{f".disk/{name}": text for name, text in generation.dot_disk.items()},
+        generation.date: "",
+        "boot/grub/grub.cfg": generation.grub_cfg(edition, stage_sizes),
+        "syslinux/isolinux.cfg": generation.isolinux_cfg(edition, stage_sizes),
+        # No test starts from the medium itself, so what its firmware would start is only there.
+        "EFI/BOOT/BOOTX64.EFI": "Not a program: this image is made to boot over the network.\n",
+        "ALTLinux/base/release": f"{volume_id}\n",
+        "ALTLinux/RPMS.main/netboot-test-1.0-alt1.noarch.rpm": _noise("package", 4096),
+        "Metadata/pkg-groups.tar": groups.getvalue(),
+        "RPM-GPG-KEY": "Test image, nothing is signed.\n",
+        "license.all.html": "<html><body>Test image.</body></html>\n",
+        "index.html": f"<html><body>{volume_id}</body></html>\n",
+    }
+
+
+def _initramfs(tree, generation, kernel, epoch):
+    """The initramfs as bytes; tree is a folder to make it in."""
+    modules = kernel.modules(MODULES)
+    files = {
+        "image.conf": f"GENERATION={generation.name}\nDIALECT={generation.dialect}\n",
+        "init": (SOURCES / "stage1.sh").read_bytes(),
+        "dialect.sh": (SOURCES / f"{generation.dialect}.sh").read_bytes(),
+        "dhcp.sh": (SOURCES / "dhcp.sh").read_bytes(),
+        "bin/busybox": kernel.busybox.read_bytes(),
+        "modules/order": "".join(f"{name}.ko\n" for name in modules),
+    }
+    if kernel.has_module(RAM_DISK):
+        modules |= kernel.modules([RAM_DISK])
+    files |= {f"modules/{name}.ko": data for name, data in modules.items()}
+    _write(tree, files)
+    for program in ("init", "dhcp.sh", "bin/busybox"):
+        (tree / program).chmod(0o755)
+    _set_times(tree, epoch)
+    names = sorted(str(path.relative_to(tree)) for path in tree.rglob("*"))
+    archive = tree.with_suffix(".cpio")
+    run(
+        *("cpio", "-o", "-H", "newc", "-R", "+0:+0", "--reproducible", "-F", str(archive)),
+        cwd=tree,
+        stdin="\n".join(names),
+    )
+    packed = gzip.compress(archive.read_bytes(), mtime=0)
+    archive.unlink()
+    shutil.rmtree(tree)
+    return packed
+
+
+def _write(tree, files):
+    """Writes files (content as str or bytes by path) under tree, readable by all."""
+    tree.mkdir(parents=True, exist_ok=True)
+    for name, content in files.items():
+        path = tree / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+        path.chmod(0o755 if name == "sbin/init" else 0o644)
+
+
+def _noise(seed, size):
+    """Bytes that do not compress and are the same each time for a seed."""
+    return hashlib.shake_128(seed.encode()).digest(size)
+
+
+def _write_noise(path, seed, mib):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("wb") as file:
+        for block in range(mib):
+            file.write(_noise(f"{seed} {block}", MIB))
+
+
+def _set_times(tree, epoch):
+    for path in (tree, *tree.rglob("*")):
+        os.utime(path, (epoch, epoch))
+
+
+def _sha256(path):
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

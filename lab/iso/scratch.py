@@ -1,0 +1,63 @@
+"""Running programs, and making a folder whole or not at all."""
+
+import os
+import shutil
+import subprocess
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
+
+# The Debian packages of the programs that run() runs, besides apt's and dpkg's own.
+PACKAGES = {"cpio": "cpio", "mksquashfs": "squashfs-tools", "xorriso": "xorriso"}
+
+
+class IsoError(Exception):
+    """A test image could not be made; the message says why and what to do."""
+
+
+def run(*command, cwd=None, stdin="", epoch=0):
+    """Output (str) of a program that must succeed.
+
+    command: the program and its arguments. cwd: folder to run in. stdin: text for it.
+    epoch: the time it takes for now, in seconds, so that its output can be made again.
+    Raises IsoError when it is not installed, fails or takes more than 15 minutes.
+    """
+    environment = {**os.environ, "LC_ALL": "C", "SOURCE_DATE_EPOCH": str(epoch)}
+    try:
+        done = subprocess.run(
+            command,
+            cwd=cwd,
+            input=stdin,
+            capture_output=True,
+            text=True,
+            env=environment,
+            timeout=900,
+        )
+    except FileNotFoundError as error:
+        package = PACKAGES.get(command[0], "apt on a Debian machine")
+        raise IsoError(f"{command[0]} is not there: install {package}") from error
+    except subprocess.TimeoutExpired as error:
+        raise IsoError(f"{' '.join(command)} took over {error.timeout} seconds") from error
+    if done.returncode:
+        raise IsoError(f"{' '.join(command)} failed: {done.stderr.strip()[-1000:]}")
+    return done.stdout
+
+
+@contextmanager
+def unfinished(path):
+    """A folder to fill (Path), which becomes path when the block ends well, and vanishes otherwise.
+
+    When somebody else has made path meanwhile, theirs is kept.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    work = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    try:
+        yield work
+        work.chmod(0o755)
+        try:
+            work.rename(path)
+        except OSError:
+            if not path.is_dir():
+                raise
+    finally:
+        shutil.rmtree(work, ignore_errors=True)

@@ -1,0 +1,194 @@
+#!/bin/busybox sh
+# /init of a test image: brings the machine up, then lets /dialect.sh do what ALT's first stage of
+# that dialect does with the kernel command line. What both dialects need is here: consoles, NICs,
+# HTTP, mounts, and the two lines that tests wait for:
+#   NETBOOT-ALT-MARKER key=value ...      the stage arrived, was checked and could be read
+#   NETBOOT-ALT-REFUSED one sentence      ALT's first stage would have stopped here
+
+set -f  # words of the command line are never file patterns
+CR=$(printf '\r')
+
+set_up() {
+    /bin/busybox --install -s /bin
+    export PATH=/bin
+    mkdir -p /proc /sys /dev /run /stage /iso
+    mount -t proc proc /proc
+    mount -t sysfs sysfs /sys
+    mount -t devtmpfs devtmpfs /dev
+    . /image.conf  # GENERATION DIALECT
+    cmdline=$(cat /proc/cmdline)
+    find_consoles
+    say "stage1: $GENERATION, $DIALECT, command line: $cmdline"
+    while read -r module; do
+        insmod "/modules/$module" || say "stage1: $module did not load"
+    done < /modules/order
+}
+
+# The kernel writes to a serial line only when console= says so, and the command lines under test
+# don't, so every console there is gets the lines, each once.
+find_consoles() {
+    consoles=
+    for tty in ttyS0 ttyAMA0 $(cat /sys/class/tty/console/active); do
+        case " $consoles " in *" /dev/$tty "*) continue ;; esac
+        [ -c "/dev/$tty" ] && consoles="$consoles /dev/$tty"
+    done
+}
+
+say() {
+    for console in $consoles; do
+        echo "$*" > "$console"
+    done 2>/dev/null
+}
+
+# Works in a subshell too: it never comes back.
+finish() {
+    sleep 3
+    poweroff -f
+    while :; do sleep 60; done
+}
+
+refuse() {
+    say "NETBOOT-ALT-REFUSED $*"
+    finish
+}
+
+# option NAME [DEFAULT]: the last value of NAME= on the command line.
+option() {
+    value=$2
+    for word in $cmdline; do
+        case $word in "$1="*) value=${word#*=} ;; esac
+    done
+    echo "$value"
+}
+
+has_option() {
+    case " $cmdline " in *" $1="*) return 0 ;; *) return 1 ;; esac
+}
+
+# dhcp [NIC ...]: asks on these NICs, or on every NIC there is, until the first has an address.
+# Sets nic, address, router, next_server.
+dhcp() {
+    nics=$*
+    [ -n "$nics" ] || nics=$(ls /sys/class/net | grep -v '^lo$')
+    for nic in $nics; do
+        [ -d "/sys/class/net/$nic" ] || refuse "there is no NIC $nic"
+        ip link set "$nic" up
+        udhcpc -f -q -n -t 40 -T 1 -i "$nic" -s /dhcp.sh > /dev/null 2>&1 &
+    done
+    tries=240
+    while [ $tries -gt 0 ]; do
+        for nic in $nics; do
+            if [ -f "/run/lease.$nic" ]; then
+                . "/run/lease.$nic"
+                say "stage1: $nic has $address, router $router, next server $next_server"
+                return
+            fi
+        done
+        usleep 200000
+        tries=$((tries - 1))
+    done
+    refuse "no NIC got an IPv4 address (asked: ${nics:-none})"
+}
+
+rename_nic() {
+    for nic in $(ls /sys/class/net); do
+        if [ "$(cat "/sys/class/net/$nic/address")" = "$2" ]; then
+            ip link set "$nic" down
+            ip link set "$nic" name "$1"
+            say "stage1: $nic is now $1"
+            return
+        fi
+    done
+    say "stage1: no NIC has the address $2"
+}
+
+# http VERB SERVER[:PORT] PATH [SECONDS]: the raw answer on stdout, cut off after SECONDS. busybox
+# wget would follow redirects, which ALT's first stages don't. The request comes through a FIFO
+# that stays open, because nginx gives up on a client that closes its half of the connection.
+http() {
+    case $2 in *:*) port=${2##*:} ;; *) port=80 ;; esac
+    rm -f /run/request
+    mkfifo /run/request
+    exec 3<>/run/request
+    printf '%s %s HTTP/1.0\r\nHost: %s\r\nUser-Agent: netboot-test\r\nAccept: */*\r\n\r\n' \
+        "$1" "$3" "$2" >&3
+    ${4:+timeout $4} nc -w 5 "${2%:*}" "$port" <&3
+}
+
+# Reads an answer's head from stdin and stops before its body. Sets status, length, location.
+read_head() {
+    status='' length='' location=''
+    read -r _ status _ || return 1
+    status=${status%"$CR"}
+    while IFS= read -r line; do
+        line=${line%"$CR"}
+        case $line in
+            '') return 0 ;;
+            Content-Length:*) length=${line#*:} length=${length# } ;;  # spelled exactly so
+            [Ll]ocation:*) location=${line#*:} location=${location# } ;;
+        esac
+    done
+    return 1
+}
+
+# http_size SERVER PATH: one HEAD request, which may take 7 seconds. Sets size.
+http_size() {
+    http HEAD "$1" "$2" 7 > /run/head
+    read_head < /run/head || refuse "HEAD http://$1$2 got no answer"
+    case $status in
+        200) ;;
+        3*) refuse "HEAD http://$1$2 answered $status, a redirect to $location" ;;
+        *) refuse "HEAD http://$1$2 answered $status" ;;
+    esac
+    case $length in
+        '' | *[!0-9]*) refuse "HEAD http://$1$2 answered without a Content-Length: header" ;;
+    esac
+    size=$length
+}
+
+# http_get SERVER PATH SIZE TARGET: the body into a file or a device.
+http_get() {
+    received=$(http GET "$1" "$2" | {
+        read_head || refuse "GET http://$1$2 got no answer"
+        [ "$status" = 200 ] || refuse "GET http://$1$2 answered $status"
+        [ "${length:-$3}" = "$3" ] ||
+            refuse "GET http://$1$2 offers $length bytes where $3 were expected"
+        tee "$4" | wc -c
+    })
+    [ "$received" = "$3" ] ||
+        refuse "GET http://$1$2 delivered $received bytes where $3 were expected"
+}
+
+# digest FILE SIZE: SHA-256 of the first SIZE bytes (a RAM disk is longer than what is in it).
+digest() {
+    head -c "$2" "$1" | sha256sum | cut -d ' ' -f 1
+}
+
+# hand_over STAGE [FORM=... ...]: mounts the squashfs, reads all of it, looks for what the command
+# line would start there, and prints the marker with whatever else the dialect tells.
+hand_over() {
+    case $1 in
+        /dev/*) mount -t squashfs -o ro "$1" /stage ;;
+        *) mount -t squashfs -o loop,ro "$1" /stage ;;
+    esac || refuse "$1 is no squashfs that can be mounted"
+    shift
+    find /stage -type f -exec cat {} + > /dev/null || refuse "the stage has files that can't be read"
+    unit=$(option systemd.unit)
+    init=$(option init)
+    [ -z "$unit" ] || [ -f "/stage/usr/lib/systemd/system/$unit" ] ||
+        refuse "the stage has no systemd unit $unit"
+    [ -z "$init" ] || [ -f "/stage$init" ] || refuse "the stage has no $init"
+    variant=livecd
+    case "$stagename $unit $init" in
+        altinst* | *install2*) variant=install ;;
+        rescue* | *live-rescue*) variant=rescue ;;
+    esac
+    read -r seconds _ < /proc/uptime
+    say "NETBOOT-ALT-MARKER $* stage=$stagename variant=$variant seconds=$seconds" \
+        "generation=$GENERATION dialect=$DIALECT nic=$nic address=$address"
+    finish
+}
+
+set_up
+. /dialect.sh
+refuse "$DIALECT ended without a stage"

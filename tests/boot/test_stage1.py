@@ -1,0 +1,211 @@
+"""The test images' first stage: it boots what altboot boots and refuses what altboot refuses.
+
+Every other boot test believes its marker, so here each of its refusals is shown once. The kernel is
+started directly, without firmware, menu or netboot server.
+"""
+
+import re
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from lab import Lab, network
+from lab.iso import IsoError, TestIso, make, make_iso
+
+ALTBOOT = "root=bootchain bootchain=fg,altboot"
+HTTP = "automatic=method:http,network:dhcp,server:{server}"
+BAD_SERVER = str(Path(__file__).parents[2] / "lab/iso/badserver.py")
+# Words of a command line for one boot each; what stands in {} is filled in by Lan.boot().
+TREE = f"{ALTBOOT} ip=dhcp4 stagename=live {HTTP},directory:/tree"
+WHOLE_ISO = f"{ALTBOOT} ip=dhcp4 stagename=live {HTTP},type:iso,directory:/{{name}}"
+FAULT = f"{ALTBOOT} ip=dhcp4 stagename=live automatic=method:http,server:{{bad_server}},directory:/"
+INSTALLER = "systemd.unit=install2.target"
+
+
+@dataclass
+class Lan:
+    """A lab with an ISO, its unpacked tree and two web servers, a good one and a bad one."""
+
+    lab: Lab
+    iso: TestIso
+    directory: Path
+    web: object
+    boots: int = 0
+
+    def boot(self, cmdline, memory_mib=512):
+        """Boots a client; returns ("MARKER", dict) or ("REFUSED", sentence)."""
+        words = cmdline.format(
+            server=self.web.url.removeprefix("http://"),
+            bad_server=f"{self.lab.address}:8001",
+            mac=network.client_mac(self.lab.number, self.boots),  # a lab counts its clients
+            name=self.iso.path.name,
+            iso_sha256=self.iso.sha256,
+            stage_size=self.iso.stages["live"][0],
+            stage_sha256=self.iso.stages["live"][1],
+            ramdisk_size=self.iso.stages["live"][0] // 1024 + 1,
+        )
+        self.boots += 1
+        tree = self.directory / "tree"
+        with self.lab.client(
+            "bios",
+            memory_mib=memory_mib,
+            kernel=tree / self.iso.kernel[1:],
+            initrd=tree / self.iso.initrd[1:],
+            cmdline=words,
+        ) as client:
+            said = client.wait_for(r"NETBOOT-ALT-(MARKER|REFUSED) (.*?)\r?\n", timeout=90)
+        if said[1] == "REFUSED":
+            return said[1], said[2]
+        return said[1], dict(word.split("=", 1) for word in said[2].split())
+
+    def requests(self):
+        """(method, path, status) of what the good web server answered."""
+        return [(r["method"], r["path"], r["status"]) for r in self.web.requests()]
+
+
+@pytest.fixture(scope="module")
+def lan(tmp_path_factory):
+    """One lab for all boots of this file."""
+    directory = tmp_path_factory.mktemp("web")
+    iso = make_iso(directory)
+    iso.unpack(directory / "tree")
+    with Lab() as started:
+        arguments = [str(directory / "tree"), started.address, "8001"]
+        bad = started.popen([sys.executable, BAD_SERVER, *arguments], stdout=subprocess.PIPE)
+        assert bad.stdout.readline() == "ready\n"
+        yield Lan(started, iso, directory, started.web(directory))
+
+
+@pytest.mark.parametrize(
+    ("cmdline", "expected"),
+    [
+        pytest.param(
+            TREE,
+            {"form": "tree", "target": "tmpfs", "variant": "livecd", "nic": "eth0"},
+            id="tree",
+        ),
+        pytest.param(
+            f"{TREE}/ ramdisk_size={{ramdisk_size}}",
+            {"form": "tree", "target": "ram0", "variant": "livecd"},
+            id="tree with ramdisk_size",
+        ),
+        pytest.param(
+            f"{TREE} ramdisk_size={{ramdisk_size}} module_blacklist=brd",
+            {"form": "tree", "target": "tmpfs"},
+            id="ramdisk_size on a kernel without RAM disks",
+        ),
+        pytest.param(
+            f"{TREE} {INSTALLER}", {"form": "tree", "variant": "install"}, id="installer from tree"
+        ),
+        pytest.param(
+            f"{WHOLE_ISO} hash={{iso_sha256}} {INSTALLER}",
+            {"form": "iso", "target": "tmpfs", "variant": "install"},
+            id="installer from ISO with its hash",
+        ),
+        pytest.param(f"{TREE} systemd.unit=live-rescue.target", {"variant": "rescue"}, id="rescue"),
+        pytest.param(
+            f"{ALTBOOT} stagename=live {HTTP},directory:/other,unknown:key,directory:/tree",
+            {"nic": "eth0"},
+            id="no ip=, an unknown key, the last directory wins",
+        ),
+        pytest.param(
+            f"{FAULT}no-length,imgsize:{{stage_size}}", {"form": "tree"}, id="imgsize needs no HEAD"
+        ),
+    ],
+)
+def test_boots(lan, cmdline, expected):
+    outcome, marker = lan.boot(cmdline)
+
+    assert outcome == "MARKER", marker
+    assert marker | expected == marker
+    size, digest = lan.iso.stages["live"]
+    assert (marker["digest"], marker["bytes"]) == (digest, str(size))
+    assert (marker["method"], marker["stage"]) == ("http", "live")
+    assert 0 < float(marker["seconds"]) < 90
+
+
+def test_names_the_boot_nic(lan):
+    outcome, marker = lan.boot(
+        f"{ALTBOOT} ifname=bootif0:{{mac}} ip=bootif0:dhcp4 stagename=live {HTTP},directory:/tree"
+    )
+
+    assert outcome == "MARKER", marker
+    assert marker["nic"] == "bootif0"
+
+
+@pytest.mark.parametrize(
+    ("cmdline", "reason"),
+    [
+        pytest.param(
+            TREE.replace("root=bootchain", "root=/dev/ram0"), "no root=bootchain", id="no root="
+        ),
+        pytest.param(TREE.replace("bootchain=fg,altboot", ""), "no bootchain=", id="no bootchain="),
+        pytest.param(f"{ALTBOOT} ip=dhcp4 stagename=live", "names no method", id="no automatic="),
+        pytest.param(
+            TREE.replace("stagename=live", ""), "/tree/altinst answered 404", id="no stagename="
+        ),
+        pytest.param(f"{FAULT}redirect", "301, a redirect", id="redirect"),
+        pytest.param(f"{FAULT}no-length", "without a Content-Length", id="no Content-Length"),
+        pytest.param(f"{FAULT}lower-case", "without a Content-Length", id="content-length:"),
+        pytest.param(f"{FAULT}late", "HEAD .* no answer", id="HEAD takes more than 7 seconds"),
+        pytest.param(f"{FAULT}get-404", "GET .* answered 404", id="HEAD is fine, GET is not"),
+        pytest.param(f"{FAULT}short", r"delivered \d+ bytes", id="body breaks off"),
+        pytest.param(f"{FAULT}long", r"offers \d+ bytes", id="body longer than HEAD said"),
+        pytest.param(
+            TREE.replace("/tree", "/tree,imgsize:4096"), "4096 were expected", id="wrong imgsize"
+        ),
+        pytest.param(
+            f"{TREE} ramdisk_size=4096", "does not fit", id="stage larger than ramdisk_size"
+        ),
+        pytest.param(f"{WHOLE_ISO} hash={{stage_sha256}}", "is not hash=", id="wrong hash="),
+        pytest.param(
+            f"{TREE} hash={{stage_sha256}}", "hash= .* http tree", id="hash= with an http tree"
+        ),
+        pytest.param(
+            TREE.replace("/tree", "/{name}"), "answered 404", id="whole ISO without type:iso"
+        ),
+        pytest.param(f"{TREE} systemd.unit=no.target", "no systemd unit", id="no such unit"),
+        pytest.param(
+            f"{ALTBOOT} ip=eth7:dhcp4 stagename=live {HTTP},directory:/tree",
+            "no NIC eth7",
+            id="no such NIC",
+        ),
+    ],
+)
+def test_refuses(lan, cmdline, reason):
+    outcome, sentence = lan.boot(cmdline)
+
+    assert outcome == "REFUSED", sentence
+    assert re.search(reason, sentence), sentence
+
+
+def test_ramdisk_size_wins_over_type_iso(lan):
+    outcome, sentence = lan.boot(f"{WHOLE_ISO} ramdisk_size={{ramdisk_size}}")
+
+    assert outcome == "REFUSED", sentence
+    assert ("HEAD", f"/{lan.iso.path.name}/live", 404) in lan.requests()
+
+
+def test_refuses_a_tmpfs_over_half_of_the_memory(lan):
+    outcome, sentence = lan.boot(WHOLE_ISO, memory_mib=96)
+
+    assert outcome == "REFUSED", sentence
+    assert "more than half of the available memory" in sentence
+    assert lan.requests()[-1] == ("HEAD", f"/{lan.iso.path.name}", 200)
+
+
+def test_same_arguments_give_the_same_iso(tmp_path, monkeypatch):
+    first = make_iso(tmp_path / "first", stage_mib=1)
+    (tmp_path / "kernels").symlink_to(make.CACHE / "kernels")
+    monkeypatch.setattr(make, "CACHE", tmp_path)
+
+    again = make_iso(tmp_path / "again", stage_mib=1)
+    other = make_iso(tmp_path / "again", stage_mib=1, edition="other")
+
+    assert again.sha256 == first.sha256
+    assert other.stages["live"][1] != first.stages["live"][1]
+    with pytest.raises(IsoError, match="no generation p1"):
+        make_iso(tmp_path, generation="p1")
