@@ -38,6 +38,19 @@ def __virtual__():
     return __virtualname__
 
 
+def layout():
+    """
+    Return the number of the way in which trees are laid out; a tree of another one is stale.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt 'netboot*' alt_iso.layout
+    """
+    return LAYOUT
+
+
 def inspect(path, image="NAME"):
     """
     Return the facts of an ALT image, read from its own file list and boot menus.

@@ -79,13 +79,13 @@ EFI_ARCHES = {  # UEFI specification, 3.5.1.1
     "bootia32.efi": "i586",
 }
 
-# Facts without which nothing boots, and the field of the image in the pillar that sets each
+# Facts without which nothing boots, and the field of the image in the pillar that sets each, if any
 FIELDS = {
     "arch": "alt_arch",
     "dialect": "dialect",
     "kernel": "kernel",
     "initrd": "initrd",
-    "stages": "variants",
+    "stages": "",
 }
 
 
@@ -155,7 +155,7 @@ def derive(volume, entries, contents, file_name="", image="NAME"):
         Paths of ``EFI/BOOT/*.efi``; whether packages (``ALTLinux/``) are on the image.
 
     ``missing``
-        ``{fact: pillar key}`` of what couldn't be told.
+        ``{fact: pillar key}`` of what couldn't be told; empty where no key can set it.
 
     CLI Example:
 
@@ -184,7 +184,9 @@ def derive(volume, entries, contents, file_name="", image="NAME"):
     )
     facts["repository"] = "ALTLinux" in tree
     facts["missing"] = {
-        fact: f"netboot:images:{image}:{field}" for fact, field in FIELDS.items() if not facts[fact]
+        fact: f"netboot:images:{image}:{field}" if field else ""
+        for fact, field in FIELDS.items()
+        if not facts[fact]
     }
     return facts
 

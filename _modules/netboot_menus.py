@@ -39,7 +39,7 @@ def render(template, config, entries):
 
         salt 'netboot*' netboot_menus.render /tmp/menu.ipxe.jinja '{...}' '[]'
     """
-    environment = jinja2.Environment(
+    environment = jinja2.Environment(  # noqa: S701 (scripts, not HTML)
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -63,7 +63,7 @@ def render(template, config, entries):
 
 
 def _default(entries, image):
-    """The entry that the menu starts by itself: an image's live system rather than its installer."""
+    """The entry that the menu starts by itself: a live system rather than an installer."""
     of_image = {entry["variant"]: entry["id"] for entry in entries if entry["image"] == image}
     for variant in ("livecd", "install", "rescue"):
         if variant in of_image:
@@ -124,7 +124,7 @@ def write(folder, files, changes, staging):
 
     .. code-block:: bash
 
-        salt 'netboot*' netboot_menus.write /srv/export/tftp '{a.ipxe: ""}' '{a.ipxe: new}' /srv/export/.staging
+        salt 'netboot*' netboot_menus.write /srv/export/tftp '{a.ipxe: ""}' '{a.ipxe: new}' /tmp/x
     """
     try:
         for name, change in changes.items():

@@ -145,7 +145,7 @@ KEYS = (
         "address",
         _address,
         None,
-        "IPv4 address that clients are told to fetch from. Default: the first one of the interface.",
+        "IPv4 address that clients fetch from. Default: the first one of the interface.",
     ),
     (
         "root",
@@ -188,6 +188,12 @@ KEYS = (
         _one_of(*ARCHES),
         None,
         "Architecture. Default: as the ISO says.",
+    ),
+    (
+        "images.*.dialect",
+        _one_of("altboot", "propagator"),
+        None,
+        "What the ISO's first stage understands. Default: as the ISO says.",
     ),
     (
         "images.*.kernel",
@@ -464,9 +470,7 @@ def _check_default_image(pillar, problems):
         if arch not in ARCHES:
             problems.append(f"{key}: must be one of {', '.join(ARCHES)}{_nearest(arch, ARCHES)}")
         elif isinstance(name, str) and name not in pillar["images"]:
-            problems.append(
-                f"{key}: there is no image {name!r}{_nearest(name, pillar['images'])}"
-            )
+            problems.append(f"{key}: there is no image {name!r}{_nearest(name, pillar['images'])}")
 
 
 def _warnings(images):
@@ -522,7 +526,9 @@ def _image(name, image):
         "url": image["url"],
         "checksum": {kind: digest.lower() for kind, digest in image["checksum"].items()},
         "overrides": {
-            key: image[key] for key in ("alt_arch", "kernel", "initrd", "variants") if key in image
+            key: image[key]
+            for key in ("alt_arch", "dialect", "kernel", "initrd", "variants")
+            if key in image
         },
     }
 

@@ -89,7 +89,9 @@ def read(kind, name):
             return None
         raise
     except ValueError as err:
-        raise CommandExecutionError(f"{path} is damaged ({err}); remove it and apply again.") from err
+        raise CommandExecutionError(
+            f"{path} is damaged ({err}); remove it and apply again."
+        ) from err
 
 
 def write(kind, name, value):

@@ -9,6 +9,13 @@ from salt.exceptions import CommandExecutionError, SaltInvocationError
 __virtualname__ = "alt_iso"
 
 
+# What the pillar may say instead of the ISO: fact -> key below netboot:images:NAME.
+OVERRIDES = {"arch": "alt_arch", "dialect": "dialect", "kernel": "kernel", "initrd": "initrd"}
+
+# A hostile ISO can have any number of entries that are not unpacked; so many are worth a record.
+REJECTED_SHOWN = 20
+
+
 def __virtual__():
     return __virtualname__
 
@@ -66,8 +73,12 @@ def fetched(name, url, checksum, staging):
         there = __salt__["iso_fetch.identity"](name) is not None
         if __opts__["test"]:
             ret["result"] = None
-            ret["changes"] = {name: "would be verified" if there else f"would be fetched from {url}"}
-            ret["comment"] = f"{name} would be " + ("verified." if there else f"fetched from {url}.")
+            ret["changes"] = {
+                name: "would be verified" if there else f"would be fetched from {url}"
+            }
+            ret["comment"] = f"{name} would be " + (
+                "verified." if there else f"fetched from {url}."
+            )
             return ret
         old = None
         if there:
@@ -134,13 +145,11 @@ def unpacked(name, iso, image, checksum, staging):
             raise CommandExecutionError(f"{iso} is not there or not verified; it is not unpacked.")
         facts = _overridden(__salt__["alt_iso.inspect"](iso, image["name"]), image)
         if facts["missing"]:
-            raise CommandExecutionError(
-                f"{iso} does not tell its {', '.join(facts['missing'])}; "
-                f"set {', '.join(sorted(set(facts['missing'].values())))} in the pillar."
-            )
+            raise CommandExecutionError(_what_is_missing(iso, facts["missing"]))
         tree = os.path.join(name, facts["arch"], label)
         os.makedirs(os.path.dirname(tree), mode=0o755, exist_ok=True)
         facts = _overridden(__salt__["alt_iso.unpack"](iso, tree, staging, image["name"]), image)
+        facts["rejected"] = facts["rejected"][:REJECTED_SHOWN]
         record = {
             "name": image["name"],
             "label": label,
@@ -152,6 +161,11 @@ def unpacked(name, iso, image, checksum, staging):
             "facts": facts,
             "boot_files": _boot_files(tree, facts),
         }
+        if facts["rejected"]:
+            ret["warnings"] = [
+                f"{iso}: {one['path']!r} is not unpacked: {one['reason']}"
+                for one in facts["rejected"]
+            ]
         __salt__["netboot_records.write"]("images", label, record)
         ret["changes"] = {tree: f"unpacked from {iso}"}
         ret["comment"] = f"{iso} was unpacked to {tree}."
@@ -164,12 +178,21 @@ def _overridden(facts, image):
     """The facts of an ISO, with what the pillar says instead."""
     said = {
         fact: image["overrides"][key]
-        for fact, key in (("arch", "alt_arch"), ("kernel", "kernel"), ("initrd", "initrd"))
+        for fact, key in OVERRIDES.items()
         if key in image["overrides"]
     }
     said = {fact: value.lstrip("/") for fact, value in said.items()}
     missing = {fact: key for fact, key in facts["missing"].items() if fact not in said}
     return {**facts, **said, "missing": missing}
+
+
+def _what_is_missing(iso, missing):
+    keys = sorted({key for key in missing.values() if key})
+    return f"{iso} does not tell its {', '.join(sorted(missing))}" + (
+        f"; set {', '.join(keys)} in the pillar."
+        if all(missing.values())
+        else ", and is no image that can be booted over the network."
+    )
 
 
 def _boot_files(tree, facts):
@@ -189,6 +212,7 @@ def _same_tree(record, image, verified):
         record["iso_sha256"] != verified["digests"]["sha256"]
         or record["overrides"] != image["overrides"]
         or record["name"] != image["name"]
+        or record["facts"]["tree"]["layout"] != __salt__["alt_iso.layout"]()
     ):
         return False
     for path, size in record["boot_files"].items():

@@ -92,6 +92,42 @@ def config_applied(name, config, warnings=()):
     return ret
 
 
+def packages_installed(name, pkgs):
+    """
+    Ensure that packages are installed, as ``pkg.installed`` does; ``test=True`` only looks.
+
+    Salt's own state asks the package mirror under ``test=True`` and needs root for it
+    (``aptpkg.latest_version`` refreshes).
+
+    name
+        What the packages are for; only shown.
+
+    pkgs
+        Names of packages.
+
+    ``changes`` is that of ``pkg.installed``; foretold are the names only.
+
+    .. code-block:: yaml
+
+        netboot-http-packages:
+          netboot.packages_installed:
+            - name: web server
+            - pkgs: [nginx]
+    """
+    missing = [package for package in pkgs if not __salt__["pkg.version"](package)]
+    if not missing:
+        return {"name": name, "result": True, "changes": {}, "comment": "All are installed."}
+    if __opts__["test"]:
+        return {
+            "name": name,
+            "result": None,
+            "changes": dict.fromkeys(missing, "would be installed"),
+            "comment": f"{', '.join(missing)} would be installed.",
+        }
+    # Several of these states follow each other: lists of some minutes ago are good enough.
+    return __states__["pkg.installed"](name, pkgs=pkgs, refresh=True, cache_valid_time=300)
+
+
 def firmware_copied(name, firmware, staging):
     """
     Ensure that the boot loaders that the platform's packages bring lie in the TFTP root.

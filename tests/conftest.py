@@ -1,10 +1,11 @@
-"""Shared by all tests: Salt's own loader, with the checkout's modules and states."""
+"""Shared by all tests: what Salt's loader needs, and one lab for the tests of a file."""
 
 import logging
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
-import salt.config  # its import installs log handlers that would write to closed streams
+import salt.config  # noqa: F401 (installs log handlers that would write to closed streams)
 
 logging.root.setLevel(logging.WARNING)
 for handler in logging.root.handlers[:]:
@@ -23,3 +24,29 @@ def salt_factories_config(tmp_path_factory):
         "inject_sitecustomize": False,
         "start_timeout": 60,
     }
+
+
+@pytest.fixture(scope="module")
+def lan(tmp_path_factory):
+    """A lab, a machine nobody touched yet, an ISO on a web server, salt-ssh as a plain user."""
+    from lab import Lab  # here, so that unit tests need neither root nor the lab's programs
+    from lab.demo import PACKAGES
+    from lab.iso import make_iso
+    from lab.salt import SaltSsh
+
+    iso = make_iso(tmp_path_factory.mktemp("iso"))
+    with Lab(logs=tmp_path_factory.mktemp("logs")) as lab:
+        server = lab.server("netboot1", packages=PACKAGES)
+        web = lab.web(iso.path.parent)
+        pillar = {
+            "images": {
+                "ALT p11": {
+                    "url": f"{web.url}/{iso.path.name}",
+                    "checksum": {"sha256": iso.sha256},
+                }
+            },
+            "default_image": {"x86_64": "ALT p11"},
+            "menu": {"timeout_s": 2},
+        }
+        salt = SaltSsh(lab, [server], {"netboot": pillar}, user="admin")
+        yield SimpleNamespace(lab=lab, server=server, iso=iso, web=web, pillar=pillar, salt=salt)

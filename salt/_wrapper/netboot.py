@@ -13,7 +13,7 @@ def __virtual__():
 
 def config(pillar, platforms):
     """
-    Validate the pillar for the target and return what it comes to, as ``netboot.config`` does there.
+    Validate the pillar for the target and return what it comes to, as the target itself would.
 
     CLI Example:
 

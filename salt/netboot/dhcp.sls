@@ -6,7 +6,8 @@ include:
 {%- if not problems %}
 
 netboot-dhcp-packages:
-  pkg.installed:
+  netboot.packages_installed:
+    - name: DHCP and TFTP
     - pkgs: {{ config.platform.packages.dhcp | json }}
 
 netboot-dhcp-config:
@@ -22,7 +23,7 @@ netboot-dhcp-config:
     - makedirs: True
     - check_cmd: sh -c 'dnsmasq --test --conf-file="$0"'
     - require:
-      - pkg: netboot-dhcp-packages
+      - netboot: netboot-dhcp-packages
 
 netboot-dhcp-unit:
   file.managed:
@@ -32,7 +33,7 @@ netboot-dhcp-unit:
     - group: root
     - mode: '0644'
     - require:
-      - pkg: netboot-dhcp-packages
+      - netboot: netboot-dhcp-packages
 
 netboot-dhcp-service:
   service.running:

@@ -6,7 +6,8 @@ include:
 {%- if not problems %}
 
 netboot-firmware-packages:
-  pkg.installed:
+  netboot.packages_installed:
+    - name: boot loaders
     - pkgs: {{ config.platform.packages.firmware | json }}
 
 netboot-firmware:
@@ -15,6 +16,6 @@ netboot-firmware:
     - firmware: {{ config.platform.firmware | json }}
     - staging: {{ config.root }}/.staging
     - require:
-      - pkg: netboot-firmware-packages
+      - netboot: netboot-firmware-packages
       - file: netboot-staging
 {%- endif %}

@@ -7,7 +7,8 @@ include:
 {%- set nginx = config.platform.nginx %}
 
 netboot-http-packages:
-  pkg.installed:
+  netboot.packages_installed:
+    - name: web server
     - pkgs: {{ config.platform.packages.http | json }}
 
 # nginx can only test a whole configuration: a copy of it, with the new site in it.
@@ -26,7 +27,7 @@ netboot-http-site:
         cp -RP {{ nginx.folder }}/. $copy; cp "$0" $copy/{{ nginx.site }};
         sed -i "s|{{ nginx.folder }}/|$copy/|g" $copy/nginx.conf; nginx -t -q -c $copy/nginx.conf'
     - require:
-      - pkg: netboot-http-packages
+      - netboot: netboot-http-packages
 
 netboot-http-service:
   service.running:

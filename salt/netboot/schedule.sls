@@ -5,19 +5,25 @@
 
 include:
   - netboot.{{ 'invalid' if problems else 'base' }}
-{%- if config.get('schedule') and minion %}
+{%- if problems %}
+{#- A mistake in the pillar takes nothing back, not even the schedule. #}
+{%- elif config.schedule and minion %}
 
 netboot-schedule:
   schedule.present:
     - name: netboot
     - function: state.apply
     - job_args: [netboot]
+    {#- Only a highstate brings the modules that belong to the states by itself. #}
+    - job_kwargs: {sync_mods: all}
     {%- for unit in ('hours', 'minutes') if unit in config.schedule %}
     - {{ unit }}: {{ config.schedule[unit] }}
     {%- endfor %}
     - splay: {{ config.schedule.splay_s }}
     - maxrunning: 1
-{%- elif config.get('schedule') %}
+    {#- Salt's default is to run at once, without splay: into the very apply that adds the job. #}
+    - run_on_start: False
+{%- elif config.schedule %}
 
 netboot-schedule:
   test.show_notification:

@@ -414,7 +414,7 @@ CASES = {
                 "dialect": "netboot:images:NAME:dialect",
                 "kernel": "netboot:images:NAME:kernel",
                 "initrd": "netboot:images:NAME:initrd",
-                "stages": "netboot:images:NAME:variants",
+                "stages": "",
             },
         },
     ),

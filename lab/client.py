@@ -1,0 +1,194 @@
+"""A client: a QEMU machine with real firmware that boots over the lab's network."""
+
+import json
+import re
+import shutil
+import socket
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+from . import network
+from .host import LabError, require, tail
+
+
+@dataclass(frozen=True)
+class Firmware:
+    """How QEMU becomes a machine with this firmware.
+
+    rom: the network card's boot ROM, None where the firmware has a driver of its own;
+    code, variables: the two flash chips of UEFI (QEMU manual: "pflash"), None for the built-in BIOS.
+    """
+
+    program: str
+    machine: str
+    rom: str | None = None
+    code: str | None = None
+    variables: str | None = None
+
+
+FIRMWARE = {
+    # Without "graphics", SeaBIOS shows its screen, and so iPXE's, on the serial port too.
+    # The ROM is the card's default one: QEMU fits only that one to the card (pci_patch_ids).
+    "bios": Firmware(
+        "qemu-system-x86_64", "pc,graphics=off", rom="/usr/lib/ipxe/qemu/efi-virtio.rom"
+    ),
+    "efi-x86_64": Firmware(
+        "qemu-system-x86_64",
+        "q35",
+        code="/usr/share/OVMF/OVMF_CODE_4M.fd",
+        variables="/usr/share/OVMF/OVMF_VARS_4M.fd",
+    ),
+}
+
+ESCAPES = re.compile(r"\x1b\[[0-9;?=]*[A-Za-z]")
+
+
+class Client:
+    """A running client; made by Lab.client(). Leaving its `with` block switches it off.
+
+    mac, address: its network card's MAC and the IPv4 address that the router gives it.
+    """
+
+    def __init__(self, lab, number, firmware, memory_mib, kernel, initrd, cmdline, extra):
+        if firmware not in FIRMWARE:
+            raise LabError(f"No firmware {firmware!r}; there are {', '.join(FIRMWARE)}.")
+        if number >= len(network.CLIENTS):
+            raise LabError(f"One lab has addresses for {len(network.CLIENTS)} clients only.")
+        self.name = f"client{number}"
+        self.mac = network.client_mac(lab.number, number)
+        self.address = f"{lab.address.rpartition('.')[0]}.{network.CLIENTS[number]}"
+        self.serial_log = lab.logs / f"{self.name}-{firmware}-serial.log"
+        self._log = lab.logs / f"{self.name}-{firmware}-qemu.log"
+        self._lab, self._tap = lab, f"tap{number}"
+        self._monitor = lab.directory / f"{self.name}.qmp"
+        self.serial_log.touch()
+        network.add_tap(lab.name, self._tap)
+        argv = self._argv(FIRMWARE[firmware], memory_mib, kernel, initrd, cmdline)
+        with self._log.open("w") as output:
+            self._process = lab.popen([*argv, *extra], stdout=output, stderr=output)
+        network.wait_until(self._monitor.exists, self._process, self._log, 10, "QEMU")
+
+    def _argv(self, firmware, memory_mib, kernel, initrd, cmdline):
+        require(firmware.program, *filter(None, [firmware.rom, firmware.code]))
+        argv = [
+            # KVM is not used: it exists but hangs on some machines, and the lab must be the same
+            # everywhere.
+            firmware.program,
+            "-machine",
+            firmware.machine,
+            "-accel",
+            "tcg",
+            "-m",
+            str(memory_mib),
+            "-nodefaults",
+            "-no-reboot",
+            "-vga",
+            "std",
+            "-display",
+            "none",
+            "-serial",
+            f"file:{self.serial_log}",
+            "-qmp",
+            f"unix:{self._monitor},server=on,wait=off",
+            "-netdev",
+            f"tap,id=lan,ifname={self._tap},script=no,downscript=no",
+            "-device",
+            f"virtio-net-pci,netdev=lan,mac={self.mac}" + ("" if firmware.rom else ",romfile="),
+        ]
+        if kernel:
+            argv += ["-kernel", str(kernel)]
+            argv += ["-initrd", str(initrd)] if initrd else []
+            argv += ["-append", cmdline] if cmdline else []
+        elif firmware.code:
+            variables = self._lab.directory / f"{self.name}.vars"
+            shutil.copyfile(firmware.variables, variables)
+            argv += [
+                "-drive",
+                f"if=pflash,format=raw,readonly=on,file={firmware.code}",
+                "-drive",
+                f"if=pflash,format=raw,file={variables}",
+            ]
+        else:
+            argv += ["-boot", "n"]
+        return argv
+
+    def wait_for(self, pattern, timeout):
+        """Wait until the regular expression `pattern` is in the serial log; return its match.
+
+        Colours and cursor moves are taken out first. Raises LabError with the log's name and end
+        when QEMU ends or `timeout` seconds pass.
+        """
+        network.wait_until(
+            lambda: self._search(pattern),
+            self._process,
+            self.serial_log,
+            timeout,
+            f"{pattern!r} of {self.name}",
+        )
+        return self._search(pattern)
+
+    def booted(self, timeout):
+        """Wait until a test ISO's first stage says how it ended; return what it says as a dict.
+
+        Among its keys are digest (SHA-256 of the stage that the client got), method, form, stage,
+        variant and seconds (since the kernel started). Raises LabError when the first stage
+        refuses to go on, or says nothing within `timeout` seconds.
+        """
+        match = self.wait_for(r"NETBOOT-ALT-(MARKER|REFUSED) (.*)\n", timeout)
+        if match[1] == "REFUSED":
+            raise LabError(f"{self.name} did not boot: {match[2].strip()}, see {self.serial_log}.")
+        return dict(word.split("=", 1) for word in match[2].split())
+
+    def _search(self, pattern):
+        return re.search(pattern, ESCAPES.sub("", self.serial_log.read_text(errors="replace")))
+
+    def wait(self, timeout):
+        """Wait until the client has switched itself off or rebooted, at most `timeout` seconds."""
+        try:
+            self._process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            raise LabError(
+                f"{self.name} still runs after {timeout} s, see {self.serial_log}:\n"
+                f"{tail(self.serial_log)}"
+            ) from None
+
+    def screenshot(self, path):
+        """Write what is on the screen to `path`, as PNG."""
+        self._command("screendump", filename=str(Path(path).resolve()), format="png")
+        return Path(path)
+
+    def press(self, *keys):
+        """Press keys one after another; each a QEMU key name, or several joined: "ctrl-alt-f2"."""
+        for key in keys:
+            together = [{"type": "qcode", "data": name} for name in key.split("-")]
+            self._command("send-key", keys=together)
+
+    def _command(self, name, **arguments):
+        """Run a command of QEMU's monitor (QEMU manual: "QMP Reference Manual")."""
+        with socket.socket(socket.AF_UNIX) as monitor, monitor.makefile("rw") as stream:
+            monitor.settimeout(30)
+            monitor.connect(str(self._monitor))
+            stream.readline()  # the greeting
+            for command in (
+                {"execute": "qmp_capabilities"},
+                {"execute": name, "arguments": arguments},
+            ):
+                stream.write(json.dumps(command) + "\n")
+                stream.flush()
+                while "event" in (answer := json.loads(stream.readline())):
+                    pass
+                if "error" in answer:
+                    raise LabError(f"QEMU refuses {command}: {answer['error']['desc']}.")
+
+    def close(self):
+        """Switch it off and take its cable away."""
+        self._process.kill()
+        self._process.wait()
+        network.ip("-n", self._lab.name, "link", "delete", self._tap)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()

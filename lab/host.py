@@ -1,0 +1,123 @@
+"""What the lab needs from this machine: programs, and the Debian mirror that its apt already uses."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+# A name without a slash is looked up in PATH. None of these packages starts a daemon.
+PACKAGES = {
+    "apt-ftparchive": "apt-utils",
+    "busybox": "busybox-static",
+    "ip": "iproute2",
+    "mmdebstrap": "mmdebstrap",
+    "nsenter": "util-linux",
+    "qemu-system-x86_64": "qemu-system-x86",
+    "ssh-keygen": "openssh-client",
+    "systemd-nspawn": "systemd-container",
+    "tcpdump": "tcpdump",
+    "/usr/lib/ipxe/qemu/efi-virtio.rom": "ipxe-qemu",
+    "/usr/share/OVMF/OVMF_CODE_4M.fd": "ovmf",
+}
+
+
+class LabError(Exception):
+    """The lab can't do what was asked; the message is one sentence, sometimes with a log's end."""
+
+
+def say(text):
+    """Tell the user on stderr what takes time."""
+    print(f"lab: {text}", file=sys.stderr, flush=True)
+
+
+def tail(path, lines=15):
+    """The last `lines` lines of the log `path`, indented, for an error message."""
+    if not path.exists():
+        return "    (no such file)"
+    text = path.read_text(errors="replace").splitlines()[-lines:]
+    return "\n".join(f"    {line}" for line in text) or "    (it is empty)"
+
+
+def require(*names):
+    """Install what is missing of `names`: programs or absolute paths, each a key of PACKAGES.
+
+    Raises LabError, naming what is missing and its packages, when apt can't bring it.
+    """
+    missing = [name for name in names if not _present(name)]
+    if not missing:
+        return
+    packages = sorted({PACKAGES[name] for name in missing})
+    if shutil.which("apt-get") and os.geteuid() == 0:
+        say(f"installing {' '.join(packages)}")
+        install = [
+            "apt-get",
+            "-qq",
+            "-o",
+            "DPkg::Lock::Timeout=300",
+            "install",
+            "--no-install-recommends",
+            "-y",
+            *packages,
+        ]
+        quiet = {
+            "stdin": subprocess.DEVNULL,
+            "stdout": subprocess.DEVNULL,
+            "env": {**os.environ, "DEBIAN_FRONTEND": "noninteractive"},
+        }
+        if subprocess.run(install, check=False, **quiet).returncode:
+            # The package lists may be too old, or not there at all as in a container.
+            subprocess.run(["apt-get", "-qq", "update"], check=False, **quiet)
+            subprocess.run(install, check=False, **quiet)
+        missing = [name for name in missing if not _present(name)]
+    if missing:
+        raise LabError(
+            f"Missing: {', '.join(missing)}; install the Debian packages {' '.join(packages)}."
+        )
+
+
+def _present(name):
+    return Path(name).exists() if name.startswith("/") else shutil.which(name) is not None
+
+
+def debian_sources():
+    """This machine's own Debian sources, as sources.list lines without options.
+
+    Raises LabError when apt here knows no Debian mirror.
+    """
+    listed = subprocess.run(
+        [
+            "apt-get",
+            "indextargets",
+            "--format",
+            "$(SITE) $(RELEASE) $(COMPONENT)",
+            "Origin: Debian",
+            "Identifier: Packages",
+        ],
+        check=True,
+        text=True,
+        stdout=subprocess.PIPE,
+    ).stdout.splitlines()
+    if not listed:
+        raise LabError(
+            "apt on this machine knows no Debian mirror; run apt-get update, or use a Debian host."
+        )
+    return [f"deb {line}" for line in sorted(set(listed))]
+
+
+def apt_options():
+    """How this machine's apt reaches its mirror (proxies, dates), as the text of an apt.conf."""
+    keys = ["http", "https", "Retries", "Check-Valid-Until", "Check-Date"]
+    return subprocess.run(
+        [
+            "apt-config",
+            "dump",
+            "--no-empty",
+            "--format",
+            '%F "%v";%n',
+            *(f"Acquire::{key}" for key in keys),
+        ],
+        check=True,
+        text=True,
+        stdout=subprocess.PIPE,
+    ).stdout

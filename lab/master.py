@@ -1,0 +1,69 @@
+"""A real Salt master in the lab, and minions of it on the lab's machines."""
+
+import time
+
+import yaml
+
+from .host import LabError, tail
+from .salt import CHECKOUT, PROGRAMS, Salt
+
+# What a machine must see of this host to run a minion: lab.server(binds=[VENV]). The interpreter in
+# it is a link to Debian's, which a machine has at the same place and in the same version.
+VENV = PROGRAMS.parent
+
+
+class Master(Salt):
+    """`salt` and its master, which trusts every minion that asks.
+
+    pillar: as for Salt. It listens on the lab's address and is gone when the lab is.
+    """
+
+    # Without --static, with which `salt` exits with 0 even when states failed (salt.cli.salt). So
+    # there is one JSON document for each minion, and run() wants a target that is one minion.
+    command = (str(PROGRAMS / "salt"),)
+
+    def __init__(self, lab, pillar):
+        super().__init__(
+            lab,
+            "master",
+            pillar,
+            interface=lab.address,
+            auto_accept=True,
+            gather_job_timeout=30,  # seconds; a busy minion may be slow to say that it is busy
+        )
+        self._log = lab.logs / "salt-master.log"
+        with self._log.open("w") as output:
+            self._process = lab.popen(
+                [str(PROGRAMS / "salt-master"), f"--config-dir={self.directory}"],
+                cwd=CHECKOUT,
+                stdout=output,
+                stderr=output,
+            )
+
+    def add_minion(self, machine, timeout=120):
+        """Start a minion as a daemon of a machine that has VENV, until it answers to its master.
+
+        Raises LabError, with the ends of both logs, when that takes longer than `timeout` seconds.
+        """
+        settings = {"id": machine.name, "master": self._lab.address}
+        machine.run(["mkdir", "-p", "/etc/salt"])
+        machine.run(["tee", "/etc/salt/minion"], input=yaml.safe_dump(settings))
+        # As in the unit of Salt's packages: a minion that is restarted lets its jobs finish.
+        machine.run(
+            [
+                "systemd-run",
+                "--unit=salt-minion",
+                "--property=KillMode=process",
+                str(PROGRAMS / "salt-minion"),
+            ]
+        )
+        deadline = time.monotonic() + timeout
+        # A short --timeout, as what was sent before the minion listened is never answered.
+        while self.run(machine.name, "test.ping", "--timeout=2").returncode:
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                journal = machine.run(["journalctl", "-u", "salt-minion", "-n", "12"], check=False)
+                raise LabError(
+                    f"The minion on {machine.name} does not answer its master, see {self._log}:\n"
+                    f"{tail(self._log)}\n{journal.stdout}"
+                )
+            time.sleep(0.5)

@@ -1,0 +1,159 @@
+"""Debian roots and package repositories for lab machines, cached by a hash of their recipe."""
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import shutil
+import subprocess
+import time
+from pathlib import Path
+
+from .host import LabError, apt_options, debian_sources, require, say, tail
+
+CACHE = Path(__file__).resolve().parents[1] / ".cache" / "lab"
+
+# What a machine has before anybody manages it: python3 and sshd, and what these need.
+BARE = ["ca-certificates", "dbus", "openssh-server", "python3", "sudo", "systemd", "systemd-sysv"]
+
+# Identity (host keys, machine id) belongs to a machine, not to a root that many share.
+# The timers would take apt's lock in the middle of a test.
+SET_UP = """set -e
+chroot "$1" useradd --create-home --shell /bin/bash admin
+echo 'admin ALL=(ALL) NOPASSWD: ALL' > "$1/etc/sudoers.d/admin"
+install -d -m 700 "$1/root/.ssh"
+install -d -m 700 -o 1000 -g 1000 "$1/home/admin/.ssh"
+chroot "$1" systemctl mask apt-daily.timer apt-daily-upgrade.timer e2scrub_all.timer
+echo 'Acquire::Languages "none";' > "$1/etc/apt/apt.conf.d/lab"
+echo force-unsafe-io > "$1/etc/dpkg/dpkg.cfg.d/lab"
+rm -rf "$1"/etc/ssh/ssh_host_* "$1/etc/machine-id" "$1/var/lib/dbus/machine-id" \
+    "$1/etc/apt/sources.list" "$1"/etc/apt/sources.list.d/*
+"""
+
+# $1 the bare root, $2 a work directory, $3 where the repository goes, then the packages.
+DOWNLOAD = """set -e
+root=$1 work=$2 repository=$3; shift 3
+mkdir "$work/upper" "$work/work" "$work/lower" "$work/merged"
+mount --bind "$root" "$work/lower"
+mount -t overlay -o "lowerdir=$work/lower,upperdir=$work/upper,workdir=$work/work" \
+    overlay "$work/merged"
+mount --rbind /dev "$work/merged/dev"
+cp /etc/resolv.conf "$work/merged/etc/resolv.conf"
+cp "$work/sources.list" "$work/merged/etc/apt/sources.list"
+cp "$work/apt.conf" "$work/merged/etc/apt/apt.conf.d/host"
+chroot "$work/merged" apt-get -q update
+chroot "$work/merged" apt-get -q -y --download-only install "$@"
+mkdir "$repository"
+mv "$work/merged/var/cache/apt/archives"/*.deb "$repository"
+cd "$repository"
+apt-ftparchive packages . > Packages
+apt-ftparchive release . > Release
+"""
+
+# A build that is killed takes its mounts and processes with it.
+CONTAINED = [
+    "setpriv",
+    "--pdeathsig",
+    "KILL",
+    "unshare",
+    "--mount",
+    "--pid",
+    "--fork",
+    "--kill-child",
+    "--mount-proc",
+]
+
+
+def bare_root():
+    """The path of a Debian root with only python3, sshd and sudo; built when not yet cached."""
+    require("mmdebstrap", "apt-ftparchive")
+    sources = debian_sources()
+
+    def build(target):
+        (target / "apt.conf").write_text(apt_options())
+        _run(
+            target,
+            [
+                "mmdebstrap",
+                "--mode=root",
+                "--variant=minbase",
+                f"--include={','.join(BARE)}",
+                f"--aptopt={target / 'apt.conf'}",
+                f"--customize-hook={SET_UP}",
+                "",
+                str(target / "result"),
+                *sources,
+            ],
+        )
+
+    return _cached("roots", "the bare root", [sources, BARE, SET_UP], build)
+
+
+def package_repository(root, packages):
+    """A flat repository of all that `root` lacks to install `packages` with what they recommend.
+
+    root: a path that bare_root() returned; packages: Debian package names.
+    Returns the repository's path; its directory's name is the hash of its recipe.
+    """
+    packages = sorted(set(packages))
+    sources = debian_sources()
+
+    def build(target):
+        (target / "apt.conf").write_text(apt_options())
+        (target / "sources.list").write_text("\n".join(sources) + "\n")
+        _run(
+            target,
+            [
+                "sh",
+                "-c",
+                DOWNLOAD,
+                "download",
+                str(root),
+                str(target),
+                str(target / "result"),
+                *packages,
+            ],
+        )
+
+    what = f"the packages {' '.join(packages)}"
+    return _cached("packages", what, [root.name, sources, packages, DOWNLOAD], build)
+
+
+def _cached(kind, what, recipe, build):
+    """CACHE/kind/<hash of recipe>, made by build(directory) as directory/result when missing."""
+    digest = hashlib.sha256(json.dumps(recipe).encode()).hexdigest()[:16]
+    path = CACHE / kind / digest
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with _locked(path.with_suffix(".lock")):
+        if not path.exists():
+            say(f"building {what}, once")
+            started = time.monotonic()
+            building = path.with_suffix(".building")
+            shutil.rmtree(building, ignore_errors=True)
+            building.mkdir()
+            build(building)
+            (building / "result").rename(path)
+            shutil.rmtree(building)
+            say(f"built {what} in {time.monotonic() - started:.0f} s")
+    return path
+
+
+def _run(directory, argv):
+    log = directory / "log"
+    with log.open("w") as output:
+        done = subprocess.run(
+            [*CONTAINED, *argv],
+            check=False,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+    if done.returncode:
+        raise LabError(f"{argv[0]} failed, see {log}:\n{tail(log)}")
+
+
+@contextlib.contextmanager
+def _locked(path):
+    with path.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield

@@ -1,0 +1,143 @@
+"""Salt as users run it, against the lab's machines: the checkout's states, a pillar of the lab's."""
+
+import contextlib
+import json
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from .host import LabError
+
+CHECKOUT = Path(__file__).resolve().parents[1]
+PROGRAMS = CHECKOUT / ".venv" / "bin"
+
+
+@dataclass
+class Applied:
+    """What an apply came to: the exit status of Salt's program, and its states by their ID."""
+
+    status: int
+    states: dict
+    text: str
+
+    @property
+    def failed(self):
+        """The states that failed, by ID."""
+        return {name: state for name, state in self.states.items() if state["result"] is False}
+
+    @property
+    def changed(self):
+        """The changes, made or foretold, of the states that have any, by ID."""
+        return {name: state["changes"] for name, state in self.states.items() if state["changes"]}
+
+
+class Salt:
+    """One of Salt's programs with the checkout's configuration, but its own pillar and cache.
+
+    name: of its directory in the lab's, which has the configuration, pillar and cache; pillar: what
+    stands in the pillar (a map), write_pillar() changes it; settings: more for the configuration.
+    """
+
+    command = ()  # the program and its options
+
+    def __init__(self, lab, name, pillar, **settings):
+        self._lab = lab
+        self.directory = lab.directory / name
+        self.directory.mkdir()
+        self.write_pillar(pillar)
+        master = yaml.safe_load((CHECKOUT / "conf" / "master").read_text())
+        # Absolute paths: salt-master leaves for / when it starts (salt.master.Master._pre_flight).
+        trees = [CHECKOUT / tree for tree in master["file_roots"]["base"]]
+        master.update(
+            root_dir=str(self.directory),
+            file_roots={"base": [str(tree) for tree in (self.directory / "states", *trees)]},
+            module_dirs=[str(CHECKOUT / folder) for folder in master["module_dirs"]],
+            pillar_roots={"base": [str(self.directory / "pillar")]},
+            **settings,
+        )
+        (self.directory / "master").write_text(yaml.safe_dump(master))
+
+    def write_pillar(self, pillar):
+        """Replace the pillar of all machines."""
+        write_pillar(self.directory / "pillar", pillar)
+
+    @contextlib.contextmanager
+    def overridden(self, name, text):
+        """While the block runs, a state tree of the user's own has the file `name`, with `text`."""
+        path = self.directory / "states" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        try:
+            yield
+        finally:
+            path.unlink()
+
+    def run(self, target, *argv):
+        """Run the program from the checkout; returns the CompletedProcess, with text."""
+        return self._lab.run(
+            [*self.command, f"--config-dir={self.directory}", "--out=json", target, *argv],
+            check=False,
+            cwd=CHECKOUT,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+        )
+
+    def call(self, machine, function, *arguments):
+        """Run a function on a machine and return what it returned. Raises LabError if it failed."""
+        done = self.run(machine.name, function, *arguments)
+        if done.returncode:
+            raise LabError(f"{function} failed on {machine.name}:\n{done.stdout}{done.stderr}")
+        return json.loads(done.stdout)[machine.name]
+
+    def apply(self, machine, *arguments):
+        """`state.apply` with these arguments; a failed state is no error here, see Applied."""
+        done = self.run(machine.name, "state.apply", *arguments)
+        return applied(done, machine.name)
+
+
+class SaltSsh(Salt):
+    """salt-ssh, with a roster of these machines.
+
+    pillar: as for Salt; user: who logs in, with sudo unless root.
+    """
+
+    def __init__(self, lab, machines, pillar, user="root"):
+        super().__init__(lab, f"salt-ssh-{user}", pillar)
+        roster = {
+            machine.name: {
+                "host": machine.address,
+                "user": user,
+                "sudo": user != "root",
+                "priv": str(machine.ssh_key),
+                "ssh_options": [f"UserKnownHostsFile={lab.known_hosts}"],
+            }
+            for machine in machines
+        }
+        path = self.directory / "roster"
+        path.write_text(yaml.safe_dump(roster))
+        self.command = [str(PROGRAMS / "salt-ssh"), f"--roster-file={path}", "--static"]
+
+
+def write_pillar(directory, pillar):
+    """Write a pillar tree that gives `pillar` (a map) to every machine."""
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / "top.sls").write_text("base: {'*': [all]}\n")
+    # Replaced at once: a minion may ask for its pillar at any time.
+    unfinished = directory / "all.unfinished"
+    unfinished.write_text(yaml.safe_dump(pillar, sort_keys=False))
+    unfinished.replace(directory / "all.sls")
+
+
+def applied(done, minion):
+    """The Applied of a CompletedProcess of `state.apply --out=json`.
+
+    Raises LabError with what was said when there are no states in it.
+    """
+    try:
+        states = json.loads(done.stdout)[minion]
+        states = {state["__id__"]: state for state in states.values()}
+    except (ValueError, KeyError, TypeError, AttributeError) as err:
+        raise LabError(f"state.apply gave no states:\n{done.stdout}{done.stderr}") from err
+    return Applied(done.returncode, states, done.stdout + done.stderr)

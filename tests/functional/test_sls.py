@@ -1,0 +1,64 @@
+"""Every SLS renders, alone and together; of a wrong pillar only the state that says so is left."""
+
+import pytest
+
+from tests.conftest import CHECKOUT
+
+SLS = sorted(path.stem for path in (CHECKOUT / "salt/netboot").glob("*.sls"))
+IMAGE = {
+    "url": "http://192.0.2.1/alt-p11-x86_64.iso",
+    "checksum": {"sha256": "0" * 64},
+}
+PILLAR = {"interface": "lo", "images": {"ALT p11": IMAGE}}
+
+
+@pytest.fixture
+def rendered(modules):
+    def _rendered(sls, netboot):
+        shown = modules.state.show_sls(sls, pillar={"netboot": netboot})
+        assert isinstance(shown, dict), shown
+        return shown
+
+    return _rendered
+
+
+def names(sls):
+    return [f"netboot.{name}" if name != "init" else "netboot" for name in sls]
+
+
+@pytest.mark.parametrize("sls", names(set(SLS) - {"invalid"}))
+def test_renders(rendered, sls):
+    states = rendered(sls, PILLAR)
+    assert all(name.startswith("netboot-") for name in states)
+    assert "netboot-config-valid" not in states
+    assert "netboot-config-applied" in states
+
+
+@pytest.mark.parametrize("sls", names(SLS))
+def test_wrong_pillar_leaves_one_state(rendered, sls):
+    states = rendered(sls, {**PILLAR, "imags": {}, "interface": "eth77"})
+    assert list(states) == ["netboot-config-valid"]
+
+
+@pytest.mark.parametrize("netboot", [[], "x", {"images": 3}, {"images": {"a": None}}, None])
+def test_pillar_of_any_shape_renders(rendered, netboot):
+    assert rendered("netboot", netboot)
+
+
+def test_wrong_pillar_fails_with_every_problem(modules):
+    for test in (True, False):
+        applied = modules.state.apply(
+            "netboot", pillar={"netboot": {**PILLAR, "imags": {}, "interface": "eth77"}}, test=test
+        )
+        (state,) = applied.raw.values()
+        assert state["result"] is False
+        assert state["changes"] == {}
+        assert "netboot:imags: unknown key, did you mean images?" in state["comment"]
+        assert "netboot:interface: this machine has no interface 'eth77'" in state["comment"]
+
+
+def test_number_of_states_grows_with_images_only(rendered):
+    one = rendered("netboot", PILLAR)
+    other = {**IMAGE, "url": "http://192.0.2.1/b.iso"}
+    two = rendered("netboot", {**PILLAR, "images": {"ALT p11": IMAGE, "b": other}})
+    assert len(two) == len(one) + 2

@@ -1,0 +1,230 @@
+"""The tree applied to a bare machine over salt-ssh by a user with sudo; tests build on each other."""
+
+import copy
+import sys
+
+import pytest
+
+# Prints status, Content-Length and SHA-256 of a URL.
+GET = """
+import hashlib, sys, urllib.request, urllib.error
+request = urllib.request.Request(sys.argv[2], method=sys.argv[1])
+try:
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        digest = hashlib.sha256(answer.read()).hexdigest()
+        print(answer.status, answer.headers["Content-Length"], digest)
+except urllib.error.HTTPError as err:
+    print(err.code)
+"""
+
+# All files of the machine with size and time, but for what salt-ssh itself keeps there, logs, and
+# what systemd and sshd write by themselves.
+SNAPSHOT = r"""
+find / -xdev \( -path /proc -o -path /sys -o -path /run -o -path /dev -o -path /tmp \
+    -o -path /var/tmp -o -path /var/log -o -path /var/lib/systemd \) -prune -o \( -type f -o -type l \) \
+    -printf '%p %s %T@ %m %u\n' | grep -v -e '\.pyc ' -e '/\.bash_history ' | sort
+"""
+
+
+def snapshot(lan):
+    return set(lan.server.run(["sh", "-c", SNAPSHOT]).stdout.splitlines())
+
+
+def get(lan, path, method="GET"):
+    url = f"http://{lan.server.address}{path}"
+    done = lan.lab.run([sys.executable, "-c", GET, method, url], capture_output=True)
+    return done.stdout.split()
+
+
+@pytest.fixture
+def with_pillar(lan):
+    """Apply with a changed pillar; afterwards the pillar is what it was."""
+
+    def _apply(change, *arguments):
+        pillar = copy.deepcopy(lan.pillar)
+        change(pillar)
+        lan.salt.write_pillar({"netboot": pillar})
+        return lan.salt.apply(lan.server, *arguments)
+
+    yield _apply
+    lan.salt.write_pillar({"netboot": lan.pillar})
+
+
+def test_foretold_on_an_untouched_machine(lan):
+    lan.salt.call(lan.server, "test.ping")  # brings Salt's thin, which is not ours
+    before = snapshot(lan)
+    foretold = lan.salt.apply(lan.server, "test=True")
+    assert foretold.status == 0
+    assert foretold.failed == {}
+    assert all(state["result"] is None for state in foretold.states.values() if state["changes"])
+    assert "netboot-image-alt_p11-fetched" in foretold.changed
+    assert "netboot-menus" in foretold.changed
+    assert snapshot(lan) == before
+    assert lan.web.requests() == []
+
+
+def break_all(pillar):
+    """Every kind of mistake that a pillar can have, at once."""
+    image = pillar["images"]["ALT p11"]
+    pillar["interface"] = "eth77"
+    pillar["imags"] = {}
+    pillar["images"]["No Sum"] = {"url": "http://192.0.2.1/no-sum.iso"}
+    pillar["images"]["Short"] = {"url": "http://192.0.2.1/s.iso", "checksum": {"sha256": "abc"}}
+    pillar["images"]["alt P11"] = {**image, "url": "http://192.0.2.1/other.iso"}
+    pillar["images"]["Twin"] = {**image, "url": "http://192.0.2.1/" + image["url"].split("/")[-1]}
+
+
+@pytest.mark.parametrize("arguments", [(), ("test=True",), ("netboot.dhcp",)])
+def test_wrong_pillar_is_one_failed_state_and_changes_nothing(lan, with_pillar, arguments):
+    before = snapshot(lan)
+    applied = with_pillar(break_all, *arguments)
+    assert applied.status != 0
+    assert list(applied.failed) == list(applied.states) == ["netboot-config-valid"]
+    assert applied.changed == {}
+    comment = applied.failed["netboot-config-valid"]["comment"]
+    for said in (
+        "netboot:interface: this machine has no interface 'eth77', it has eth0, lo",
+        "netboot:imags: unknown key, did you mean images?",
+        "netboot:images:No Sum:checksum: is missing",
+        "netboot:images:Short:checksum:sha256: must be 64 hexadecimal digits, and has 3",
+        "netboot:images:alt P11: gives the same folder name 'alt_p11' as 'ALT p11'",
+        "netboot:images:Twin:url: gives the same file",
+    ):
+        assert said in comment
+    assert snapshot(lan) == before
+
+
+def test_wrong_digest_publishes_nothing(lan, with_pillar):
+    wrong = "0" * 64
+
+    def change(pillar):
+        pillar["images"]["ALT p11"]["checksum"]["sha256"] = wrong
+
+    applied = with_pillar(change, "netboot.images")
+    assert applied.status != 0
+    comment = applied.failed["netboot-image-alt_p11-fetched"]["comment"]
+    assert wrong in comment
+    assert lan.iso.sha256 in comment
+    assert (
+        lan.server.run(["find", "/srv/export/dist", "/srv/export/.staging", "-type", "f"]).stdout
+        == ""
+    )
+
+
+def test_apply(lan):
+    applied = lan.salt.apply(lan.server)
+    assert applied.failed == {}
+    assert applied.status == 0
+    assert lan.server.run(["ls", "/srv/export/dist"]).stdout.split() == [lan.iso.path.name]
+    for service in ("nginx", "netboot-dnsmasq"):
+        assert lan.server.run(["systemctl", "is-active", service]).stdout == "active\n"
+        assert lan.server.run(["systemctl", "is-enabled", service]).stdout == "enabled\n"
+
+
+def test_second_apply_changes_nothing(lan):
+    before = snapshot(lan)
+    for arguments in ((), ("test=True",), ("test=True",)):
+        again = lan.salt.apply(lan.server, *arguments)
+        assert again.status == 0
+        assert again.changed == {}
+        assert all(state["result"] for state in again.states.values())
+    assert snapshot(lan) == before
+
+
+@pytest.mark.parametrize("sls", ["base", "firmware", "dhcp", "http", "images", "menus", "schedule"])
+def test_each_sls_alone_changes_nothing_more(lan, sls):
+    for arguments in ((), ("test=True",)):
+        applied = lan.salt.apply(lan.server, f"netboot.{sls}", *arguments)
+        assert applied.status == 0
+        assert applied.failed == applied.changed == {}
+
+
+def test_image_is_served_byte_for_byte(lan):
+    assert get(lan, f"/dist/{lan.iso.path.name}") == ["200", str(lan.iso.size), lan.iso.sha256]
+    tree = "/tftp/netboot/x86_64/alt_p11"
+    size, digest = lan.iso.stages["live"]
+    assert get(lan, f"{tree}/live") == ["200", str(size), digest]
+    assert get(lan, f"{tree}/live", method="HEAD")[:2] == ["200", str(size)]
+    assert get(lan, tree + lan.iso.kernel)[2] == lan.iso.kernel_sha256
+    assert get(lan, tree + lan.iso.initrd)[2] == lan.iso.initrd_sha256
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/.staging/", "/dist/../../../etc/passwd", "/dist/..%2f..%2f..%2fetc/passwd"]
+)
+def test_nothing_else_is_served(lan, path):
+    assert get(lan, path)[0] in ("403", "404", "400")
+
+
+def test_facts_are_on_record_and_functions_read_them(lan):
+    (image,) = lan.salt.call(lan.server, "netboot.images")
+    facts = image["facts"]
+    assert image["iso_sha256"] == lan.iso.sha256
+    assert facts["arch"] == "x86_64"
+    assert facts["dialect"] == "altboot"
+    assert facts["installer"] == {"stage": "live", "argument": "systemd.unit=install2.target"}
+    assert facts["stages"]["live"]["size"] == lan.iso.stages["live"][0]
+    assert facts["sha256"]["live"] == lan.iso.stages["live"][1]
+    assert facts["missing"] == {}
+    entries = lan.salt.call(lan.server, "netboot.entries", "arch=x86_64")
+    assert [entry["variant"] for entry in entries] == ["livecd", "install"]
+    menu = lan.salt.call(lan.server, "netboot.menu", "arch=x86_64")
+    assert all(entry["cmdline"] in menu for entry in entries)
+    record = lan.server.run(["stat", "-c", "%a %U", "/var/lib/netboot"]).stdout
+    assert record == "700 root\n"
+
+
+def test_daemons_accept_their_configurations(lan):
+    lan.server.run(["nginx", "-t"])
+    lan.server.run(["dnsmasq", "--test", "--conf-file=/etc/netboot/dnsmasq.conf"])
+    lan.server.run(["systemd-analyze", "verify", "netboot-dnsmasq.service"])
+
+
+@pytest.mark.parametrize(
+    ("template", "file", "state"),
+    [
+        ("dnsmasq.conf.jinja", "/etc/netboot/dnsmasq.conf", "netboot-dhcp-config"),
+        ("nginx.conf.jinja", "/etc/nginx/sites-enabled/netboot.conf", "netboot-http-site"),
+    ],
+)
+def test_configuration_that_its_daemon_refuses_replaces_nothing(lan, template, file, state):
+    """The template comes from a state tree of the user's own, before ours."""
+    before = lan.server.run(["sha256sum", file]).stdout
+    with lan.salt.overridden(f"netboot/files/{template}", "nonsense {\n"):
+        applied = lan.salt.apply(lan.server)
+    assert applied.status != 0
+    assert state in applied.failed
+    assert lan.server.run(["sha256sum", file]).stdout == before
+    for service in ("nginx", "netboot-dnsmasq"):
+        assert lan.server.run(["systemctl", "is-active", service]).stdout == "active\n"
+    assert lan.salt.apply(lan.server).changed == {}
+
+
+def test_service_restarts_only_when_its_own_configuration_changed(lan, with_pillar):
+    def since():
+        return [
+            lan.server.run(
+                ["systemctl", "show", "-P", "ActiveEnterTimestampMonotonic", unit]
+            ).stdout
+            for unit in ("nginx", "netboot-dnsmasq")
+        ]
+
+    def change(pillar):
+        pillar["dhcp"] = {"mode": "off"}
+
+    nginx, dnsmasq = since()
+    assert with_pillar(change).status == 0
+    assert since()[0] == nginx
+    assert since()[1] != dnsmasq
+
+
+def test_pulled_plug_is_repaired_by_the_next_apply(lan):
+    assert lan.salt.apply(lan.server).status == 0
+    lan.server.run(["sh", "-c", "echo half > /srv/export/.staging/x.iso.part; sync"])
+    lan.server.run(["rm", "-r", "/srv/export/tftp/netboot/x86_64/alt_p11/boot"])
+    lan.server.kill()
+    lan.server.start()
+    assert lan.salt.apply(lan.server).failed == {}
+    tree = "/tftp/netboot/x86_64/alt_p11"
+    assert get(lan, tree + lan.iso.kernel)[2] == lan.iso.kernel_sha256
+    assert lan.salt.apply(lan.server).changed == {}
