@@ -1,4 +1,4 @@
-"""A virtual LAN on this machine: a netboot server that is a real Debian, clients that are real firmware.
+"""A virtual LAN on this machine: a netboot server that is real Debian, clients with real firmware.
 
     from lab import Lab
 

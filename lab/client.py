@@ -17,7 +17,7 @@ class Firmware:
     """How QEMU becomes a machine with this firmware.
 
     rom: the network card's boot ROM, None where the firmware has a driver of its own;
-    code, variables: the two flash chips of UEFI (QEMU manual: "pflash"), None for the built-in BIOS.
+    code, variables: the two flash chips of UEFI (QEMU manual: "pflash"), None for a BIOS.
     """
 
     program: str

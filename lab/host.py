@@ -1,4 +1,4 @@
-"""What the lab needs from this machine: programs, and the Debian mirror that its apt already uses."""
+"""What the lab needs from this machine: programs, and the Debian mirror that its apt uses."""
 
 import os
 import shutil
@@ -10,13 +10,16 @@ from pathlib import Path
 PACKAGES = {
     "apt-ftparchive": "apt-utils",
     "busybox": "busybox-static",
+    "cpio": "cpio",
     "ip": "iproute2",
+    "mksquashfs": "squashfs-tools",
     "mmdebstrap": "mmdebstrap",
     "nsenter": "util-linux",
     "qemu-system-x86_64": "qemu-system-x86",
     "ssh-keygen": "openssh-client",
     "systemd-nspawn": "systemd-container",
     "tcpdump": "tcpdump",
+    "xorriso": "xorriso",
     "/usr/lib/ipxe/qemu/efi-virtio.rom": "ipxe-qemu",
     "/usr/share/OVMF/OVMF_CODE_4M.fd": "ovmf",
 }

@@ -1,4 +1,4 @@
-"""Salt as users run it, against the lab's machines: the checkout's states, a pillar of the lab's."""
+"""Salt as users run it, with the checkout's states and a pillar of the lab's, on its machines."""
 
 import contextlib
 import json

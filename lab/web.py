@@ -32,7 +32,7 @@ class Web:
             raise LabError(f"The web server on port {port} did not start:\n{tail(errors)}")
 
     def requests(self):
-        """The requests answered so far: a list of dicts with method, path, status and bytes sent."""
+        """The requests answered so far: dicts with method, path, status and bytes sent."""
         return [json.loads(line) for line in self.log.read_text().splitlines()]
 
     def stop(self):

@@ -7,11 +7,10 @@ import tempfile
 from contextlib import contextmanager
 from pathlib import Path
 
-# The Debian packages of the programs that run() runs, besides apt's and dpkg's own.
-PACKAGES = {"cpio": "cpio", "mksquashfs": "squashfs-tools", "xorriso": "xorriso"}
+from lab.host import PACKAGES, LabError, require
 
 
-class IsoError(Exception):
+class IsoError(LabError):
     """A test image could not be made; the message says why and what to do."""
 
 
@@ -20,8 +19,11 @@ def run(*command, cwd=None, stdin="", epoch=0):
 
     command: the program and its arguments. cwd: folder to run in. stdin: text for it.
     epoch: the time it takes for now, in seconds, so that its output can be made again.
-    Raises IsoError when it is not installed, fails or takes more than 15 minutes.
+    Raises LabError when it is missing and cannot be installed, IsoError when it fails or takes more
+    than 15 minutes.
     """
+    if command[0] in PACKAGES:
+        require(command[0])
     environment = {**os.environ, "LC_ALL": "C", "SOURCE_DATE_EPOCH": str(epoch)}
     try:
         done = subprocess.run(
@@ -33,9 +35,6 @@ def run(*command, cwd=None, stdin="", epoch=0):
             env=environment,
             timeout=900,
         )
-    except FileNotFoundError as error:
-        package = PACKAGES.get(command[0], "apt on a Debian machine")
-        raise IsoError(f"{command[0]} is not there: install {package}") from error
     except subprocess.TimeoutExpired as error:
         raise IsoError(f"{' '.join(command)} took over {error.timeout} seconds") from error
     if done.returncode:

@@ -1,4 +1,4 @@
-"""The tree applied to a bare machine over salt-ssh by a user with sudo; tests build on each other."""
+"""The tree applied to a bare machine over salt-ssh by a user with sudo; tests build on another."""
 
 import copy
 import sys
@@ -21,7 +21,8 @@ except urllib.error.HTTPError as err:
 # what systemd and sshd write by themselves.
 SNAPSHOT = r"""
 find / -xdev \( -path /proc -o -path /sys -o -path /run -o -path /dev -o -path /tmp \
-    -o -path /var/tmp -o -path /var/log -o -path /var/lib/systemd \) -prune -o \( -type f -o -type l \) \
+    -o -path /var/tmp -o -path /var/log -o -path /var/lib/systemd \) -prune \
+    -o \( -type f -o -type l \) \
     -printf '%p %s %T@ %m %u\n' | grep -v -e '\.pyc ' -e '/\.bash_history ' | sort
 """
 

@@ -1,0 +1,82 @@
+"""What every file of the project keeps to."""
+
+import ast
+import re
+import subprocess
+import sys
+
+import pytest
+
+from tests.conftest import CHECKOUT
+
+TOOLS = CHECKOUT / ".venv/bin"
+MODULES = sorted((CHECKOUT / "_modules").glob("*.py"))
+STATES = sorted((CHECKOUT / "_states").glob("*.py"))
+DOCUMENTS = [*CHECKOUT.glob("*.md"), *CHECKOUT.glob("docs/*.md")]
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        [TOOLS / "ruff", "check", "--no-cache", "."],
+        [TOOLS / "ruff", "format", "--no-cache", "--check", "."],
+        [TOOLS / "yamllint", "--strict", "conf", "Saltfile", "salt/netboot/platforms.yaml"],
+    ],
+    ids=["ruff-check", "ruff-format", "yamllint"],
+)
+def test_lint(command):
+    done = subprocess.run(command, cwd=CHECKOUT, check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_shell_scripts_parse():
+    for script in (CHECKOUT / "netboot", CHECKOUT / ".ci/run", *CHECKOUT.glob("lab/iso/*.sh")):
+        subprocess.run(["sh", "-n", script], check=True)
+
+
+def public_functions(path):
+    for node in ast.parse(path.read_text()).body:
+        if isinstance(node, ast.FunctionDef) and not node.name.startswith("_"):
+            yield pytest.param(node, id=f"{path.stem}.{node.name}")
+
+
+@pytest.mark.parametrize("function", [f for path in MODULES for f in public_functions(path)])
+def test_execution_function_is_documented(function):
+    text = ast.get_docstring(function) or ""
+    assert "CLI Example:\n\n.. code-block:: bash\n\n    salt" in text or (
+        "CLI Example:\n\n.. code-block:: bash\n\n    python3" in text
+    )
+    for argument in function.args.args:
+        assert re.search(rf"^{argument.arg}\b|^\w.*, {argument.arg}\b", text, re.MULTILINE), (
+            f"{argument.arg} is not explained"
+        )
+
+
+@pytest.mark.parametrize("function", [f for path in STATES for f in public_functions(path)])
+def test_state_function_is_documented(function):
+    text = ast.get_docstring(function) or ""
+    assert ".. code-block:: yaml\n\n    netboot-" in text
+    assert "hanges" in text
+    for argument in function.args.args:
+        assert re.search(rf"^{argument.arg}\b", text, re.MULTILINE), f"{argument.arg} is missing"
+
+
+def test_target_code_compiles_for_python_3_9():
+    for path in (*MODULES, *STATES):
+        ast.parse(path.read_text(), feature_version=(3, 9))
+
+
+def test_links_in_documents_lead_somewhere():
+    for document in DOCUMENTS:
+        for link in re.findall(r"\]\(([^)#:\s]+)[^):]*\)", document.read_text()):
+            assert (document.parent / link).exists(), f"{document.name}: {link}"
+
+
+def test_repository_root_is_no_file_root():
+    """`pillar/` may hold secrets."""
+    for name in ("minion", "master"):
+        assert "file_roots: {base: [salt]}" in (CHECKOUT / "conf" / name).read_text()
+
+
+def test_python_is_the_one_of_the_launcher():
+    assert sys.prefix == str(CHECKOUT / ".venv")
