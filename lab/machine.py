@@ -48,7 +48,7 @@ class Machine:
     """One netboot server; made and started by Lab.server().
 
     binds: paths of this host that it sees at the same place, read-only;
-    name, address: its host name and IPv4 address; ssh_key: a private key that root and admin accept;
+    name, address: its host name and IPv4 address; ssh_key: a key that root and admin accept;
     console_log: what it wrote while it booted.
     """
 
