@@ -6,7 +6,8 @@ import time
 from pathlib import Path
 
 from . import Lab, LabError
-from .host import say
+from .host import PACKAGES as PACKAGES_OF_PROGRAMS
+from .host import require, say
 from .iso import make_iso
 from .salt import CHECKOUT, SaltSsh
 
@@ -67,6 +68,8 @@ def demo():
 
 
 def _run(steps):
+    with steps.step("programs that the lab needs"):
+        require(*PACKAGES_OF_PROGRAMS)
     with steps.step("ISO in ALT p11's layout") as notes:
         iso = make_iso(RESULTS / "iso", "p11")
         notes.append(f"{iso.size // 2**20} MiB")

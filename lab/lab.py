@@ -40,7 +40,7 @@ class Lab:
     def __init__(self, logs=None):
         if os.geteuid() != 0:
             raise LabError("The lab makes network namespaces and machines; run it as root.")
-        require("ip", "nsenter")
+        require("ip", "nsenter", "ssh-keygen")
         self._logs = logs
 
     def __enter__(self):

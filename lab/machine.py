@@ -192,8 +192,11 @@ def run(argv, check, **kwargs):
 
 
 def cgroup_of(lab_name):
-    """The cgroup above those of a lab's machines."""
-    return f"netboot-lab-{lab_name}"
+    """The cgroup above those of a lab's machines.
+
+    Labs of another root (a container that sees our cgroups) count from 0 too; their /run differs.
+    """
+    return f"netboot-lab-{lab_name}-{os.stat('/run').st_dev:x}"
 
 
 def remove_cgroups(lab_name):
