@@ -124,8 +124,7 @@ def packages_installed(name, pkgs):
             "changes": dict.fromkeys(missing, "would be installed"),
             "comment": f"{', '.join(missing)} would be installed.",
         }
-    # Several of these states follow each other: lists of some minutes ago are good enough.
-    return __states__["pkg.installed"](name, pkgs=pkgs, refresh=True, cache_valid_time=300)
+    return __states__["pkg.installed"](name, pkgs=pkgs, refresh=True)
 
 
 def firmware_copied(name, firmware, staging):
