@@ -1,18 +1,21 @@
 """Shared by all tests: what Salt's loader needs, and one lab for the tests of a file."""
 
 import logging
+import os
+import tempfile
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import salt.config  # noqa: F401 (installs log handlers that would write to closed streams)
 
+from tests.checkout import SOURCE as CHECKOUT
+from tests.checkout import FreshCheckout
+
 logging.root.setLevel(logging.WARNING)
 for handler in logging.root.handlers[:]:
     logging.root.removeHandler(handler)
     handler.close()
-
-CHECKOUT = Path(__file__).resolve().parents[1]
 
 
 @pytest.fixture(scope="session")
@@ -24,6 +27,14 @@ def salt_factories_config(tmp_path_factory):
         "inject_sitecustomize": False,
         "start_timeout": 60,
     }
+
+
+@pytest.fixture(scope="module")
+def checkout():
+    # Not below pytest's folder, which only root may enter.
+    with tempfile.TemporaryDirectory(prefix="netboot-fresh.") as base:
+        os.chmod(base, 0o755)  # noqa: S103
+        yield FreshCheckout(Path(base))
 
 
 @pytest.fixture(scope="module")
