@@ -50,6 +50,7 @@ def lan(tmp_path_factory):
         server = lab.server("netboot1", packages=PACKAGES)
         web = lab.web(iso.path.parent)
         pillar = {
+            "interface": "eth0",
             "images": {
                 "ALT p11": {
                     "url": f"{web.url}/{iso.path.name}",

@@ -7,7 +7,13 @@ import threading
 import pytest
 from saltfactories.utils.functional import Loaders
 
+from lab.host import require
 from tests.conftest import CHECKOUT
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _programs():
+    require("xorriso")
 
 
 @pytest.fixture(scope="session")
