@@ -7,7 +7,8 @@ import subprocess
 from pathlib import Path
 
 SOURCE = Path(__file__).resolve().parents[1]
-PROGRAMS = SOURCE / ".venv/bin"
+# Nobody may not enter /root, where this checkout may lie, so its .venv is shown elsewhere.
+SHOW = 'mount --bind "$1" "$2" && shift 2 && exec "$@"'
 AS_NOBODY = ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups", "env", "-i"]
 
 
@@ -15,7 +16,8 @@ class FreshCheckout:
     """What git has of this checkout, copied below `base` (a folder that all may enter)."""
 
     def __init__(self, base):
-        self.base, self.path = base, base / "netboot-alt"
+        self.base, self.path, self.venv = base, base / "netboot-alt", base / "venv"
+        self.venv.mkdir()
         listed = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
         names = subprocess.run(listed, cwd=SOURCE, check=True, capture_output=True, text=True)
         for name in filter(None, names.stdout.split("\0")):
@@ -34,8 +36,10 @@ class FreshCheckout:
     def run(self, program, *argv, inside=()):
         """Run one of Salt's programs in it as nobody; `inside`: words before, for a namespace."""
         environment = ["PATH=/usr/sbin:/usr/bin:/sbin:/bin", f"HOME={self.base}"]
+        show = ["unshare", "--mount", "sh", "-c", SHOW, "show", SOURCE / ".venv", self.venv]
+        salt = [self.venv / "bin/python", self.venv / "bin" / program, *argv]
         return subprocess.run(
-            [*inside, *AS_NOBODY, *environment, PROGRAMS / program, *argv],
+            [*inside, *show, *AS_NOBODY, *environment, *salt],
             cwd=self.path,
             check=False,
             capture_output=True,
