@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import subprocess
 import time
 from pathlib import Path
 
@@ -55,8 +56,12 @@ def demo():
         steps.rows.append(("Python environment .venv", "ok", took))
     try:
         _run(steps)
-    except (LabError, KeyboardInterrupt) as err:
-        print(f"\n{steps.table()}\n\n{err or 'Interrupted.'}\n\nLogs: {RESULTS}")
+    except KeyboardInterrupt:
+        print(f"\n{steps.table()}\n\nInterrupted. Logs: {RESULTS}")
+        return 1
+    except (LabError, OSError, subprocess.SubprocessError) as err:
+        notes = "".join(getattr(err, "__notes__", []))
+        print(f"\n{steps.table()}\n\n{err}\n{notes}\nLogs: {RESULTS}")
         return 1
     print(
         f"\n{steps.table()}\n\n"

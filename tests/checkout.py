@@ -47,6 +47,16 @@ class FreshCheckout:
             stdin=subprocess.DEVNULL,
         )
 
+    def launch(self, *argv):
+        """Run ./netboot in it as nobody."""
+        return subprocess.run(
+            [*AS_NOBODY, "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "sh", self.path / "netboot", *argv],
+            check=False,
+            capture_output=True,
+            text=True,
+            stdin=subprocess.DEVNULL,
+        )
+
     def files(self):
         """All its files but those in its cache."""
         return {

@@ -2,6 +2,8 @@
 
 import os
 
+import pytest
+
 
 def test_show_top(checkout):
     done = checkout.run("salt-call", "state.show_top")
@@ -28,3 +30,19 @@ def test_a_mistyped_key_is_named(checkout):
         assert "netboot:imags: unknown key, did you mean images?" in done.stdout
         assert "Failed:    1" in done.stdout
         assert "Succeeded: 0" in done.stdout
+
+
+@pytest.mark.parametrize("arguments", [["demo"], ["test"], ["clean"]])
+def test_what_needs_root_says_so_in_one_line(checkout, arguments):
+    done = checkout.launch(*arguments)
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert done.stderr.count("\n") == 1
+    assert "run it as root" in done.stderr
+
+
+def test_help_and_unknown_commands(checkout):
+    assert "demo" in checkout.launch("help").stdout
+    unknown = checkout.launch("dmeo")
+    assert unknown.returncode == 2
+    assert "Usage:" in unknown.stderr
