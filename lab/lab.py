@@ -46,6 +46,10 @@ class Lab:
     def __enter__(self):
         _end_by_sigterm(self)
         self._lock = None
+        self._children = []
+        # A child dies with the thread that started it (setpriv --pdeathsig), so all are started by
+        # one that lives as long as the lab, whatever thread asked.
+        self._starter = ThreadPoolExecutor(1)
         try:
             clean()
             self._open()
@@ -56,6 +60,7 @@ class Lab:
 
     def _open(self):
         self.number, self._lock = _free_number()
+        _remove(self.number)  # its last owner may have been killed since clean() looked
         self.name = _name(self.number)
         self.network = f"198.18.{self.number}.0/24"
         self.address = f"198.18.{self.number}.1"
@@ -65,10 +70,6 @@ class Lab:
         self.known_hosts = self.directory / "known_hosts"
         self._machine_numbers, self._client_numbers = itertools.count(), itertools.count()
         self._packages = None
-        self._children = []
-        # A child dies with the thread that started it (setpriv --pdeathsig), so all are started by
-        # one that lives as long as the lab, whatever thread asked.
-        self._starter = ThreadPoolExecutor(1)
         self.directory.mkdir(parents=True, mode=0o700)
         self.logs.mkdir(parents=True, exist_ok=True)
         subprocess.run(
@@ -181,7 +182,7 @@ def _remove(number):
     for namespace in namespaces:
         network.kill_all(namespace)
     for namespace in namespaces:
-        network.ip("netns", "delete", namespace)
+        network.remove_namespace(namespace)
     remove_cgroups(name)
     directory = DIRECTORIES / str(number)
     # The lab mounts nothing here, but a test may have, and rmtree would empty what is mounted.

@@ -87,7 +87,8 @@ class Machine:
     def _write(self, name, text):
         """Write a file of the machine's disk before it boots.
 
-        The folders above it exist in the bare root; in the overlay theirs owners and modes win.
+        The folders above it exist in the bare root; in the overlay the owners and modes
+        of these copies win.
         """
         upper, lower = self._directory / "upper", self._root
         for part in Path(name).parent.parts:

@@ -4,6 +4,7 @@ Each lab has a network namespace of its own, so nothing of it is seen on this ma
 """
 
 import contextlib
+import fcntl
 import os
 import re
 import signal
@@ -35,7 +36,7 @@ def inside(namespace):
 
 def add_lan(namespace, address):
     """Make `namespace` with the bridge, which has `address`/24."""
-    ip("netns", "add", namespace)
+    _add_namespace(namespace)
     ip("-n", namespace, "link", "set", "lo", "up")
     # Without snooping the bridge passes all multicast, as a plain switch does.
     ip("-n", namespace, "link", "add", BRIDGE, "type", "bridge", "mcast_snooping", "0")
@@ -43,9 +44,41 @@ def add_lan(namespace, address):
     ip("-n", namespace, "link", "set", BRIDGE, "up")
 
 
+@contextlib.contextmanager
+def _one_lab_at_a_time():
+    """Keep other labs from adding and removing namespaces meanwhile."""
+    directory = os.open("/run", os.O_RDONLY)
+    try:
+        fcntl.flock(directory, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(directory)
+
+
+def _add_namespace(name):
+    with _one_lab_at_a_time():
+        ip("netns", "add", name)
+
+
+def remove_namespace(name):
+    """Remove a namespace; with the last one also the mount that ip(8) made for its first."""
+    with _one_lab_at_a_time():
+        ip("netns", "delete", name)
+        if not _namespaces() and namespaces_are_mounted():
+            # It may fail when somebody else adds one right now, which then needs the mount.
+            subprocess.run(["umount", NAMESPACES], check=False, stderr=subprocess.DEVNULL)
+
+
+def namespaces_are_mounted():
+    """Whether NAMESPACES is a mount point, as ip-netns(8) makes it."""
+    # Not Path.is_mount(): on one file system it can't see a bind mount.
+    mounts = Path("/proc/self/mountinfo").read_text().splitlines()
+    return str(NAMESPACES) in (line.split()[4] for line in mounts)
+
+
 def add_machine(namespace, machine, port, address, router):
     """Make the namespace `machine`, whose eth0 has `address`/24, on port `port` of the bridge."""
-    ip("netns", "add", machine)
+    _add_namespace(machine)
     ip(
         "-n",
         namespace,

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -36,11 +37,16 @@ def traces(number):
     found += [one for one in (directory, f"/run/netboot-lab/{number}.lock") if os.path.exists(one)]
     for process in Path("/proc").glob("[0-9]*/cmdline"):
         try:
+            # Labs of another root (a container) count from 0 too; their /run is not ours.
+            if (process.parent / "root/run").stat().st_dev != os.stat("/run").st_dev:
+                continue
             command = process.read_bytes().replace(b"\0", b" ").decode()
         except OSError:
             continue
         if f"{directory}/" in command or f"198.18.{number}.1 " in command:
             found.append(f"process {command}")
+    if not list(network.NAMESPACES.glob("*")) and network.namespaces_are_mounted():
+        found.append(f"mount {network.NAMESPACES}")
     found += [str(one) for top in CGROUPS for one in top.glob(f"netboot-lab-{name}-*")]
     return found
 
@@ -95,6 +101,30 @@ def test_what_a_killed_run_left_is_cleaned_by_the_next(hold):
         assert cleaned == []
         assert network.namespaces_of(f"nb{number}") in ([], [lab.name])
     assert traces(number) == []
+
+
+def test_nothing_is_left_when_opening_is_interrupted(monkeypatch):
+    def interrupt(lab):
+        interrupted.append(lab.number)
+        raise KeyboardInterrupt
+
+    interrupted = []
+    monkeypatch.setattr(network, "start_router", interrupt)
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(KeyboardInterrupt), Lab():
+        pass
+    assert traces(interrupted[0]) == []
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_a_client_started_by_a_thread_outlives_it():
+    with Lab() as lab, ThreadPoolExecutor(2) as threads:
+        clients = list(threads.map(lambda _: lab.client("bios", memory_mib=256), range(2)))
+        threads.shutdown()
+        assert clients[0].mac != clients[1].mac
+        for client in clients:
+            client.wait_for("SeaBIOS", timeout=60)
+            client.close()
 
 
 def test_clean_leaves_a_living_lab_alone():
