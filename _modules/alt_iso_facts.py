@@ -38,6 +38,9 @@ BOOT_FILES = (
     ("alt0/vmlinux.0", "alt0/full.cz"),  # e2k, older
 )
 
+# How .disk/info goes on after the volume id; until 2019-02 without the word "build"
+DISK_INFO = re.compile(r"(?: build)? (\d{4}-\d\d-\d\d)$")
+
 BRANCH = re.compile(r"[pc](\d+)(?:\.\d+|f\d+)?")  # p11, c10f2, p10.1
 
 # Squashfs images in the root of the image: features.in/{install2,live,rescue}
@@ -87,6 +90,8 @@ FIELDS = {
     "initrd": "initrd",
     "stages": "",
 }
+# Facts that an image boots without, and no key sets; of an unknown build date http_iso is false
+GOOD_TO_KNOW = ("product", "version", "branch", "uuid", "build_date")
 
 
 def __virtual__():
@@ -178,14 +183,14 @@ def derive(volume, entries, contents, file_name="", image="NAME"):
     facts["flavours"] = _flavours(tree)
     facts["stages"] = _stages(tree, menus)
     facts.update(_variants(facts["stages"], menus))
-    facts["http_iso"] = _http_iso(facts["dialect"], facts["build_date"])
+    facts["http_iso"] = _http_iso(facts)
     facts["efi_loaders"] = sorted(
         path for path in tree if re.fullmatch(r"efi/boot/[^/]+\.efi", path, re.IGNORECASE)
     )
     facts["repository"] = "ALTLinux" in tree
     facts["missing"] = {
         fact: f"netboot:images:{image}:{field}" if field else ""
-        for fact, field in FIELDS.items()
+        for fact, field in {**FIELDS, **dict.fromkeys(GOOD_TO_KNOW, "")}.items()
         if not facts[fact]
     }
     return facts
@@ -280,8 +285,8 @@ def _value(item, key):
 
 def _identity(volume, tree, contents, file_name):
     """Return arch, product, version and branch."""
-    # .disk/info holds the volume id before it was cut at 32 characters: "<id> build YYYY-MM-DD"
-    info = contents.get(".disk/info", "").strip().split(" build ")[0]
+    # .disk/info holds the volume id before it was cut at 32 characters
+    info = DISK_INFO.sub("", contents.get(".disk/info", "").strip())
     title = info or volume["volume_id"]
     cpe = contents.get(".disk/cpe", "").strip().split(":")
     arch = _arch(volume, tree, contents, file_name)
@@ -340,7 +345,7 @@ def _branch(title, version, cpe):
 
 
 def _build_date(volume, contents):
-    found = re.search(r"\bbuild (\d{4}-\d\d-\d\d)", contents.get(".disk/info", ""))
+    found = DISK_INFO.search(contents.get(".disk/info", "").strip())
     if found:
         return found.group(1)
     found = re.match(r"(\d{4})-?(\d\d)-?(\d\d)", contents.get(".disk/date", "").strip())
@@ -456,6 +461,11 @@ def _is_livecd(item):
     return bool(local) and not other
 
 
-def _http_iso(dialect, build_date):
+def _http_iso(facts):
+    # p9 and c9 are still built, with the propagator that they have had from the start
+    branch = BRANCH.fullmatch(facts["branch"])
+    if facts["dialect"] == "propagator" and branch and int(branch.group(1)) < 10:
+        return False
     # Of an unknown age: no, the unpacked tree always works
-    return bool(dialect and build_date) and build_date >= HTTP_ISO_SINCE[dialect]
+    known = facts["dialect"] and facts["build_date"]
+    return bool(known) and facts["build_date"] >= HTTP_ISO_SINCE[facts["dialect"]]

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from lab.iso.scratch import IsoError, run, unfinished
 
+ARCH = "x86_64"
 MODULES = ("virtio_pci", "virtio_net", "squashfs", "loop", "isofs")
 # Loaded by the dialect, with a size; a kernel without it is one that ALT knows too (RT kernels).
 RAM_DISK = "brd"
@@ -79,7 +80,7 @@ def debian_kernel(cache):
     cache: folder for downloads (Path); deleting it is how to get a newer kernel.
     Returns Kernel. Raises IsoError when apt does not know the packages or can't fetch them.
     """
-    kept = cache / "kernels" / "x86_64"
+    kept = cache / "kernels" / ARCH
     if not kept.exists():
         shown = run("apt-cache", "show", "--no-all-versions", "linux-image-cloud-amd64")
         kernel = re.search(r"^Depends:.*?(linux-image-\S+-cloud-amd64)", shown, re.MULTILINE)

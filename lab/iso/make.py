@@ -12,14 +12,20 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from lab.iso.debian import MODULES, RAM_DISK, debian_kernel
+from lab.iso.debian import ARCH, MODULES, RAM_DISK, debian_kernel
 from lab.iso.generations import GENERATIONS
 from lab.iso.scratch import IsoError, run, unfinished
 
 SOURCES = Path(__file__).parent
 CACHE = SOURCES.parents[1] / ".cache" / "lab"
-ARCH = "x86_64"
 MIB = 1024 * 1024
+EFI_LOADERS = {  # UEFI specification, 3.5.1.1
+    "x86_64": "BOOTX64.EFI",
+    "i586": "BOOTIA32.EFI",
+    "aarch64": "BOOTAA64.EFI",
+    "riscv64": "BOOTRISCV64.EFI",
+    "loongarch64": "BOOTLOONGARCH64.EFI",
+}
 
 
 @dataclass(frozen=True)
@@ -36,6 +42,8 @@ class TestIso:
     sha256: str
     size: int
     generation: str
+    arch: str
+    product: str
     dialect: str
     volume_id: str
     date: str
@@ -53,47 +61,51 @@ class TestIso:
         return directory
 
 
-def make_iso(directory, generation="p11", name=None, edition="test", stage_mib=8):
+def make_iso(directory, generation="p11", name=None, edition="test", stage_mib=8, arch=ARCH):
     """Makes an ISO as ALT lays out this generation, bootable over the network.
 
     directory: where it goes. generation: a key of GENERATIONS. name: its file name without ".iso",
-    by default ``alt-<generation>-<edition>-x86_64``. edition: a word for the volume id and the
+    by default ``alt-<generation>-<edition>-<arch>``. edition: a word for the volume id and the
     menu; ISOs of different editions have different stages. stage_mib: size of a stage in MiB of
-    data that does not compress.
+    data that does not compress. arch: one of the generation's; of others than x86_64 kernel and
+    initrd are placeholders, so that such an ISO can be looked into and unpacked, but not booted.
     Returns TestIso. The same arguments give the same bytes; a copy is kept in the cache.
     Raises IsoError when a program is missing or fails.
     """
     if generation not in GENERATIONS:
         raise IsoError(f"no generation {generation}: there are {', '.join(GENERATIONS)}")
+    if arch not in GENERATIONS[generation].arches:
+        raise IsoError(f"{generation} has no {arch}: see its row in lab/iso/generations.py")
     kernel = debian_kernel(CACHE)
-    recipe = hashlib.sha256(repr((generation, edition, stage_mib, kernel.packages)).encode())
+    recipe = hashlib.sha256(repr((generation, edition, stage_mib, arch, kernel.packages)).encode())
     for source in sorted((*SOURCES.glob("*.py"), *SOURCES.glob("*.sh"))):
         recipe.update(source.read_bytes())
-    kept = CACHE / "iso" / f"{generation}-{edition}-{recipe.hexdigest()[:16]}"
+    kept = CACHE / "iso" / f"{generation}-{edition}-{arch}-{recipe.hexdigest()[:16]}"
     if not kept.exists():
         with unfinished(kept) as work:
-            facts = _make(work, GENERATIONS[generation], edition, stage_mib, kernel)
+            facts = _make(work, GENERATIONS[generation], edition, stage_mib, arch, kernel)
             (work / "facts.json").write_text(json.dumps(asdict(facts), default=str))
     facts = json.loads((kept / "facts.json").read_text())
     facts["stages"] = {stage: tuple(pair) for stage, pair in facts["stages"].items()}
 
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
-    facts["path"] = directory / f"{name or f'alt-{generation}-{edition}-{ARCH}'}.iso"
+    facts["path"] = directory / f"{name or f'alt-{generation}-{edition}-{arch}'}.iso"
     shutil.copyfile(kept / "image.iso", facts["path"])
     return TestIso(**facts)
 
 
-def _make(work, generation, edition, stage_mib, kernel):
+def _make(work, generation, edition, stage_mib, arch, kernel):
     """Makes image.iso in work and returns its TestIso."""
     epoch = calendar.timegm(time.strptime(generation.date[:19], "%Y-%m-%d-%H-%M-%S"))
-    fill = {"release": generation.release, "edition": edition, "arch": ARCH}
-    volume_id = generation.volume_id.format(**fill)[:32]
+    product = generation.product.format(edition=edition)
+    title = generation.volume_id.format(product=product, arch=arch)
+    boot = generation.boot_of(arch)
     medium = work / "medium"
     stages = {}
     for stage in generation.stages:
         tree = work / stage
-        _write(tree, _stage_files(generation, stage, edition))
+        _write(tree, _stage_files(generation, stage, product))
         _write_noise(tree / "usr/share/netboot-test/noise", f"{edition} {stage}", stage_mib)
         _set_times(tree, epoch)
         _write(medium, {})
@@ -107,19 +119,22 @@ def _make(work, generation, edition, stage_mib, kernel):
         stages[stage] = (squashfs.stat().st_size, _sha256(squashfs))
 
     sizes = {stage: size for stage, (size, _) in stages.items()}
-    _write(medium, _medium_files(generation, edition, volume_id, sizes))
-    kernel_path = medium / generation.kernel[1:]
-    initrd_path = medium / generation.initrd[1:]
-    shutil.copyfile(kernel.vmlinuz, kernel_path)
-    initrd_path.write_bytes(_initramfs(work / "initramfs", generation, kernel, epoch))
-    kernel_path.chmod(0o644)
+    files = _medium_files(generation, arch, product, title, sizes)
+    files[boot.kernel] = f"Not a kernel: this image of {arch} is made to be looked into.\n"
+    files[boot.initrd] = f"Not an initrd: this image of {arch} is made to be looked into.\n"
+    if arch == ARCH:
+        files[boot.kernel] = kernel.vmlinuz.read_bytes()
+        files[boot.initrd] = _initramfs(work / "initramfs", generation, kernel, epoch)
+    for original, copy in zip((boot.kernel, boot.initrd), generation.copies):
+        files[copy] = files[original]
+    _write(medium, files)
     _set_times(medium, epoch)
 
     image = work / "image.iso"
     run(
         *("xorriso", "-as", "mkisofs", "-o", str(image), "-r", "-J", "-joliet-long"),
         *("-iso-level", "3", "-sysid", "LINUX", "-publisher", generation.publisher),
-        *("-V", volume_id, f"--modification-date={generation.date.replace('-', '')}", str(medium)),
+        *("-V", title[:32], f"--modification-date={generation.date.replace('-', '')}", str(medium)),
         epoch=epoch,
     )
     facts = TestIso(
@@ -127,34 +142,36 @@ def _make(work, generation, edition, stage_mib, kernel):
         sha256=_sha256(image),
         size=image.stat().st_size,
         generation=generation.name,
+        arch=arch,
+        product=product,
         dialect=generation.dialect,
-        volume_id=volume_id,
+        volume_id=title[:32],
         date=generation.date,
         stages=stages,
-        kernel=generation.kernel,
-        kernel_sha256=_sha256(kernel_path),
-        initrd=generation.initrd,
-        initrd_sha256=_sha256(initrd_path),
+        kernel=f"/{boot.kernel}",
+        kernel_sha256=_sha256(medium / boot.kernel),
+        initrd=f"/{boot.initrd}",
+        initrd_sha256=_sha256(medium / boot.initrd),
     )
     shutil.rmtree(medium)
     return facts
 
 
-def _stage_files(generation, stage, edition):
+def _stage_files(generation, stage, product):
     """What makes a stage look like a system, by path, and what command lines start in it."""
-    release = generation.release
     return {
-        "usr/lib/os-release": f'NAME="ALT"\nID=altlinux\nVERSION_ID={release.removeprefix("p")}\n'
-        f'PRETTY_NAME="ALT {release} {edition}"\nALT_BRANCH_ID="{release}"\n',
-        "etc/altlinux-release": f"ALT {release} {edition}\n",
+        "usr/lib/os-release": f'NAME="ALT"\nID=altlinux\nVERSION_ID={generation.version}\n'
+        f'PRETTY_NAME="{product}"\nALT_BRANCH_ID="{generation.branch}"\n',
+        "etc/altlinux-release": f"{product}\n",
         "sbin/init": "#!/bin/sh\nexec /bin/sh\n",
         **{path: f"# {path}\n" for path in generation.started_in(stage)},
     }
 
 
-def _medium_files(generation, edition, volume_id, stage_sizes):
+def _medium_files(generation, arch, product, title, stage_sizes):
     """Every file of the medium but kernel, initrd and stages, by path (str or bytes)."""
     day = generation.date[:10]
+    fill = {"title": title, "arch": arch, "day": day, "date": day.replace("-", "")}
     groups = io.BytesIO()
     with tarfile.open(fileobj=groups, mode="w") as tar:
         member = tarfile.TarInfo("groups/base.directory")
@@ -162,23 +179,20 @@ def _medium_files(generation, edition, volume_id, stage_sizes):
         member.size = len(content)
         tar.addfile(member, io.BytesIO(content))
     return {
-        ".disk/info": f"{volume_id} build {day}\n",
-        ".disk/arch": f"{ARCH}\n",
-        ".disk/date": f"{day.replace('-', '')}\n",
-        ".disk/commit": f"{hashlib.sha256(volume_id.encode()).hexdigest()[:40]}\n",
-        ".disk/cpe": f"cpe:/o:alt:{edition}:{generation.release.removeprefix('p')}\n",
-        **{f".disk/{name}": text for name, text in generation.dot_disk.items()},
+        **{f".disk/{name}": text.format(**fill) for name, text in generation.dot_disk.items()},
         generation.date: "",
-        "boot/grub/grub.cfg": generation.grub_cfg(edition, stage_sizes),
-        "syslinux/isolinux.cfg": generation.isolinux_cfg(edition, stage_sizes),
+        **{
+            path: generation.menu(path, arch, product, stage_sizes)
+            for path in generation.boot_of(arch).menus
+        },
         # No test starts from the medium itself, so what its firmware would start is only there.
-        "EFI/BOOT/BOOTX64.EFI": "Not a program: this image is made to boot over the network.\n",
-        "ALTLinux/base/release": f"{volume_id}\n",
+        f"EFI/BOOT/{EFI_LOADERS[arch]}": "Not a program: this image boots over the network.\n",
+        "ALTLinux/base/release": f"{title}\n",
         "ALTLinux/RPMS.main/netboot-test-1.0-alt1.noarch.rpm": _noise("package", 4096),
         "Metadata/pkg-groups.tar": groups.getvalue(),
         "RPM-GPG-KEY": "Test image, nothing is signed.\n",
         "license.all.html": "<html><body>Test image.</body></html>\n",
-        "index.html": f"<html><body>{volume_id}</body></html>\n",
+        "index.html": f"<html><body>{title}</body></html>\n",
     }
 
 
@@ -186,7 +200,8 @@ def _initramfs(tree, generation, kernel, epoch):
     """The initramfs as bytes; tree is a folder to make it in."""
     modules = kernel.modules(MODULES)
     files = {
-        "image.conf": f"GENERATION={generation.name}\nDIALECT={generation.dialect}\n",
+        "image.conf": f"GENERATION={generation.name}\nDIALECT={generation.dialect}\n"
+        f"VERSION={generation.first_stage}\n",
         "init": (SOURCES / "stage1.sh").read_bytes(),
         "dialect.sh": (SOURCES / f"{generation.dialect}.sh").read_bytes(),
         "dhcp.sh": (SOURCES / "dhcp.sh").read_bytes(),

@@ -1,7 +1,7 @@
 #!/bin/busybox sh
 # /init of a test image: brings the machine up, then lets /dialect.sh do what ALT's first stage of
 # that dialect does with the kernel command line. What both dialects need is here: consoles, NICs,
-# HTTP, mounts, and the two lines that tests wait for:
+# automatic=, HTTP, mounts, and the two lines that tests wait for:
 #   NETBOOT-ALT-MARKER key=value ...      the stage arrived, was checked and could be read
 #   NETBOOT-ALT-REFUSED one sentence      ALT's first stage would have stopped here
 
@@ -15,10 +15,10 @@ set_up() {
     mount -t proc proc /proc
     mount -t sysfs sysfs /sys
     mount -t devtmpfs devtmpfs /dev
-    . /image.conf  # GENERATION DIALECT
+    . /image.conf  # GENERATION DIALECT VERSION
     cmdline=$(cat /proc/cmdline)
     find_consoles
-    say "stage1: $GENERATION, $DIALECT, command line: $cmdline"
+    say "stage1: $GENERATION, $DIALECT $VERSION, command line: $cmdline"
     while read -r module; do
         insmod "/modules/$module" || say "stage1: $module did not load"
     done < /modules/order
@@ -63,6 +63,32 @@ option() {
 
 has_option() {
     case " $cmdline " in *" $1="*) return 0 ;; *) return 1 ;; esac
+}
+
+# Unknown keys are ignored, the last of two equal keys wins, a value may hold colons. Which of these
+# keys means something is the dialect's affair.
+parse_automatic() {
+    method='' server='' directory='' type='' imgsize='' network='' interface=''
+    automatic=$(option automatic)
+    IFS=,
+    for pair in $automatic; do
+        case $pair in
+            method:*) method=${pair#*:} ;;
+            server:*) server=${pair#*:} ;;
+            directory:*) directory=${pair#*:} ;;
+            type:*) type=${pair#*:} ;;
+            imgsize:*) imgsize=${pair#*:} ;;
+            network:*) network=${pair#*:} ;;
+            interface:*) interface=${pair#*:} ;;
+        esac
+    done
+    unset IFS
+    [ ${#directory} -lt 3 ] || directory=${directory%/}
+    case $method in
+        http) ;;
+        '' | 0 | auto) refuse "automatic= names no method, $DIALECT would ask a person" ;;
+        *) refuse "this test image does not speak method:$method" ;;
+    esac
 }
 
 # dhcp [NIC ...]: asks on these NICs, or on every NIC there is, until the first has an address.
@@ -159,19 +185,53 @@ http_get() {
         refuse "GET http://$1$2 delivered $received bytes where $3 were expected"
 }
 
+# Sets target for size bytes: the RAM disk if the kernel made one, otherwise a file in a tmpfs, which may take at
+# most half of the memory that is available (alt27 asks for the file's size and a reserve instead).
+choose_target() {
+    if has_option ramdisk_size; then
+        [ -b /dev/ram0 ] || insmod /modules/brd.ko rd_nr=1 rd_size="$(option ramdisk_size)"
+        if [ -b /dev/ram0 ]; then
+            [ $(($(cat /sys/block/ram0/size) * 512)) -ge "$size" ] ||
+                refuse "the stage has $size bytes and does not fit into ramdisk_size=$(option ramdisk_size)"
+            target=/dev/ram0
+            return
+        fi
+        say "stage1: no /dev/ram0, so the stage goes to a tmpfs"
+    fi
+    available=$(sed -n 's/^MemAvailable: *\([0-9]*\) kB/\1/p' /proc/meminfo)
+    [ $((available * 1024 / 2)) -ge "$size" ] ||
+        refuse "$size bytes are more than half of the available memory ($available KiB)"
+    mkdir -p /download
+    mount -t tmpfs tmpfs /download
+    target=/download/tmpfs
+}
+
+# download: size bytes of path on server. Sets target.
+download() {
+    choose_target
+    say "stage1: $size bytes from http://$server$path to $target"
+    http_get "$server" "$path" "$size" "$target"
+}
+
 # digest FILE SIZE: SHA-256 of the first SIZE bytes (a RAM disk is longer than what is in it).
 digest() {
     head -c "$2" "$1" | sha256sum | cut -d ' ' -f 1
 }
 
-# hand_over STAGE [FORM=... ...]: mounts the squashfs, reads all of it, looks for what the command
-# line would start there, and prints the marker with whatever else the dialect tells.
+# Takes the stage out of what was downloaded (form, path, target, size), mounts the squashfs, reads
+# all of it, looks for what the command line would start there, and prints the marker.
 hand_over() {
-    case $1 in
-        /dev/*) mount -t squashfs -o ro "$1" /stage ;;
-        *) mount -t squashfs -o loop,ro "$1" /stage ;;
-    esac || refuse "$1 is no squashfs that can be mounted"
-    shift
+    stage=$target
+    if [ "$form" = iso ]; then
+        mount -t iso9660 -o loop,ro "$target" /iso || refuse "$path is no ISO that can be mounted"
+        stage=/iso/$stagename
+        [ -s "$stage" ] || refuse "the ISO has no /$stagename"
+        size=$(stat -c %s "$stage")
+    fi
+    case $stage in
+        /dev/*) mount -t squashfs -o ro "$stage" /stage ;;
+        *) mount -t squashfs -o loop,ro "$stage" /stage ;;
+    esac || refuse "$stage is no squashfs that can be mounted"
     find /stage -type f -exec cat {} + > /dev/null || refuse "the stage has files that can't be read"
     unit=$(option systemd.unit)
     init=$(option init)
@@ -184,7 +244,8 @@ hand_over() {
         rescue* | *live-rescue*) variant=rescue ;;
     esac
     read -r seconds _ < /proc/uptime
-    say "NETBOOT-ALT-MARKER $* stage=$stagename variant=$variant seconds=$seconds" \
+    say "NETBOOT-ALT-MARKER digest=$(digest "$stage" "$size") method=$method form=$form" \
+        "bytes=$size target=${target##*/} stage=$stagename variant=$variant seconds=$seconds" \
         "generation=$GENERATION dialect=$DIALECT nic=$nic address=$address"
     finish
 }

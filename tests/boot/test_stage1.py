@@ -1,4 +1,4 @@
-"""The test images' first stage: it boots what altboot boots and refuses what altboot refuses.
+"""The test images' first stages: each boots what ALT's boots and refuses what that refuses.
 
 Every other boot test believes its marker, so here each of its refusals is shown once. The kernel is
 started directly, without firmware, menu or netboot server.
@@ -23,37 +23,48 @@ TREE = f"{ALTBOOT} ip=dhcp4 stagename=live {HTTP},directory:/tree"
 WHOLE_ISO = f"{ALTBOOT} ip=dhcp4 stagename=live {HTTP},type:iso,directory:/{{name}}"
 FAULT = f"{ALTBOOT} ip=dhcp4 stagename=live automatic=method:http,server:{{bad_server}},directory:/"
 INSTALLER = "systemd.unit=install2.target"
+# The same for other generations: their trees are beside their ISOs.
+PROPAGATOR = "changedisk fastboot automatic=method:http,network:dhcp,server:{server}"
+PROPAGATOR_TREE = f"{PROPAGATOR},directory:/{{generation}}"
+PROPAGATOR_ISO = f"{PROPAGATOR},directory:/{{name}}"
+OLD_ALTBOOT = f"{ALTBOOT} ip=dhcp4 stagename=live {HTTP}"
 
 
 @dataclass
 class Lan:
-    """A lab with an ISO, its unpacked tree and two web servers, a good one and a bad one."""
+    """A lab with ISOs, their unpacked trees and two web servers, a good one and a bad one."""
 
     lab: Lab
-    iso: TestIso
+    isos: dict[str, TestIso]
     directory: Path
     web: object
     boots: int = 0
 
-    def boot(self, cmdline, memory_mib=512):
+    @property
+    def iso(self):
+        return self.isos["p11"]
+
+    def boot(self, cmdline, memory_mib=512, generation="p11", stage="live"):
         """Boots a client; returns ("MARKER", dict) or ("REFUSED", sentence)."""
+        iso = self.isos[generation]
         words = cmdline.format(
             server=self.web.url.removeprefix("http://"),
             bad_server=f"{self.lab.address}:8001",
             mac=network.client_mac(self.lab.number, self.boots),  # a lab counts its clients
-            name=self.iso.path.name,
-            iso_sha256=self.iso.sha256,
-            stage_size=self.iso.stages["live"][0],
-            stage_sha256=self.iso.stages["live"][1],
-            ramdisk_size=self.iso.stages["live"][0] // 1024 + 1,
+            name=iso.path.name,
+            generation=generation,
+            iso_sha256=iso.sha256,
+            stage_size=iso.stages[stage][0],
+            stage_sha256=iso.stages[stage][1],
+            ramdisk_size=iso.stages[stage][0] // 1024 + 1,
         )
         self.boots += 1
-        tree = self.directory / "tree"
+        tree = self.directory / ("tree" if generation == "p11" else generation)
         with self.lab.client(
             "bios",
             memory_mib=memory_mib,
-            kernel=tree / self.iso.kernel[1:],
-            initrd=tree / self.iso.initrd[1:],
+            kernel=tree / iso.kernel[1:],
+            initrd=tree / iso.initrd[1:],
             cmdline=words,
         ) as client:
             said = client.wait_for(r"NETBOOT-ALT-(MARKER|REFUSED) (.*?)\r?\n", timeout=90)
@@ -70,13 +81,16 @@ class Lan:
 def lan(tmp_path_factory):
     """One lab for all boots of this file."""
     directory = tmp_path_factory.mktemp("web")
-    iso = make_iso(directory)
-    iso.unpack(directory / "tree")
+    isos = {"p11": make_iso(directory)}
+    isos["p11"].unpack(directory / "tree")
+    for generation in ("p9", "p10-2021-09", "p10.1", "sisyphus-2022", "p11-2024"):
+        isos[generation] = make_iso(directory, generation, stage_mib=1)
+        isos[generation].unpack(directory / generation)
     with Lab() as started:
         arguments = [str(directory / "tree"), started.address, "8001"]
         bad = started.popen([sys.executable, BAD_SERVER, *arguments], stdout=subprocess.PIPE)
         assert bad.stdout.readline() == "ready\n"
-        yield Lan(started, iso, directory, started.web(directory))
+        yield Lan(started, isos, directory, started.web(directory))
 
 
 @pytest.mark.parametrize(
@@ -182,6 +196,128 @@ def test_refuses(lan, cmdline, reason):
     assert re.search(reason, sentence), sentence
 
 
+@pytest.mark.parametrize(
+    ("generation", "stage", "cmdline", "expected"),
+    [
+        pytest.param(
+            "p9",
+            "live",
+            f"{ALTBOOT} ip=none {PROPAGATOR_TREE},type:iso,unknown:key stagename=live "
+            "ramdisk_size={ramdisk_size} hash={stage_sha256}",
+            {"form": "tree", "target": "ram0", "variant": "livecd", "dialect": "propagator"},
+            id="p9: tree with ramdisk_size and hash, altboot's words are ignored",
+        ),
+        pytest.param(
+            "p9",
+            "altinst",
+            f"{PROPAGATOR_TREE} ramdisk_size={{ramdisk_size}}",
+            {"form": "tree", "variant": "install", "stage": "altinst"},
+            id="p9: altinst is the default",
+        ),
+        pytest.param(
+            "p10-2021-09",
+            "live",
+            f"{PROPAGATOR_TREE} stagename=live",
+            {"form": "tree", "target": "tmpfs", "dialect": "propagator"},
+            id="from 2021-09-08: tree without ramdisk_size",
+        ),
+        pytest.param(
+            "p10.1",
+            "altinst",
+            f"{PROPAGATOR_ISO} stagename=altinst",
+            {"form": "iso", "target": "tmpfs", "variant": "install", "dialect": "propagator"},
+            id="10.1: whole ISO",
+        ),
+        pytest.param(
+            "sisyphus-2022",
+            "live",
+            f"{OLD_ALTBOOT},directory:/{{generation}} ramdisk_size={{ramdisk_size}} "
+            "init=/usr/sbin/install2-init",
+            {"form": "tree", "target": "ram0", "variant": "install", "dialect": "altboot"},
+            id="before alt17: tree with ramdisk_size",
+        ),
+        pytest.param(
+            "sisyphus-2022",
+            "live",
+            f"{OLD_ALTBOOT},directory:/{{name}}",
+            {"form": "iso", "variant": "livecd"},
+            id="before alt17: whole ISO without type:iso",
+        ),
+        pytest.param(
+            "p11-2024",
+            "live",
+            f"{OLD_ALTBOOT},type:iso,directory:/{{name}} init=/usr/sbin/install2-init",
+            {"form": "iso", "variant": "install", "dialect": "altboot"},
+            id="p11 before 2025: the installer by init=",
+        ),
+    ],
+)
+def test_other_generations_boot(lan, generation, stage, cmdline, expected):
+    outcome, marker = lan.boot(cmdline, generation=generation, stage=stage)
+
+    assert outcome == "MARKER", marker
+    assert marker | expected == marker
+    size, digest = lan.isos[generation].stages[stage]
+    assert (marker["digest"], marker["bytes"]) == (digest, str(size))
+    assert (marker["generation"], marker["method"]) == (generation, "http")
+
+
+@pytest.mark.parametrize(
+    ("generation", "cmdline", "reason"),
+    [
+        pytest.param(
+            "p9",
+            f"{PROPAGATOR_TREE} ip=dhcp4 stagename=live ramdisk_size={{ramdisk_size}}".replace(
+                "network:dhcp,", ""
+            ),
+            "no network:dhcp",
+            id="propagator without network:dhcp",
+        ),
+        pytest.param(
+            "p9",
+            f"{PROPAGATOR_TREE} stagename=live",
+            "no ramdisk_size=, which propagator needs",
+            id="before 2021-09-08: no ramdisk_size",
+        ),
+        pytest.param(
+            "p9",
+            f"{PROPAGATOR_TREE} stagename=live ramdisk_size={{ramdisk_size}} hash={{iso_sha256}}",
+            "the stage's SHA-256 is not hash=",
+            id="propagator: wrong hash",
+        ),
+        pytest.param(
+            "p10-2021-09",
+            f"{PROPAGATOR_ISO} stagename=live",
+            r"\.iso/live answered 404",
+            id="before 2021-09-22: whole ISO",
+        ),
+        pytest.param(
+            "p10.1",
+            f"{PROPAGATOR_ISO} stagename=live ramdisk_size={{ramdisk_size}}",
+            r"\.iso/live answered 404",
+            id="10.1: whole ISO with ramdisk_size",
+        ),
+        pytest.param(
+            "p10.1",
+            f"{PROPAGATOR_ISO} stagename=live hash={{iso_sha256}}",
+            "hash= .* is not known",
+            id="10.1: whole ISO with hash",
+        ),
+        pytest.param(
+            "sisyphus-2022",
+            f"{OLD_ALTBOOT},directory:/{{generation}}",
+            r"HEAD http://\S+/sisyphus-2022 answered",
+            id="before alt17: tree without ramdisk_size",
+        ),
+    ],
+)
+def test_other_generations_refuse(lan, generation, cmdline, reason):
+    outcome, sentence = lan.boot(cmdline, generation=generation)
+
+    assert outcome == "REFUSED", sentence
+    assert re.search(reason, sentence), sentence
+
+
 def test_ramdisk_size_wins_over_type_iso(lan):
     outcome, sentence = lan.boot(f"{WHOLE_ISO} ramdisk_size={{ramdisk_size}}")
 
@@ -209,3 +345,5 @@ def test_same_arguments_give_the_same_iso(tmp_path, monkeypatch):
     assert other.stages["live"][1] != first.stages["live"][1]
     with pytest.raises(IsoError, match="no generation p1"):
         make_iso(tmp_path, generation="p1")
+    with pytest.raises(IsoError, match="p8 has no riscv64"):
+        make_iso(tmp_path, generation="p8", arch="riscv64")

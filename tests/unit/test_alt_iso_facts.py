@@ -237,8 +237,21 @@ CASES = {
             "dialect_source": "boot/full.cz",
             "boot_source": "known path",
             "http_iso": False,
-            "missing": {},
+            "missing": {"version": ""},
         },
+    ),
+    "p9 kit of a time when p10 took whole ISOs over HTTP": (
+        image("ALT p9 xfce/x86_64", *("boot/vmlinuz", "boot/full.cz", "live"), date="2022-06-12"),
+        {"branch": "p9", "dialect": "propagator", "http_iso": False},
+    ),
+    "8.2 workstation: .disk/info of before 2019-02": (
+        image(
+            "ALT Workstation",
+            *("syslinux/alt0/vmlinuz", "syslinux/alt0/full.cz", "live"),
+            date="2018-03-06",
+            texts={".disk/info": "ALT Workstation 2018-03-05\n", ".disk/arch": "x86_64\n"},
+        ),
+        {"product": "ALT Workstation", "build_date": "2018-03-05"},
     ),
     "p9 with isolinux only": (
         image(
@@ -276,7 +289,13 @@ CASES = {
             file_name="alt-server-8.2-x86_64.iso",
             texts={"syslinux/isolinux.cfg": isolinux("automatic=method:cdrom")},
         ),
-        {"arch": "x86_64", "version": "", "branch": "", "dialect": "propagator", "missing": {}},
+        {
+            "arch": "x86_64",
+            "version": "",
+            "branch": "",
+            "dialect": "propagator",
+            "missing": {"version": "", "branch": ""},
+        },
     ),
     "4.0": (
         image(
@@ -398,6 +417,7 @@ CASES = {
             "missing": {
                 "kernel": "netboot:images:NAME:kernel",
                 "initrd": "netboot:images:NAME:initrd",
+                "version": "",
             },
         },
     ),
@@ -415,6 +435,10 @@ CASES = {
                 "kernel": "netboot:images:NAME:kernel",
                 "initrd": "netboot:images:NAME:initrd",
                 "stages": "",
+                "version": "",
+                "branch": "",
+                "uuid": "",
+                "build_date": "",
             },
         },
     ),

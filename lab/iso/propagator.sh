@@ -1,0 +1,37 @@
+# The dialect propagator, read by stage1.sh; VERSION is the date that propagator has for a version.
+# Sources: the change log of propagator, the wiki (en.altlinux.org/Propagator), chapter 62 of the
+# altboot manual on hash=. Of its methods this speaks http. Where no source says what propagator
+# does, this refuses, so that no boot entry can rely on it.
+
+[ "$(option root)" != bootchain ] || say "stage1: root=bootchain is altboot's, propagator ignores it"
+stagename=$(option stagename altinst)
+parse_automatic
+case $network in
+    dhcp) dhcp $interface ;;
+    '') refuse "automatic= has no network:dhcp, and ip= is not propagator's" ;;
+    *) refuse "this test image does not speak network:$network" ;;
+esac
+if [ "$VERSION" -lt 20210908 ] && ! has_option ramdisk_size; then
+    refuse "there is no ramdisk_size=, which propagator needs until 2021-09-08"
+fi
+[ -n "$server" ] && [ -n "$directory" ] ||
+    refuse "automatic= lacks server: or directory:, propagator would ask a person"
+
+# Until 2021-09-22 an ISO is a folder like any other, in which there is no stage.
+form=tree path=$directory/$stagename
+case $directory in
+    *.iso)
+        if [ "$VERSION" -ge 20210922 ] && ! has_option ramdisk_size; then
+            form=iso path=$directory
+        fi
+        ;;
+esac
+if [ $form = iso ] && has_option hash; then
+    refuse "what propagator compares hash= with in a whole ISO is not known"
+fi
+http_size "$server" "$path"
+download
+if has_option hash; then
+    [ "$(digest "$target" "$size")" = "$(option hash)" ] || refuse "the stage's SHA-256 is not hash="
+fi
+hand_over
