@@ -168,7 +168,7 @@ def test_facts_are_on_record_and_functions_read_them(lan):
     assert facts["sha256"]["live"] == lan.iso.stages["live"][1]
     assert facts["missing"] == {}
     entries = lan.salt.call(lan.server, "netboot.entries", "arch=x86_64")
-    assert [entry["variant"] for entry in entries] == ["livecd", "install"]
+    assert [entry["variant"] for entry in entries] == ["livecd", "install", "rescue"]
     menu = lan.salt.call(lan.server, "netboot.menu", "arch=x86_64")
     assert all(entry["cmdline"] in menu for entry in entries)
     record = lan.server.run(["stat", "-c", "%a %U", "/var/lib/netboot"]).stdout
