@@ -1,0 +1,58 @@
+"""Progress on the event bus of a real master, from a real minion."""
+
+import hashlib
+import json
+import time
+
+import pytest
+from saltfactories.utils import random_string
+
+from tests.conftest import CHECKOUT
+
+from .sources import BadWeb, serving
+
+BODY = bytes(10_000_000)
+
+
+@pytest.fixture
+def master(salt_factories):
+    daemon = salt_factories.salt_master_daemon(
+        random_string("master-", uppercase=False), overrides={"open_mode": True}
+    )
+    with daemon.started():
+        yield daemon
+
+
+@pytest.fixture
+def minion(master):
+    daemon = master.salt_minion_daemon(
+        random_string("netboot-", uppercase=False),
+        overrides={"module_dirs": [str(CHECKOUT / "salt")]},
+    )
+    with daemon.started():
+        yield daemon
+
+
+def test_progress_and_end_are_events(master, minion, tmp_path):
+    (tmp_path / "staging").mkdir(mode=0o700)
+    begun = time.time()
+    with serving(BadWeb()) as web:
+        web.files["/a.iso"] = BODY
+        web.always = {"slow": 0.12}  # longer than it takes until progress is told
+        done = master.salt_cli(timeout=90).run(
+            "iso_fetch.fetch",
+            f"{web.url}/a.iso",
+            str(tmp_path / "a.iso"),
+            json.dumps({"sha256": hashlib.sha256(BODY).hexdigest()}),
+            str(tmp_path / "staging"),
+            minion_tgt=minion.id,
+        )
+        assert done.returncode == 0, done
+    told = {}
+    while False not in told and time.time() < begun + 90:
+        time.sleep(0.2)
+        tag = (master.id, "netboot/iso/a.iso/fetch")
+        events = master.event_listener.get_events([tag], after_time=begun)
+        told = {event.data["data"]["running"]: event.data["data"] for event in events}
+    assert 50 < told[True]["percent"] < 100
+    assert told[False]["size"] == len(BODY)
