@@ -14,6 +14,7 @@ import errno
 import fcntl
 import logging
 import os
+import re
 import shutil
 import stat
 import tempfile
@@ -29,6 +30,9 @@ __virtualname__ = "alt_iso"
 LAYOUT = 1
 
 WORK_PREFIX = "unpack-"
+# What iso_fetch keeps of an ISO that it has only half of; NAME.part is locked by who fetches it
+PART = re.compile(r"(.+)\.part(\.json(\.new)?)?")
+OLD_PREFIX = "old-"  # a tree that was replaced while somebody read it
 
 AT_FDCWD = -100  # Linux, include/uapi/linux/fcntl.h
 RENAME_EXCHANGE = 2  # Linux, include/uapi/linux/fs.h
@@ -61,8 +65,10 @@ def inspect(path, image="NAME"):
     image : NAME
         The image's name in the pillar, for the keys in ``missing``.
 
-    Returns the dict that :func:`alt_iso_facts.derive <alt_iso_facts.derive>` describes, and
-    ``rejected``: entries that are never unpacked, each with its reason.
+    Returns the dict that :func:`alt_iso_facts.derive <alt_iso_facts.derive>` describes;
+    ``rejected``: entries that are never unpacked, each with its reason; and ``sha256``: digests of
+    kernels, initrds and stages by path, when this very file was unpacked on this machine before,
+    else empty.
 
     Raises ``CommandExecutionError`` when the file can't be read, is no ISO 9660 image or is
     truncated.
@@ -73,6 +79,16 @@ def inspect(path, image="NAME"):
 
         salt 'netboot*' alt_iso.inspect /srv/export/dist/alt-server-11.0-x86_64.iso
     """
+    facts, _ = _read(path, image)
+    facts["sha256"] = {}
+    for record in __salt__["netboot.images"]():
+        if record["facts"]["tree"]["iso"] == iso(path):
+            facts["sha256"] = record["facts"]["sha256"]
+    return facts
+
+
+def _read(path, image):
+    """Return the facts of an image, and the size of each of its files by path."""
     volume = __salt__["iso9660.volume"](path)
     listing = __salt__["iso9660.listing"](path)
     limit = 1024 * 1024
@@ -88,18 +104,55 @@ def inspect(path, image="NAME"):
         volume, listing["entries"], contents, file_name=os.path.basename(path), image=image
     )
     facts["rejected"] = listing["rejected"]
-    return facts
+    return facts, sizes
 
 
-def unpack(path, directory, staging, image="NAME"):
+def iso(path):
+    """
+    Return what tells on record which ISO a tree is of: ``path``, ``size`` and ``mtime_ns``.
+
+    path
+        The ISO file.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt 'netboot*' alt_iso.iso /srv/export/dist/alt-server-11.0-x86_64.iso
+    """
+    found = os.stat(path)
+    return {"path": path, "size": found.st_size, "mtime_ns": found.st_mtime_ns}
+
+
+def digests(path, facts):
+    """
+    Return the SHA-256 of an image's kernels, initrds and stages, without unpacking it.
+
+    path
+        The ISO file.
+
+    facts
+        What :func:`inspect` returned, with the pillar's overrides.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt 'netboot*' alt_iso.digests /srv/export/dist/alt-server-11.0-x86_64.iso '{...}'
+    """
+    return __salt__["iso9660.digests"](path, _checked_files(facts))
+
+
+def unpack(path, directory, staging, image="NAME", overrides=None, names=None):
     r"""
-    Unpack a whole ALT image and put its tree in the place of ``directory`` at once.
+    Unpack an ALT image or some files of it; the tree takes the place of ``directory`` at once.
 
     The tree is written to a work folder under ``staging``, flushed to the disk, and only then
     exchanged with ``directory`` in one step (``renameat2`` with ``RENAME_EXCHANGE``), so that a
     client always finds the whole old tree or the whole new one.  Where the file system can't
     exchange, the old tree is renamed away first and for an instant nothing is there.  Then the old
-    tree is removed; clients go on reading the files that they have open.
+    tree is removed; while somebody has a file of it open it stays in ``staging``, and a later call
+    removes it.
 
     One unpacking runs at a time in a staging folder, another one waits.  What a killed run left
     there is removed by the next one; where the kill came between two renames, ``directory`` is
@@ -119,8 +172,15 @@ def unpack(path, directory, staging, image="NAME"):
     image : NAME
         The image's name in the pillar, for the keys in ``missing``.
 
-    Returns the facts as :func:`inspect` does, and ``sha256``: ``{path: digest}`` of kernels,
-    initrds and stages, computed while they were written; and ``tree``, to be recorded:
+    overrides : None
+        Facts that the caller knows better, such as ``kernel``.
+
+    names : None
+        The files to unpack, by their path in the image.  By default the whole tree.
+
+    Returns the facts as :func:`inspect` does, with ``overrides``, and ``sha256``:
+    ``{path: digest}`` of kernels, initrds and stages, unpacked or not, computed while they were
+    written; and ``tree``, to be recorded:
     ``{directory, layout, files, bytes, iso: {path, size, mtime_ns}}``.
 
     Raises ``CommandExecutionError`` when the image can't be read, the disk is too small or the
@@ -135,17 +195,27 @@ def unpack(path, directory, staging, image="NAME"):
             /srv/export/tftp/netboot/x86_64/alt-server-11.0 /srv/export/.staging
     """
     directory = os.path.abspath(directory)
-    facts = inspect(path, image)
+    facts, sizes = _read(path, image)
+    facts.update(overrides or {})
+    checked = _checked_files(facts)
+    only_hashed = [name for name in checked if names and name not in names]
     try:
-        iso = os.stat(path)
+        found = os.stat(path)
         _check_places(directory, staging)
         with _work_folder(staging) as work:
             tree = os.path.join(work, "tree")
-            _check_space(path, work)
-            written = __salt__["iso9660.extract"](path, tree, sha256=_checked_files(facts))
+            # the whole tree is as large as the image, apart from names and the ends of blocks
+            needed = sum(sizes.get(name, 0) for name in names) if names else found.st_size
+            _check_space(path, work, needed)
+            written = __salt__["iso9660.extract"](
+                path, tree, names, [name for name in checked if name not in only_hashed]
+            )
+            written["sha256"].update(__salt__["iso9660.digests"](path, only_hashed))
             _flush(tree)
-            _check_unchanged(path, iso)
-            _put_in_place(tree, directory, os.path.join(work, "old"))
+            _check_unchanged(path, found)
+            old = os.path.join(work, "old")
+            _put_in_place(tree, directory, old)
+            _keep_while_read(next(filter(os.path.lexists, (tree, old)), None), staging)
     except OSError as exc:
         what = f"{exc.filename}: {exc.strerror}" if exc.filename else exc.strerror
         raise CommandExecutionError(f"{path} can't be unpacked: {what}.") from exc
@@ -155,9 +225,118 @@ def unpack(path, directory, staging, image="NAME"):
         "layout": LAYOUT,
         "files": written["files"],
         "bytes": written["bytes"],
-        "iso": {"path": path, "size": iso.st_size, "mtime_ns": iso.st_mtime_ns},
+        "iso": iso(path),
     }
     return facts
+
+
+def sweep(staging, keep=()):
+    """
+    Remove what killed runs and replaced trees left in a staging folder, and nobody uses any more.
+
+    staging
+        The folder.
+
+    keep
+        Names of half-fetched ISOs that a later run goes on with.
+
+    Returns the names of what was removed and of what is still read: ``{removed, in_use}``.  While
+    another run is unpacking, nothing is touched.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt 'netboot*' alt_iso.sweep /srv/export/.staging
+    """
+    handle = os.open(staging, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return _swept(staging, keep)
+    except BlockingIOError:
+        return {"removed": [], "in_use": []}
+    finally:
+        os.close(handle)
+
+
+def set_aside(directory, staging):
+    """
+    Move a tree out of service, to the staging folder, from where :func:`sweep` removes it.
+
+    directory
+        The tree.
+
+    staging
+        The folder, as for :func:`unpack`.
+
+    Returns its new path, or None when there is no such directory or another file system is mounted
+    on it.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt 'netboot*' alt_iso.set_aside /srv/export/tftp/netboot/x86_64/alt /srv/export/.staging
+    """
+    if not os.path.isdir(directory) or os.path.ismount(directory):
+        return None
+    aside = tempfile.mkdtemp(prefix=OLD_PREFIX, dir=staging)
+    os.rename(directory, aside)
+    return aside
+
+
+def _swept(staging, keep=None):
+    """Sweep a staging folder that this process has locked; half-fetched ISOs with ``keep`` only."""
+    removed, read = [], []
+    for name in sorted(os.listdir(staging)):
+        path = os.path.join(staging, name)
+        part = PART.fullmatch(name)
+        if name.startswith(OLD_PREFIX) and _is_read(path):
+            read.append(name)
+        elif name.startswith((OLD_PREFIX, WORK_PREFIX)):
+            shutil.rmtree(path)
+            removed.append(name)
+        elif part and keep is not None and part.group(1) not in keep:
+            with _locked(os.path.join(staging, f"{part.group(1)}.part")) as free:
+                if free:
+                    os.unlink(path)
+                    removed.append(name)
+    if removed:
+        log.info("Removed from %s what was left behind: %s", staging, ", ".join(removed))
+    return {"removed": removed, "in_use": read}
+
+
+@contextlib.contextmanager
+def _locked(path):
+    """Hold the lock of a file; yields whether nobody else has it."""
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        yield True
+        return
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            free = True
+        except BlockingIOError:
+            free = False
+        yield free
+    finally:
+        os.close(handle)
+
+
+def _is_read(old):
+    """Whether a replaced tree may still be wanted; its rename into the staging is its ctime."""
+    return bool(
+        __salt__["netboot_readers.nfs_wait_s"](os.lstat(old).st_ctime)
+        or __salt__["netboot_readers.in_use"]([old])
+    )
+
+
+def _keep_while_read(old, staging):
+    """Take a replaced tree that is being read out of the work folder, which is removed now."""
+    if old and os.listdir(old) and _is_read(old):
+        os.rename(old, tempfile.mkdtemp(prefix=OLD_PREFIX, dir=staging))
 
 
 def _checked_files(facts):
@@ -200,10 +379,7 @@ def _work_folder(staging):
     handle = os.open(staging, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX)
-        for name in os.listdir(staging):
-            if name.startswith(WORK_PREFIX):
-                log.info("Removing %s, left behind by an interrupted run", name)
-                shutil.rmtree(os.path.join(staging, name))
+        _swept(staging)
         work = tempfile.mkdtemp(prefix=WORK_PREFIX, dir=staging)
         try:
             yield work
@@ -213,13 +389,12 @@ def _work_folder(staging):
         os.close(handle)
 
 
-def _check_space(path, work):
-    """The tree is as large as the image, apart from names and the ends of blocks."""
-    needed, free = os.stat(path).st_size, shutil.disk_usage(work).free
+def _check_space(path, work, needed):
+    free = shutil.disk_usage(work).free
     if needed > free:
         raise CommandExecutionError(
-            f"{path} can't be unpacked: {needed // 2**20} MiB are needed and {free // 2**20} MiB "
-            f"are free on the file system of {work}."
+            f"{path} can't be unpacked: {-(-needed // 2**20)} MiB are needed and {free // 2**20} "
+            f"MiB are free on the file system of {work}."
         )
 
 

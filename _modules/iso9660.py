@@ -155,6 +155,61 @@ def read(path, name, limit=CHUNK):
         return content
 
 
+def find(path, names):
+    """
+    Return the entries of some files or directories of an image, as :func:`listing` has them.
+
+    path
+        The ISO file.
+
+    names
+        Their paths in the image.
+
+    Raises ``CommandExecutionError`` when one of them is missing or was rejected.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt '*' iso9660.find /srv/export/dist/alt-server-11.0-x86_64.iso '[boot/vmlinuz]'
+    """
+    with _opened(path) as iso:
+        return _chosen(iso, [_relative(name) for name in _as_list(names)])
+
+
+def digests(path, names):
+    """
+    Return the SHA-256 of some files of an image, by path; nothing is written.
+
+    path
+        The ISO file.
+
+    names
+        The files' paths in the image.
+
+    Raises ``CommandExecutionError`` when one of them is missing, was rejected or is no file.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt '*' iso9660.digests /srv/export/dist/alt-server-11.0-x86_64.iso '[boot/vmlinuz]'
+    """
+    found = {}
+    with _opened(path) as iso:
+        for entry in _chosen(iso, [_relative(name) for name in _as_list(names)]):
+            if entry["type"] != "file":
+                raise CommandExecutionError(
+                    f"{path}: {entry['path']} is a {entry['type']}, not a file."
+                )
+            digest = hashlib.sha256()
+            for offset, length in entry["extents"]:
+                for start in range(0, length, CHUNK):
+                    digest.update(iso.read(offset + start, min(CHUNK, length - start)))
+            found[entry["path"]] = digest.hexdigest()
+    return found
+
+
 def extract(path, directory, names=None, sha256=None):
     """
     Write the tree of an image, or some of it, to a new directory.
@@ -702,18 +757,26 @@ def _write_tree(iso, directory, entries, contents, digests_wanted):
             os.close(_create(target))
             if entry["path"] in digests_wanted:
                 digests[entry["path"]] = hashlib.sha256().hexdigest()
-    with concurrent.futures.ThreadPoolExecutor(max_workers=1) as hasher:
+    # Large files whose digests are wanted are written beside the many small ones
+    thread = concurrent.futures.ThreadPoolExecutor
+    with thread(max_workers=1) as hasher, thread(max_workers=1) as writer:
+        hashed = {}
         for extents, paths in contents.items():
-            wanted = [path for path in paths if path in digests_wanted]
-            first = os.path.join(directory, paths[0])
-            digest = _write_file(iso, first, extents, hasher if wanted else None)
-            digests.update(dict.fromkeys(wanted, digest))
-            for other in paths[1:]:
-                os.link(first, os.path.join(directory, other))
+            if not digests_wanted.isdisjoint(paths):
+                first = os.path.join(directory, paths[0])
+                hashed[extents] = writer.submit(_write_hashed, iso, first, extents, hasher)
+        for extents, paths in contents.items():
+            if extents not in hashed:
+                _write_file(iso, os.path.join(directory, paths[0]), extents)
+        for extents, written in hashed.items():
+            digests.update(dict.fromkeys(contents[extents], written.result()))
+    for paths in contents.values():
+        for other in paths[1:]:
+            os.link(os.path.join(directory, paths[0]), os.path.join(directory, other))
     for entry in entries:
         if entry["type"] == "link":
             os.symlink(entry["target"], os.path.join(directory, entry["path"]))
-    return digests
+    return {path: digest for path, digest in digests.items() if path in digests_wanted}
 
 
 def _create(path):
@@ -722,39 +785,49 @@ def _create(path):
     return handle
 
 
-def _write_file(iso, path, extents, hasher):
+def _write_file(iso, path, extents):
+    """Copy extents to a new file, inside the kernel."""
+    handle = _create(path)
+    try:
+        for offset, length in extents:
+            while length:
+                sent = os.sendfile(handle, iso.handle, offset, length)
+                if not sent:
+                    raise CommandExecutionError(f"{iso.path} ended while it was read.")
+                offset += sent
+                length -= sent
+    finally:
+        os.close(handle)
+
+
+def _write_hashed(iso, path, extents, hasher):
     """
-    Copy extents to a new file; with a hasher, return the SHA-256 of what was written.
+    Copy extents to a new file, and return the SHA-256 of what was written.
 
     The digest runs in the hasher's thread (hashlib releases the GIL) while this one reads and
     writes the next chunk, hence two buffers.
     """
     digest = hashlib.sha256()
     pending = None
-    buffers = [memoryview(bytearray(CHUNK)) for _ in range(2)] if hasher else []
+    buffers = [memoryview(bytearray(CHUNK)) for _ in range(2)]
     handle = _create(path)
     try:
         for offset, length in extents:
             while length:
-                if hasher:
-                    buffers.reverse()
-                    chunk = buffers[0][: min(CHUNK, length)]
-                    chunk = chunk[: os.preadv(iso.handle, [chunk], offset)]
-                else:
-                    chunk = os.pread(iso.handle, min(CHUNK, length), offset)
+                buffers.reverse()
+                chunk = buffers[0][: min(CHUNK, length)]
+                chunk = chunk[: os.preadv(iso.handle, [chunk], offset)]
                 if not chunk:
                     raise CommandExecutionError(f"{iso.path} ended while it was read.")
-                if hasher:
-                    if pending:
-                        pending.result()
-                    pending = hasher.submit(digest.update, chunk)
+                if pending:
+                    pending.result()
+                pending = hasher.submit(digest.update, chunk)
                 offset += len(chunk)
                 length -= len(chunk)
-                rest = memoryview(chunk)
-                while rest:
-                    rest = rest[os.write(handle, rest) :]
+                while chunk:
+                    chunk = chunk[os.write(handle, chunk) :]
         if pending:
             pending.result()
     finally:
         os.close(handle)
-    return digest.hexdigest() if hasher else ""
+    return digest.hexdigest()

@@ -7,12 +7,16 @@ never the pillar, so that they work over salt-ssh and on a machine whose master 
 
 import fcntl
 import ipaddress
+import os
 import socket
 import struct
+import time
 
 from salt.exceptions import CommandExecutionError, SaltInvocationError
 
 __virtualname__ = "netboot"
+
+__func_alias__ = {"list_": "list"}
 
 # ioctl numbers from linux/sockios.h
 _SIOCGIFADDR = 0x8915
@@ -110,6 +114,68 @@ def images():
     """
     names = __salt__["netboot_records.names"]("images")
     return [__salt__["netboot_records.read"]("images", name) for name in names]
+
+
+def list_():
+    """
+    List what is on this machine: each image that the pillar names or that was left behind.
+
+    Returns a map by the image's name: ``in_pillar``, ``entries`` (ids of the boot entries that use
+    it), ``iso`` (``path``, ``bytes``, ``state``: ``kept``, ``dropped`` once it was unpacked, or
+    ``absent``, ``ours``: whether these states fetched it, and ``verified``: when, as ISO 8601 in
+    UTC, or None) and ``tree`` (``path``, ``bytes``, ``form``: ``boot``, ``stages``, ``tree`` or
+    ``mount``; None when it isn't unpacked).
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt 'netboot*' netboot.list
+    """
+    applied = _applied()
+    ready = {image["label"]: image for image in images()}
+    named = {image["label"]: image for image in applied["images"]}
+    used = __salt__["netboot_entries.build"](applied, list(ready.values()))["entries"]
+    return {
+        image["name"]: {
+            "in_pillar": label in named,
+            "entries": [
+                entry["id"] for entry in used if entry["label"] == label and label in named
+            ],
+            "iso": _iso(f"{applied['root']}/dist/{ready.get(label, image)['file']}"),
+            "tree": _tree(ready.get(label)),
+        }
+        for label, image in sorted({**ready, **named}.items())
+    }
+
+
+def _iso(path):
+    record = __salt__["netboot_records.read"]("isos", os.path.basename(path)) or {}
+    try:
+        size = os.stat(path).st_size
+    except FileNotFoundError:
+        size = 0
+    verified = record.get("verified_at")
+    absent = "dropped" if record.get("dropped") else "absent"
+    return {
+        "path": path,
+        "bytes": size,
+        "state": "kept" if size else absent,
+        "ours": __salt__["netboot_images.is_owned_iso"](path),
+        "verified": verified and time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(verified)),
+    }
+
+
+def _tree(record):
+    if not record:
+        return None
+    # links count for nothing, files with several names once
+    inodes = {}
+    for folder, _, names in os.walk(record["tree"]):
+        for name in names:
+            found = os.lstat(os.path.join(folder, name))
+            inodes[found.st_ino] = found.st_size
+    return {"path": record["tree"], "bytes": sum(inodes.values()), "form": record["form"]}
 
 
 def entries(arch=None):

@@ -63,11 +63,29 @@ def _directory(value):
     return None
 
 
+_ADDRESS = r"((https?|ftp)://[^\s/?#]+|file://)/[^\s?#]*"
+
+
 def _url(value):
-    if not isinstance(value, str) or not re.fullmatch(r"https?://[^\s/?#]+/[^\s?#]+", value):
-        return "must be an http:// or https:// address of a file"
+    if not isinstance(value, str) or not re.fullmatch(_ADDRESS, value):
+        return "must be an http://, https://, ftp:// or file:/// address of a file"
     if not re.fullmatch(_SAFE_NAME, iso_file(value)) or not value.endswith(".iso"):
         return "must end in a file name of letters, digits and . _ + - with the suffix .iso"
+    return None
+
+
+def _urls(value):
+    if not isinstance(value, list):
+        return "must be a list of addresses"
+    return next((f"{one!r} {wrong}" for one in value if (wrong := _url(one))), None)
+
+
+def _folders(value):
+    if not isinstance(value, list):
+        return "must be a list of addresses"
+    for one in value:
+        if not isinstance(one, str) or not re.fullmatch(_ADDRESS, one.rstrip("/") + "/"):
+            return f"{one!r} must be an http://, https://, ftp:// or file:/// address of a folder"
     return None
 
 
@@ -128,6 +146,10 @@ def _digest(digits):
     return check
 
 
+def _yes_or_no(value):
+    return None if isinstance(value, bool) else "must be true or false"
+
+
 def _taken_from_iso(_value):
     return None
 
@@ -157,7 +179,13 @@ KEYS = (
         "images.*.url",
         _url,
         None,
-        "Where the ISO is fetched from. Required.",
+        "Where the ISO is fetched from: http, https, ftp or `file:///...`. Required.",
+    ),
+    (
+        "images.*.mirrors",
+        _urls,
+        None,
+        "List of other addresses of the same ISO, tried in order when `url` fails.",
     ),
     (
         "images.*.checksum.sha512",
@@ -182,6 +210,27 @@ KEYS = (
         _digest(DIGEST_DIGITS["md5"]),
         None,
         "MD5 of the ISO. Does not protect against forgery.",
+    ),
+    (
+        "images.*.sums",
+        _yes_or_no,
+        False,
+        "`true`, instead of `checksum`: the digest is that of the file `SHA512SUM`, `SHA256SUM` or "
+        "`MD5SUM` in the folder of the ISO. As trustworthy as that server: use https.",
+    ),
+    (
+        "images.*.refresh",
+        _yes_or_no,
+        False,
+        "`true`: each apply asks whether the sum file names another ISO now, and fetches that. For "
+        "names such as `alt-p11-latest-x86_64.iso`; needs `sums: true`.",
+    ),
+    (
+        "images.*.verify",
+        _one_of("changed", "always"),
+        "changed",
+        "When an ISO that is there is hashed: `changed`, if its size, times or inode are other "
+        "ones; `always`, at each apply.",
     ),
     (
         "images.*.alt_arch",
@@ -214,6 +263,25 @@ KEYS = (
         "Which of livecd, install, rescue the menu offers. Default: all that the ISO has.",
     ),
     (
+        "images.*.unpack",
+        _one_of("stages", "tree"),
+        None,
+        "`stages`: unpack all stages; `tree`: the whole ISO, say as a package repository. Default: "
+        "what the boot entries need.",
+    ),
+    (
+        "images.*.mount",
+        _yes_or_no,
+        False,
+        "Mount the ISO (loop, read-only, in /etc/fstab) instead of unpacking it: saves space.",
+    ),
+    (
+        "images.*.keep_iso",
+        _yes_or_no,
+        True,
+        "`false`: remove the ISO once it is unpacked. Not for images that boot the whole ISO.",
+    ),
+    (
         "images.*.grub_arch",
         _taken_from_iso,
         None,
@@ -242,6 +310,39 @@ KEYS = (
         _taken_from_iso,
         None,
         "Accepted from lists of asheplyakov/netinstall-alt and not used: the ISO tells it.",
+    ),
+    (
+        "mirrors",
+        _folders,
+        None,
+        "List of addresses of folders with copies of ISOs, such as `http://192.0.2.1/dist`. The "
+        "file name at the end of an image's `url` is looked for there first, in order.",
+    ),
+    (
+        "fetch.at_once",
+        _whole(1, 64),
+        4,
+        "How many ISOs are fetched at the same time.",
+    ),
+    (
+        "fetch.attempts",
+        _whole(1, 100),
+        5,
+        "How often a source is tried that breaks off without having brought anything new, with "
+        "pauses of 1, 2, 4, ... seconds.",
+    ),
+    (
+        "fetch.stall_timeout_s",
+        _whole(1, 3600),
+        60,
+        "Seconds without a byte after which a source counts as broken off.",
+    ),
+    (
+        "prune",
+        _yes_or_no,
+        False,
+        "Remove images that are no longer named here: trees, mounts, ISOs that were fetched. "
+        "`false`: only tell which.",
     ),
     (
         "default_image.*",
@@ -386,10 +487,30 @@ def _check_images(images, problems):
                 problems.append(
                     f"{key}:url: gives the same file {file!r} as netboot:images:{files[file]}:url"
                 )
-        if not image.get("checksum"):
-            problems.append(
-                f"{key}:checksum: is missing; give sha256 (or sha512) as the ISO's publisher has it"
-            )
+        if image.get("mount") is True and image.get("keep_iso") is False:
+            problems.append(f"{key}:keep_iso: must not be false for an ISO that is mounted")
+        if image.get("mount") is True and "unpack" in image:
+            problems.append(f"{key}:unpack: does not go with mount, which shows the whole ISO")
+        wrong = _wrong_digests(image)
+        if wrong:
+            problems.append(f"{key}:{wrong}")
+
+
+def _wrong_digests(image):
+    """What is wrong with where the digests of an image come from, after its key; or None."""
+    pinned, sums = image.get("checksum"), image.get("sums") is True
+    if image.get("refresh") is True and pinned:
+        return "refresh: contradicts checksum, which names one ISO for good; remove one of the two"
+    if image.get("refresh") is True and not sums:
+        return "refresh: needs sums: true, to learn which ISO the server has now"
+    if sums and pinned:
+        return "sums: contradicts checksum; remove one of the two"
+    if not sums and not pinned:
+        return (
+            "checksum: is missing; give sha256 (or sha512) as the ISO's publisher has it, "
+            "or sums: true"
+        )
+    return None
 
 
 def _check_interface(pillar, target, problems):
@@ -456,7 +577,7 @@ def resolve(pillar, target, platforms):
         return {"problems": problems, "warnings": []}
     return {
         "problems": [],
-        "warnings": _warnings(pillar["images"]),
+        "warnings": _warnings(pillar["images"], pillar.get("mirrors") or []),
         "config": _config(pillar, target, platforms),
     }
 
@@ -473,13 +594,23 @@ def _check_default_image(pillar, problems):
             problems.append(f"{key}: there is no image {name!r}{_nearest(name, pillar['images'])}")
 
 
-def _warnings(images):
-    return [
-        f"netboot:images:{name}:checksum: {' and '.join(sorted(image['checksum']))} alone can be "
-        "forged; give sha256 or sha512"
-        for name, image in images.items()
-        if not {"sha256", "sha512"} & set(image["checksum"])
-    ]
+def _warnings(images, mirrors):
+    found = []
+    for name, image in images.items():
+        if not image.get("sums") and not {"sha256", "sha512"} & set(image["checksum"]):
+            found.append(
+                f"netboot:images:{name}:checksum: {' and '.join(sorted(image['checksum']))} alone "
+                "can be forged; give sha256 or sha512"
+            )
+        forgeable = [
+            url for url in _sources(image, mirrors) if url.startswith(("http://", "ftp://"))
+        ]
+        if image.get("sums") and forgeable:
+            found.append(
+                f"netboot:images:{name}:sums: whoever is on the way can forge ISO and sum file; "
+                "use https, or give checksum"
+            )
+    return found
 
 
 def _with_default(pillar, path):
@@ -506,8 +637,16 @@ def _config(pillar, target, platforms):
             "timeout_s": _with_default(pillar, ("menu", "timeout_s")),
         },
         "default_image": dict(pillar.get("default_image") or {}),
+        "prune": _with_default(pillar, ("prune",)),
         "schedule": _schedule(pillar.get("schedule")),
-        "images": [_image(name, image) for name, image in pillar["images"].items()],
+        "fetch": {
+            key: _with_default(pillar, ("fetch", key))
+            for key in ("at_once", "attempts", "stall_timeout_s")
+        },
+        "images": [
+            _image(name, image, pillar.get("mirrors") or [])
+            for name, image in pillar["images"].items()
+        ],
         "platform": platforms[target["platform"]],
     }
 
@@ -518,18 +657,33 @@ def _schedule(schedule):
     return {"splay_s": _with_default({"schedule": schedule}, ("schedule", "splay_s")), **schedule}
 
 
-def _image(name, image):
+def _sources(image, mirrors):
+    """All addresses of an ISO, in the order in which they are tried."""
+    file = iso_file(image["url"])
+    nearer = [f"{folder.rstrip('/')}/{file}" for folder in mirrors]
+    return [*nearer, image["url"], *(image.get("mirrors") or [])]
+
+
+def _image(name, image, mirrors):
     return {
         "name": name,
         "label": label(name),
         "file": iso_file(image["url"]),
-        "url": image["url"],
-        "checksum": {kind: digest.lower() for kind, digest in image["checksum"].items()},
+        "sources": _sources(image, mirrors),
+        "checksum": {
+            kind: digest.lower() for kind, digest in (image.get("checksum") or {}).items()
+        },
+        "sums": image.get("sums", False),
+        "refresh": image.get("refresh", False),
+        "verify": image.get("verify", "changed"),
         "overrides": {
             key: image[key]
             for key in ("alt_arch", "dialect", "kernel", "initrd", "variants")
             if key in image
         },
+        "unpack": image.get("unpack", ""),
+        "mount": image.get("mount", False),
+        "keep_iso": image.get("keep_iso", True),
     }
 
 
@@ -588,5 +742,6 @@ def reference():
     for path, _check, default, meaning in KEYS:
         key = path.replace("default_image.*", "default_image:ARCH").replace("*", "NAME")
         shown = "" if default is None else f"`{default}`"
+        shown = shown.lower() if isinstance(default, bool) else shown
         lines.append(f"| `{key.replace('.', ':')}` | {shown} | {meaning} |")
     return "\n".join(lines)

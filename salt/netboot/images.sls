@@ -3,24 +3,62 @@
 
 include:
   - netboot.{{ 'invalid' if problems else 'base' }}
+{%- set images = [] %}
+{%- if config.get('images') %}
+
+netboot-images-renamed:
+  alt_iso.renamed:
+    - name: {{ config.root }}/dist
+    - images: {{ config.images | json }}
+    - require:
+      - netboot: netboot-config-applied
+
+netboot-images-fetching:
+  alt_iso.fetching:
+    - name: {{ config.root }}/dist
+    - images: {{ config.images | json }}
+    - staging: {{ config.root }}/.staging
+    - at_once: {{ config.fetch.at_once }}
+    - attempts: {{ config.fetch.attempts }}
+    - stall_timeout_s: {{ config.fetch.stall_timeout_s }}
+    - require:
+      - netboot: netboot-config-applied
+      - file: netboot-staging
+{%- endif %}
 {%- for image in config.get('images', []) %}
+{%- do images.append({'label': image.label, 'file': image.file}) %}
 
 netboot-image-{{ image.label }}-fetched:
   alt_iso.fetched:
     - name: {{ config.root }}/dist/{{ image.file }}
-    - url: {{ image.url | json }}
-    - checksum: {{ image.checksum | json }}
+    - image: {{ image | json }}
     - staging: {{ config.root }}/.staging
+    - attempts: {{ config.fetch.attempts }}
+    - stall_timeout_s: {{ config.fetch.stall_timeout_s }}
     - require:
-      - file: netboot-staging
+      - alt_iso: netboot-images-fetching
 
 netboot-image-{{ image.label }}-unpacked:
-  alt_iso.unpacked:
+  alt_iso.{{ 'mounted' if image.mount else 'unpacked' }}:
     - name: {{ config.root }}/tftp/netboot
     - iso: {{ config.root }}/dist/{{ image.file }}
     - image: {{ image | json }}
     - checksum: {{ image.checksum | json }}
     - staging: {{ config.root }}/.staging
     - require:
+      - netboot: netboot-config-applied
       - alt_iso: netboot-image-{{ image.label }}-fetched
 {%- endfor %}
+{%- if not problems %}
+
+# After the menus, so that these name nothing that is gone.
+netboot-images-pruned:
+  alt_iso.pruned:
+    - name: {{ config.root }}
+    - images: {{ images | json }}
+    - staging: {{ config.root }}/.staging
+    - remove: {{ config.prune | json }}
+    - order: last
+    - require:
+      - file: netboot-staging
+{%- endif %}

@@ -62,17 +62,31 @@ def states(loaders):
 
 @pytest.fixture
 def web(tmp_path):
-    """A web server on loopback for a folder of its own; `requests` has what was asked."""
+    """
+    A web server on loopback for a folder of its own; `requests` has what was asked.
+
+    A barrier as `hold` is waited for before each answer.
+    """
     folder = tmp_path / "web"
     folder.mkdir()
 
     class Handler(http.server.SimpleHTTPRequestHandler):
+        def do_GET(self):
+            if server.hold:
+                server.hold.wait()
+            super().do_GET()
+
+        def log_request(self, code="-", size="-"):
+            unchanged = ": 304" if code == 304 else ""
+            server.requests.append(f"{self.command} {self.path}{unchanged}")
+
         def log_message(self, *args):
-            server.requests.append(f"{self.command} {self.path}")
+            """Nothing: log_request has it all."""
 
     handler = functools.partial(Handler, directory=folder)
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         server.requests = []
+        server.hold = None
         server.folder = folder
         server.url = f"http://127.0.0.1:{server.server_port}"
         thread = threading.Thread(target=server.serve_forever)

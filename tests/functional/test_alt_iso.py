@@ -1,8 +1,10 @@
 """alt_iso through Salt's own loader, with images that xorriso made."""
 
 import errno
+import fcntl
 import hashlib
 import os
+import random
 import shutil
 import signal
 import stat
@@ -16,65 +18,18 @@ import pytest
 from salt.exceptions import CommandExecutionError, SaltInvocationError
 
 from _modules import alt_iso
-
-ARGUMENTS = "root=bootchain bootchain=fg,altboot automatic=method:disk,uuid:$ROOT_UUID"
-GRUB_CFG = f"""
-menuentry "Install" --id 'linux' {{
-  linux /boot/vmlinuz$KFLAVOUR {ARGUMENTS} stagename=live systemd.unit=install2.target lowmem
-  initrd /boot/initrd$KFLAVOUR.img
-}}
-menuentry "Live" --id 'live' {{
-  linux /boot/vmlinuz$KFLAVOUR {ARGUMENTS} stagename=live lowmem
-  initrd /boot/initrd$KFLAVOUR.img
-}}
-"""
-FILES = {
-    ".disk/info": b"ALT p11 test/x86_64 build 2025-06-02\n",
-    ".disk/arch": b"x86_64\n",
-    "boot/grub/grub.cfg": GRUB_CFG.encode(),
-    "boot/vmlinuz": b"kernel " * 20000,
-    "boot/initrd.img": b"initrd " * 300000,
-    "live": b"stage" * 900000,
-    "ALTLinux/RPMS.main/a-1-alt1.x86_64.rpm": b"package",
-    "EFI/BOOT/BOOTX64.EFI": b"loader",
-}
-CHECKED = ("boot/initrd.img", "boot/vmlinuz", "live")
-
-
-def make_iso(folder, files):
-    tree = folder / "source"
-    for name, content in files.items():
-        (tree / name).parent.mkdir(parents=True, exist_ok=True)
-        (tree / name).write_bytes(content)
-    (tree / "live").chmod(0o400)  # as Rock Ridge would restore it
-    (tree / "out").symlink_to("/etc/passwd")
-    os.mkfifo(tree / "pipe")
-    iso = folder / "alt-test.iso"
-    command = ["xorriso", "-as", "mkisofs", "-quiet", "-R", "-J", "-iso-level", "3"]
-    command += ["-V", "ALT p11 test/x86_64", "--modification-date=2025060211223300"]
-    subprocess.run([*command, "-o", iso, tree], check=True, capture_output=True)
-    return str(iso)
+from tests.isos import BOOT, FILES, STAGES, content, make_iso
 
 
 @pytest.fixture(scope="module")
 def iso(tmp_path_factory):
-    return make_iso(tmp_path_factory.mktemp("iso"), FILES)
+    return make_iso(tmp_path_factory.mktemp("iso") / "alt-test.iso", hostile=True)
 
 
 @pytest.fixture
 def places(tmp_path):
     """Return (directory, staging) as strings; neither is there yet."""
     return str(tmp_path / "tree"), str(tmp_path / "staging")
-
-
-def content(directory):
-    found = {}
-    for folder, _, names in os.walk(directory):
-        for name in names:
-            path = os.path.join(folder, name)
-            with open(path, "rb") as stream:
-                found[os.path.relpath(path, directory)] = stream.read()
-    return found
 
 
 def test_inspect(loaders, iso):
@@ -101,7 +56,8 @@ def test_inspect(loaders, iso):
         "http_iso": True,
         "efi_loaders": ["EFI/BOOT/BOOTX64.EFI"],
         "repository": True,
-        "missing": {},
+        "missing": {"version": ""},
+        "sha256": {},
         "rejected": [
             {"path": "out", "reason": "the link points out of the tree"},
             {"path": "pipe", "reason": "it is a device, a pipe or a socket"},
@@ -110,7 +66,8 @@ def test_inspect(loaders, iso):
 
 
 def test_inspect_says_what_is_missing(loaders, tmp_path):
-    iso = make_iso(tmp_path, {"live": b"x", "boot/grub/grub.cfg": "меню".encode("koi8-r")})
+    files = {"live": b"x", "boot/grub/grub.cfg": "меню".encode("koi8-r")}
+    iso = make_iso(tmp_path / "alt.iso", files)
     missing = loaders.modules.alt_iso.inspect(iso, image="old")["missing"]
     assert missing["kernel"] == "netboot:images:old:kernel"
     assert "arch" not in missing  # from the volume id
@@ -125,7 +82,7 @@ def test_unpack(loaders, iso, places):
         for name in names:
             assert stat.S_IMODE(os.stat(os.path.join(folder, name)).st_mode) == 0o644
         assert not {"out", "pipe"} & {*folders, *names}
-    assert facts["sha256"] == {name: hashlib.sha256(FILES[name]).hexdigest() for name in CHECKED}
+    assert facts["sha256"] == {name: hashlib.sha256(FILES[name]).hexdigest() for name in STAGES}
     assert facts["tree"] == {
         "directory": directory,
         "layout": alt_iso.LAYOUT,
@@ -167,9 +124,14 @@ def test_a_client_always_finds_a_whole_tree(loaders, iso, places):
         finally:
             done.set()
             client.join()
+        (kept,) = loaders.modules.alt_iso.sweep(staging)["in_use"]
+        assert content(os.path.join(staging, kept)) == FILES
         assert reading.read() == FILES["live"][10:]
     assert absent == []
     assert os.stat(directory).st_ino != first
+    # the first tree, which was being read, stayed until nobody did
+    assert [name[:4] for name in os.listdir(staging)] == ["old-"]
+    assert len(loaders.modules.alt_iso.sweep(staging)["removed"]) == 1
     assert os.listdir(staging) == []
 
 
@@ -204,45 +166,150 @@ def test_exchange_tells_an_error_from_a_lack(tmp_path):
     assert caught.value.errno == errno.ENOENT
 
 
-KILLED = """
-import sys
-from _modules import alt_iso, alt_iso_facts, iso9660
+UNPACK = """
+import itertools, sys
+from _modules import alt_iso, alt_iso_facts, iso9660, netboot_readers
 alt_iso.__salt__ = {
     f"{module.__virtualname__}.{name}": function
-    for module in (alt_iso_facts, iso9660)
+    for module in (alt_iso_facts, iso9660, netboot_readers)
     for name, function in vars(module).items()
     if callable(function)
 }
-alt_iso.unpack(*sys.argv[1:])
+print("ready", flush=True)
+directory, staging, times, *isos = sys.argv[1:]
+for _, iso in zip(range(int(times)), itertools.cycle(isos)):
+    alt_iso.unpack(iso, directory, staging)
 """
 
 
-def test_a_killed_run_leaves_the_old_tree_and_the_next_one_cleans_up(
-    loaders, iso, places, tmp_path, request
+@pytest.fixture
+def unpacking(request, places):
+    """Start a process that unpacks images in turn, so many times."""
+
+    def _unpacking(times, *isos):
+        run = subprocess.Popen(
+            [sys.executable, "-c", UNPACK, *places, str(times), *isos],
+            cwd=request.config.rootpath,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert run.stdout.readline() == "ready\n"
+        return run
+
+    return _unpacking
+
+
+def test_killed_at_any_point_the_tree_is_whole_and_the_next_run_cleans_up(
+    loaders, iso, places, unpacking, tmp_path
 ):
     directory, staging = places
-    big = make_iso(tmp_path, {**FILES, "live": bytes(128 * 2**20)})  # time to be killed in
-    os.mkdir(directory)
-    with open(os.path.join(directory, "live"), "w") as stream:
-        stream.write("the old tree")
-    run = subprocess.Popen(
-        [sys.executable, "-c", KILLED, big, directory, staging], cwd=request.config.rootpath
-    )
-    deadline = time.monotonic() + 30
-    while not _files_below(staging) and time.monotonic() < deadline and run.poll() is None:
-        time.sleep(0.001)
-    run.send_signal(signal.SIGKILL)
-    assert run.wait() == -signal.SIGKILL, "it ended before it could be killed"
-    assert content(directory) == {"live": b"the old tree"}
-    assert len(os.listdir(staging)) == 1
+    more = {"new": bytes(2**20), **{f"packages/{number}": b"rpm" for number in range(200)}}
+    other = make_iso(tmp_path / "other.iso", more=more)
+    whole = {"old": FILES, "new": {**FILES, **more}}
+    chance = random.Random(os.getpid())  # noqa: S311 - not for secrets
+    seen, interrupted = set(), 0
+    for _ in range(25):
+        run = unpacking(100000, iso, other)
+        time.sleep(chance.uniform(0, 0.15))
+        run.kill()
+        assert run.wait() == -signal.SIGKILL, "it ended before it could be killed"
+        if os.path.lexists(directory):
+            found = content(directory)
+            seen.update(name for name, files in whole.items() if files == found)
+            assert found in whole.values()
+        if os.path.isdir(staging):
+            interrupted += bool(os.listdir(staging))
+            assert len(os.listdir(staging)) <= 1
+    assert seen == {"old", "new"}
+    assert interrupted > 5, "none was killed while it was unpacking"
 
     loaders.modules.alt_iso.unpack(iso, directory, staging)
     assert content(directory) == FILES
     assert os.listdir(staging) == []
 
 
-def _files_below(folder):
-    return [name for _, _, names in os.walk(folder) for name in names]
+def test_two_at_once(iso, places, unpacking, tmp_path):
+    directory, staging = places
+    other = make_iso(tmp_path / "other.iso", more={"new": b""})
+    runs = [unpacking(10, one) for one in (iso, other)]
+    assert [run.wait(60) for run in runs] == [0, 0]
+    assert content(directory) in (FILES, {**FILES, "new": b""})
+    assert os.listdir(staging) == []
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """Mount a tmpfs of a given size; only root can."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+
+    def _small_disk(options):
+        mount = ["mount", "-t", "tmpfs", "-o", options, "small", folder]
+        subprocess.run(mount, check=True)
+        return str(folder / "tree"), str(folder / "staging")
+
+    yield _small_disk
+    subprocess.run(["umount", folder], check=True)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ("size=16m,nr_inodes=9", "No space left on device"),
+        ("size=5m", "7 MiB are needed and 5 MiB are free"),
+    ],
+)
+def test_full_disk(loaders, iso, small_disk, options, said):
+    places = small_disk(options)
+    with pytest.raises(CommandExecutionError, match=said):
+        loaders.modules.alt_iso.unpack(iso, *places)
+    assert not os.path.exists(places[0])
+    assert os.listdir(places[1]) == []
+    folder = os.path.dirname(places[0])
+    subprocess.run(["mount", "-o", "remount,size=64m,nr_inodes=100", folder], check=True)
+    loaders.modules.alt_iso.unpack(iso, *places)
+    assert content(places[0]) == FILES
+
+
+def test_some_files_only(loaders, iso, places):
+    facts = loaders.modules.alt_iso.unpack(iso, *places, names=BOOT)
+    assert content(places[0]) == {name: FILES[name] for name in BOOT}
+    assert facts["sha256"] == {name: hashlib.sha256(FILES[name]).hexdigest() for name in STAGES}
+    assert facts["tree"]["bytes"] == sum(len(FILES[name]) for name in BOOT)
+
+
+def test_kernel_that_the_caller_knows_better_has_its_digest(loaders, iso, places):
+    overrides = {"kernel": "EFI/BOOT/BOOTX64.EFI"}
+    facts = loaders.modules.alt_iso.unpack(iso, *places, overrides=overrides)
+    digest = hashlib.sha256(FILES["EFI/BOOT/BOOTX64.EFI"]).hexdigest()
+    assert facts["sha256"]["EFI/BOOT/BOOTX64.EFI"] == digest
+
+
+def test_sweep_leaves_what_is_locked_or_gone_on_with(loaders, tmp_path):
+    staging = tmp_path / "staging"
+    staging.mkdir(mode=0o700)
+    for name in ("mine.iso", "live.iso", "dead.iso"):
+        (staging / f"{name}.part").touch()
+        (staging / f"{name}.part.json").touch()
+    (staging / "unpack-x").mkdir()
+    (staging / "of the admin").touch()
+    with open(staging / "live.iso.part") as part:
+        fcntl.flock(part, fcntl.LOCK_EX)
+        swept = loaders.modules.alt_iso.sweep(str(staging), ["mine.iso"])
+    assert swept["removed"] == ["dead.iso.part", "dead.iso.part.json", "unpack-x"]
+    left = {"mine.iso.part", "mine.iso.part.json", "live.iso.part", "live.iso.part.json"}
+    assert set(os.listdir(staging)) == {*left, "of the admin"}
+
+
+def test_sweep_waits_for_nobody(loaders, tmp_path):
+    (tmp_path / "unpack-x").mkdir()
+    handle = os.open(tmp_path, os.O_RDONLY)
+    fcntl.flock(handle, fcntl.LOCK_EX)
+    try:
+        assert loaders.modules.alt_iso.sweep(str(tmp_path))["removed"] == []
+    finally:
+        os.close(handle)
+    assert loaders.modules.alt_iso.sweep(str(tmp_path))["removed"] == ["unpack-x"]
 
 
 def test_a_truncated_image_changes_nothing(loaders, iso, places):
@@ -266,17 +333,6 @@ def test_an_image_that_changes_meanwhile_is_not_published(loaders, iso, places, 
     monkeypatch.setattr(alt_iso, "_flush", lambda tree: os.utime(copy, (1, 1)))
     with pytest.raises(CommandExecutionError, match=f"{copy} changed while it was unpacked"):
         alt_iso.unpack(copy, directory, staging)
-    assert not os.path.exists(directory)
-    assert os.listdir(staging) == []
-
-
-def test_a_full_disk_is_found_before_anything_is_written(loaders, iso, places):
-    directory, staging = places
-    large = os.path.join(os.path.dirname(directory), "large.iso")
-    shutil.copy(iso, large)
-    os.truncate(large, shutil.disk_usage(os.path.dirname(directory)).free + 2**30)  # sparse
-    with pytest.raises(CommandExecutionError, match=r"MiB are needed and \d+ MiB are free"):
-        loaders.modules.alt_iso.unpack(large, directory, staging)
     assert not os.path.exists(directory)
     assert os.listdir(staging) == []
 

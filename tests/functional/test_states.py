@@ -2,8 +2,10 @@
 
 import hashlib
 import os
+import threading
 
 import pytest
+from salt.exceptions import CommandExecutionError
 
 ISO = os.urandom(100000)
 SHA256 = hashlib.sha256(ISO).hexdigest()
@@ -21,13 +23,22 @@ def root(tmp_path):
 def fetched(states, root, web):
     (web.folder / "a.iso").write_bytes(ISO)
 
-    def _fetched(digest=SHA256, kind="sha256", **kwargs):
+    def _fetched(digest=SHA256, kind="sha256", test=False, sources=None, **image):
         return states.alt_iso.fetched(
             str(root / "dist/a.iso"),
-            url=f"{web.url}/a.iso",
-            checksum={kind: digest},
+            image={
+                "label": "a",
+                "sources": sources or [f"{web.url}/a.iso"],
+                "checksum": {kind: digest} if digest else {},
+                "sums": False,
+                "refresh": False,
+                "verify": "changed",
+                "keep_iso": True,
+                **image,
+            },
             staging=str(root / ".staging"),
-            **kwargs,
+            attempts=1,
+            test=test,
         )
 
     return _fetched
@@ -73,6 +84,163 @@ def test_another_checksum_in_the_pillar_is_checked(fetched, web):
     wrong = fetched("0" * 128, kind="sha512")
     assert wrong.result is False
     assert "0" * 128 in wrong.comment
+
+
+def test_rotten_file_is_out_of_service_while_its_source_is_away(fetched, root):
+    fetched()
+    (root / "dist/a.iso").write_bytes(b"rotten")
+    assert fetched(test=True).result is None
+    assert (root / "dist/a.iso").exists()
+    failed = fetched(sources=["http://127.0.0.1:9/a.iso"])
+    assert failed.result is False
+    assert "http://127.0.0.1:9/a.iso cannot be fetched" in failed.comment
+    assert failed.changes[str(root / "dist/a.iso")]["new"] == "removed"
+    assert list((root / "dist").iterdir()) == []
+    assert fetched().result is True
+
+
+def test_rot_that_no_time_tells_is_found_when_the_pillar_says_always(fetched, root, web, modules):
+    fetched()
+    path = root / "dist/a.iso"
+    assert fetched(verify="always", test=True).changes == {}
+    assert fetched(verify="always").changes == {}
+    rot_unseen(path, modules)
+    assert fetched().changes == {}
+    found = fetched(verify="always")
+    assert found.result is True
+    assert "which was wrong" in found.changes[str(path)]["old"]
+    assert path.read_bytes() == ISO
+    assert len(web.requests) == 2
+
+
+def test_rot_that_no_time_tells_is_found_by_a_call(fetched, root, modules):
+    fetched()
+    path = root / "dist/a.iso"
+    assert modules.iso_fetch.verify(str(path))["digests"] == {"sha256": SHA256}
+    rot_unseen(path, modules)
+    with pytest.raises(CommandExecutionError, match="is not the expected file"):
+        modules.iso_fetch.verify(str(path))
+    assert fetched().result is True
+    assert path.read_bytes() == ISO
+
+
+def rot_unseen(path, modules):
+    """Change a file and put its record right, as nothing tells when a disk rots."""
+    path.write_bytes(b"\0" + ISO[1:])
+    known = modules.netboot_records.read("isos", path.name)
+    known["identity"] = modules.iso_fetch.identity(str(path))
+    modules.netboot_records.write("isos", path.name, known)
+
+
+def test_outdated_file_stays_until_its_successor_has_come(fetched, root, web):
+    fetched()
+    newer = os.urandom(len(ISO))
+    digest = hashlib.sha256(newer).hexdigest()
+    assert "would be fetched" in fetched(digest, test=True).comment
+    assert fetched(digest).result is False
+    assert (root / "dist/a.iso").read_bytes() == ISO
+    (web.folder / "a.iso").write_bytes(newer)
+    with open(root / "dist/a.iso", "rb") as reader:
+        done = fetched(digest)
+        assert reader.read() == ISO
+    assert done.changes == {
+        str(root / "dist/a.iso"): {"old": f"sha256 {SHA256}", "new": f"sha256 {digest}"}
+    }
+    assert (root / "dist/a.iso").read_bytes() == newer
+
+
+def sums(kind, content):
+    return f"{'0' * 8}  other.iso\n{hashlib.new(kind, content).hexdigest()}  a.iso\n"
+
+
+def test_digest_from_the_sum_file(fetched, root, web):
+    missing = fetched(digest=None, sums=True)
+    assert missing.result is False
+    assert "has no SHA512SUM, SHA256SUM, MD5SUM that names a.iso" in missing.comment
+    (web.folder / "MD5SUM").write_text(sums("md5", ISO))
+    (web.folder / "SHA256SUM").write_text(sums("sha256", ISO))
+    assert fetched(digest=None, sums=True, test=True).result is None
+    assert fetched(digest=None, sums=True).result is True
+    assert fetched(digest=None, sums=True).changes == {}
+    assert web.requests[3:] == ["GET /SHA512SUM", "GET /SHA256SUM", "GET /a.iso"]
+
+
+def test_only_md5sum_is_a_warning(fetched, web):
+    (web.folder / "MD5SUM").write_text(sums("md5", ISO))
+    done = fetched(digest=None, sums=True)
+    assert done.result is True
+    (warning,) = warnings_of(done)
+    assert "MD5" in warning
+
+
+def warnings_of(done):
+    (returned,) = done.raw.values()
+    return returned["warnings"]
+
+
+def test_refresh(fetched, root, web):
+    (web.folder / "SHA256SUM").write_text(sums("sha256", ISO))
+    moving = {"digest": None, "sums": True, "refresh": True}
+    assert fetched(**moving).result is True
+    del web.requests[:]
+    for test in (True, False):
+        again = fetched(**moving, test=test)
+        assert again.result is True
+        assert again.changes == {}
+    assert web.requests == ["GET /SHA512SUM", "GET /SHA256SUM: 304"] * 2
+
+    newer = os.urandom(1000)
+    (web.folder / "a.iso").write_bytes(newer)
+    (web.folder / "SHA256SUM").write_text(sums("sha256", newer))
+    os.utime(web.folder / "SHA256SUM", (2e9, 2e9))
+    foretold = fetched(**moving, test=True)
+    assert foretold.result is None
+    assert (root / "dist/a.iso").read_bytes() == ISO
+    assert fetched(**moving).changes == {
+        str(root / "dist/a.iso"): {
+            "old": f"sha256 {SHA256}",
+            "new": f"sha256 {hashlib.sha256(newer).hexdigest()}",
+        }
+    }
+    assert (root / "dist/a.iso").read_bytes() == newer
+    assert fetched(**moving).changes == {}
+
+    away = fetched(**moving, sources=["http://127.0.0.1:9/a.iso"])
+    assert away.result is True
+    assert away.changes == {}
+    (warning,) = warnings_of(away)
+    assert "cannot be told" in warning
+
+
+def test_images_come_at_the_same_time_and_each_has_its_result(modules, root, web):
+    """No answer comes before all are asked, so one after the other they would never come."""
+    for name in ("a", "c"):
+        (web.folder / f"{name}.iso").write_bytes(ISO)
+    pillar = {
+        "interface": "lo",
+        "root": str(root),
+        "fetch": {"attempts": 1},
+        "images": {
+            name: {"url": f"{web.url}/{name}.iso", "checksum": {"sha256": SHA256}} for name in "abc"
+        },
+    }
+
+    def apply(test):
+        done = modules.state.apply("netboot.images", pillar={"netboot": pillar}, test=test)
+        return {one["__id__"]: one for one in done.raw.values()}
+
+    foretold = apply(test=True)["netboot-images-fetching"]
+    assert foretold["comment"] == "Would be fetched: a.iso, b.iso, c.iso."
+    assert web.requests == []
+    web.hold = threading.Barrier(3, timeout=20)
+    done = apply(test=False)
+    fetched = [done[f"netboot-image-{name}-fetched"] for name in "abc"]
+    assert [one["result"] for one in fetched] == [True, False, True]
+    assert "b.iso cannot be fetched: 404" in fetched[1]["comment"]
+    assert "was fetched" in fetched[2]["comment"]
+    assert str(root / "dist/c.iso") in fetched[2]["changes"]
+    assert len(web.requests) == 3
+    assert (root / "dist/c.iso").read_bytes() == ISO
 
 
 def test_wrong_digest_fails_with_both_and_without_the_file(fetched, root):

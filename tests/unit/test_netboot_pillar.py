@@ -41,11 +41,18 @@ def test_url_and_checksum_are_enough():
             "name": "ALT Server 11",
             "label": "alt_server_11",
             "file": "alt-server-11.0-x86_64.iso",
-            "url": URL,
+            "sources": [URL],
             "checksum": {"sha256": SHA256},
+            "sums": False,
+            "refresh": False,
+            "verify": "changed",
             "overrides": {},
+            "unpack": "",
+            "mount": False,
+            "keep_iso": True,
         }
     ]
+    assert config["prune"] is False
 
 
 def test_sample_pillar_is_valid():
@@ -145,7 +152,33 @@ WRONG = [
     ({"images": {"a;b": IMAGE}}, "netboot:images:a;b: the name has ';'"),
     ({"images": {"a/b": IMAGE}}, "netboot:images:a/b: the name has other characters"),
     ({"images": {"Альт": IMAGE}}, "netboot:images:Альт: the name has characters"),
-    ({"images": {"a": {**IMAGE, "url": "ftp://x/a.iso"}}}, "netboot:images:a:url: must be an http"),
+    ({"images": {"a": {**IMAGE, "url": "smb://x/a.iso"}}}, "netboot:images:a:url: must be an http"),
+    (
+        {"images": {"a": {**IMAGE, "url": "file://x/a.iso"}}},
+        "netboot:images:a:url: must be an http",
+    ),
+    ({"images": {"a": {**IMAGE, "mirrors": URL}}}, "netboot:images:a:mirrors: must be a list"),
+    (
+        {"images": {"a": {**IMAGE, "mirrors": [URL, "x/a.iso"]}}},
+        "netboot:images:a:mirrors: 'x/a.iso' must be an http",
+    ),
+    ({"images": {"a": {**IMAGE, "sums": "yes"}}}, "netboot:images:a:sums: must be true or false"),
+    ({"images": {"a": {**IMAGE, "sums": True}}}, "netboot:images:a:sums: contradicts checksum"),
+    (
+        {"images": {"a": {"url": URL, "refresh": True}}},
+        "netboot:images:a:refresh: needs sums: true",
+    ),
+    (
+        {"images": {"a": {**IMAGE, "sums": True, "refresh": True}}},
+        "netboot:images:a:refresh: contradicts checksum",
+    ),
+    (
+        {"images": {"a": {**IMAGE, "verify": "allways"}}},
+        "netboot:images:a:verify: must be one of changed, always, did you mean always?",
+    ),
+    ({"mirrors": "http://x/"}, "netboot:mirrors: must be a list"),
+    ({"mirrors": ["http://x/dist", "/srv"]}, "netboot:mirrors: '/srv' must be an http"),
+    ({"fetch": {"at_once": 0}}, "netboot:fetch:at_once: must be a whole number from 1 to 64"),
     ({"images": {"a": {**IMAGE, "url": "http://x/a,b.iso"}}}, "netboot:images:a:url: must end in"),
     ({"images": {"a": {**IMAGE, "url": "http://x/a.img"}}}, "netboot:images:a:url: must end in"),
     ({"images": {"a": {**IMAGE, "kernel": "../x"}}}, "netboot:images:a:kernel: must not leave"),
@@ -158,6 +191,23 @@ WRONG = [
         {"images": {"a": {**IMAGE, "alt_arch": "amd64"}}},
         "netboot:images:a:alt_arch: must be one of x86_64",
     ),
+    (
+        {"images": {"a": {**IMAGE, "unpack": "stage"}}},
+        "netboot:images:a:unpack: must be one of stages, tree, did you mean stages?",
+    ),
+    (
+        {"images": {"a": {**IMAGE, "mount": "yes"}}},
+        "netboot:images:a:mount: must be true or false",
+    ),
+    (
+        {"images": {"a": {**IMAGE, "mount": True, "keep_iso": False}}},
+        "netboot:images:a:keep_iso: must not be false for an ISO that is mounted",
+    ),
+    (
+        {"images": {"a": {**IMAGE, "mount": True, "unpack": "tree"}}},
+        "netboot:images:a:unpack: does not go with mount",
+    ),
+    ({"prune": "no"}, "netboot:prune: must be true or false"),
     ({"interface": "eth7"}, "netboot:interface: this machine has no interface 'eth7', it has eth0"),
     ({"interface": "wlan0"}, "netboot:interface: wlan0 has no IPv4 address"),
     ({"interface": ["eth0"]}, "netboot:interface: must be the name of a network interface"),
@@ -204,11 +254,48 @@ def test_unknown_platform():
     assert "debian" in problem
 
 
+def test_form_of_an_image_is_resolved():
+    asked = {"unpack": "tree", "keep_iso": False}
+    config = resolve({"images": {"a": {**IMAGE, **asked}}, "prune": True})["config"]
+    (image,) = config["images"]
+    assert asked.items() <= image.items()
+    assert image["overrides"] == {}
+    assert config["prune"] is True
+
+
 def test_weak_checksum_is_a_warning():
     resolved = resolve({"images": {"a": {"url": URL, "checksum": {"md5": "0" * 32}}}})
     assert resolved["problems"] == []
     (warning,) = resolved["warnings"]
     assert warning.startswith("netboot:images:a:checksum: md5 alone can be forged")
+
+
+def test_sources_are_tried_from_the_nearest_on():
+    image = {**IMAGE, "url": "ftp://far/p11/a.iso", "mirrors": ["file:///media/b.iso"]}
+    pillar = {"mirrors": ["http://near/dist", "https://nearer/"], "images": {"a": image}}
+    assert resolve(pillar)["config"]["images"][0]["sources"] == [
+        "http://near/dist/a.iso",
+        "https://nearer/a.iso",
+        "ftp://far/p11/a.iso",
+        "file:///media/b.iso",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("url", "mirrors", "warned"),
+    [
+        ("https://x/a.iso", [], False),
+        ("file:///x/a.iso", [], False),
+        ("http://x/a.iso", [], True),
+        ("https://x/a.iso", ["http://y"], True),
+    ],
+)
+def test_sum_files_that_anybody_can_forge_are_a_warning(url, mirrors, warned):
+    resolved = resolve({"mirrors": mirrors, "images": {"a": {"url": url, "sums": True}}})
+    assert resolved["problems"] == []
+    assert [one.split(": ")[0] for one in resolved["warnings"]] == [
+        "netboot:images:a:sums"
+    ] * warned
 
 
 def test_reference_in_docs_is_the_table():

@@ -1,0 +1,103 @@
+"""
+Tell whether somebody is reading files that are about to be removed.
+
+:platform: Linux
+
+A file that is open survives its removal, but a client asks for more than one: it goes on in
+ranges, opens the stage after the kernel, or holds an NFS handle, which no process shows.
+"""
+
+import os
+import time
+
+__virtualname__ = "netboot_readers"
+
+# The kernel's NFS server opens a file for each request only, so nothing shows who still wants it.
+NFSD_THREADS = "/proc/fs/nfsd/threads"  # nfsd(7)
+NFS_GRACE_S = 24 * 3600
+
+
+def __virtual__():
+    return __virtualname__
+
+
+def in_use(paths):
+    """
+    Return those of some files and folders that a process of this machine has open or mapped.
+
+    Whatever the process is: nginx, smbd, vsftpd, dnsmasq, a backup. Files are compared by device
+    and inode, so that renames, chroots and mount namespaces do not matter.
+
+    paths
+        Absolute paths; of a folder, all that is below it counts. What is not there is not in use.
+
+    Returns a list, in the order of ``paths``. Needs root to see other users' processes.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt 'netboot*' netboot_readers.in_use '[/srv/export/dist/alt-server-11.0-x86_64.iso]'
+    """
+    wanted = {path: set(_inodes(path)) for path in paths}
+    if not any(wanted.values()):
+        return []
+    opened = set(_opened())
+    return [path for path in paths if wanted[path] & opened]
+
+
+def nfs_wait_s(since):
+    """
+    Return for how many seconds NFS clients may still want what was taken out of service.
+
+    since
+        When it was, in seconds since 1970.
+
+    Returns 0 on a machine whose kernel serves no NFS.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt 'netboot*' netboot_readers.nfs_wait_s 1750000000
+    """
+    try:
+        with open(NFSD_THREADS, encoding="ascii") as file:
+            serves = int(file.read()) > 0
+    except (OSError, ValueError):
+        return 0
+    return max(0, since + NFS_GRACE_S - time.time()) if serves else 0
+
+
+def _inodes(path):
+    """Yield (device, inode) of a file, or of a folder and all that is below it."""
+    try:
+        yield _inode(os.lstat(path))
+    except OSError:
+        return
+    for folder, folders, files in os.walk(path):
+        for name in (*folders, *files):
+            try:
+                yield _inode(os.lstat(os.path.join(folder, name)))
+            except OSError:
+                continue
+
+
+def _opened():
+    """Yield (device, inode) of whatever the processes have open or mapped."""
+    for process in filter(str.isdigit, os.listdir("/proc")):
+        for kind in ("fd", "map_files"):
+            folder = f"/proc/{process}/{kind}"
+            try:
+                names = os.listdir(folder)
+            except OSError:  # it ended, or is not ours to see
+                continue
+            for name in names:
+                try:
+                    yield _inode(os.stat(os.path.join(folder, name)))
+                except OSError:
+                    continue
+
+
+def _inode(found):
+    return found.st_dev, found.st_ino

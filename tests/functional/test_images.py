@@ -1,0 +1,488 @@
+"""The life of images: fetched, unpacked as their boot entries need, renamed, dropped, pruned."""
+
+import collections
+import contextlib
+import hashlib
+import os
+import subprocess
+import sys
+
+import pytest
+
+from _modules import netboot_images, netboot_readers
+from tests.isos import BOOT, FILES, GRUB_CFG, STAGES, content, make_iso
+
+NAME = "ALT p11"
+LABEL = "alt_p11"
+HOSTILE = {"boot/grub/grub.cfg": GRUB_CFG.encode(), "live": b"x" * 5000}
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("isos")
+    return {
+        "a.iso": make_iso(folder / "a.iso"),
+        "b.iso": make_iso(folder / "b.iso", more={"index.html": b"b"}),
+    }
+
+
+@pytest.fixture
+def root(tmp_path):
+    return tmp_path / "export"
+
+
+class Server:
+    """A netboot server in a folder: `images` is its pillar, apply() all of netboot.images."""
+
+    def __init__(self, modules, root, web, made):
+        self.modules, self.root, self.web, self.made = modules, root, web, made
+        self.images, self.more = {}, {}
+
+    def name(self, name=NAME, file="a.iso", **keys):
+        """Put an image into the pillar, and its ISO on the web server."""
+        if not (self.web.folder / file).exists():
+            os.link(self.made[file], self.web.folder / file)
+        self.images[name] = {
+            "url": f"{self.web.url}/{file}",
+            "checksum": {"sha256": sha256(self.web.folder / file)},
+            **keys,
+        }
+
+    def apply(self, test=False):
+        """Apply; returns {state id without netboot-: its return}."""
+        pillar = {"interface": "lo", "root": str(self.root), "images": self.images, **self.more}
+        done = self.modules.state.apply("netboot.images", pillar={"netboot": pillar}, test=test)
+        return {one["__id__"].removeprefix("netboot-"): one for one in done.raw.values()}
+
+    def applied(self):
+        """Apply what must succeed, as foretold; returns the changes of the images' states."""
+        foretold = self.apply(test=True)
+        done = self.apply()
+        assert all(one["result"] for one in done.values()), done
+        changes = {key: one["changes"] for key, one in done.items() if one["changes"]}
+        for key in changes:
+            assert foretold[key]["result"] is None, f"{key} was not foretold"
+        for again in (self.apply(), self.apply(test=True)):
+            assert all(one["result"] and not one["changes"] for one in again.values()), again
+        return {key: one for key, one in changes.items() if key.startswith("image")}
+
+    def tree(self, label=LABEL):
+        return self.root / "tftp/netboot/x86_64" / label
+
+    def record(self, label=LABEL):
+        return self.modules.netboot_records.read("images", label)
+
+
+def sha256(path):
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+@pytest.fixture
+def server(modules, root, web, made):
+    return Server(modules, root, web, made)
+
+
+@contextlib.contextmanager
+def reader(path):
+    """Another process that has a file open."""
+    code = "import sys; file = open(sys.argv[1]); print('open', flush=True); sys.stdin.read()"
+    run = subprocess.Popen(
+        [sys.executable, "-c", code, path], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert run.stdout.readline() == b"open\n"
+    yield
+    run.communicate()
+
+
+# How much is unpacked
+
+
+@pytest.mark.parametrize(
+    ("keys", "form", "files"),
+    [
+        ({}, "stages", STAGES),
+        ({"variants": ["livecd"]}, "stages", STAGES),
+        ({"variants": ["install"]}, "boot", BOOT),
+        ({"variants": ["install"], "unpack": "stages"}, "stages", STAGES),
+        ({"unpack": "tree"}, "tree", FILES),
+    ],
+)
+def test_what_the_entries_need_is_unpacked_and_no_more(server, keys, form, files):
+    server.name(**keys)
+    assert list(server.applied()) == [f"image-{LABEL}-fetched", f"image-{LABEL}-unpacked"]
+    assert content(server.tree()) == {name: FILES[name] for name in files}
+    assert server.record()["form"] == form
+    digests = {name: hashlib.sha256(FILES[name]).hexdigest() for name in STAGES}
+    assert server.record()["facts"]["sha256"] == digests
+    assert server.modules.alt_iso.inspect(str(server.root / "dist/a.iso"))["sha256"] == digests
+
+
+def test_installation_from_the_tree_needs_all_of_it(server, made, tmp_path):
+    # a first stage that cannot load a whole ISO
+    menu = GRUB_CFG.replace("root=bootchain bootchain=fg,altboot", "changedisk")
+    older = {
+        "boot/grub/grub.cfg": menu.encode(),
+        ".disk/info": b"ALT p9 test/x86_64 build 2020-06-02\n",
+    }
+    server.made = {**made, "p9.iso": make_iso(tmp_path / "p9.iso", more=older)}
+    server.name(file="p9.iso")
+    server.applied()
+    assert content(server.tree()) == {**FILES, **older}
+    assert server.record()["form"] == "tree"
+    server.name(file="p9.iso", keep_iso=False)
+    server.applied()
+    assert not (server.root / "dist/p9.iso").exists()
+
+
+def test_more_is_unpacked_when_an_entry_needs_more(server):
+    server.name(variants=["install"])
+    server.applied()
+    server.name()
+    assert list(server.applied()) == [f"image-{LABEL}-unpacked"]
+    assert set(content(server.tree())) == set(STAGES)
+
+
+def test_damaged_tree_is_unpacked_again(server):
+    server.name()
+    server.applied()
+    (server.tree() / "live").write_bytes(b"short")
+    assert list(server.applied()) == [f"image-{LABEL}-unpacked"]
+    assert content(server.tree())["live"] == FILES["live"]
+
+
+# The pillar against the ISO
+
+
+def test_iso_that_contradicts_the_pillar_is_told_at_each_apply(server):
+    server.name(dialect="altboot", alt_arch="aarch64", kernel="EFI/BOOT/BOOTX64.EFI")
+    for _ in range(2):
+        told = server.apply()[f"image-{LABEL}-unpacked"]
+        iso = server.root / "dist/a.iso"
+        assert told["result"] is True
+        assert told["warnings"] == [
+            f"netboot:images:{NAME}:alt_arch is aarch64, but {iso} says x86_64.",
+            f"netboot:images:{NAME}:kernel is EFI/BOOT/BOOTX64.EFI, but {iso} says boot/vmlinuz.",
+        ]
+    kernel = "EFI/BOOT/BOOTX64.EFI"
+    facts = server.record()["facts"]
+    assert facts["sha256"][kernel] == hashlib.sha256(FILES[kernel]).hexdigest()
+    assert (server.root / "tftp/netboot/aarch64" / LABEL / kernel).is_file()
+
+
+@pytest.mark.parametrize(
+    ("path", "said"), [("boot/vmlinux", "has no file boot/vmlinux"), ("boot", "boot is a dir")]
+)
+def test_kernel_in_the_pillar_that_the_iso_lacks(server, path, said):
+    server.name(kernel=path)
+    failed = server.apply()[f"image-{LABEL}-unpacked"]
+    assert failed["result"] is False
+    assert failed["changes"] == {}
+    assert failed["comment"].startswith(f"netboot:images:{NAME}:kernel can't be used: ")
+    assert said in failed["comment"]
+    assert not server.tree().exists()
+
+
+def test_image_is_refused_when_an_entry_needs_what_must_not_be_unpacked(server, made, tmp_path):
+    # its kernel is a link out of the tree
+    folder = tmp_path / "hostile.tree/boot"
+    folder.mkdir(parents=True)
+    (folder / "vmlinuz").symlink_to("/boot/vmlinuz")
+    hostile = make_iso(tmp_path / "hostile.iso", {**HOSTILE, "boot/initrd.img": b"x"})
+    server.made = {**made, "hostile.iso": hostile}
+    server.name(file="hostile.iso")
+    failed = server.apply()[f"image-{LABEL}-unpacked"]
+    assert failed["result"] is False
+    assert f"set netboot:images:{NAME}:initrd, netboot:images:{NAME}:kernel" in failed["comment"]
+    assert "'boot/vmlinuz': the link points out of the tree" in failed["comment"]
+    assert not server.tree().exists()
+
+
+def test_what_is_not_unpacked_is_told(server, made, tmp_path):
+    server.made = {**made, "odd.iso": make_iso(tmp_path / "odd.iso", hostile=True)}
+    server.name(file="odd.iso")
+    told = server.apply()[f"image-{LABEL}-unpacked"]
+    assert told["result"] is True
+    assert [warning.rpartition(": ")[2] for warning in told["warnings"]] == [
+        "the link points out of the tree",
+        "it is a device, a pipe or a socket",
+    ]
+
+
+# Without the ISO
+
+
+def test_iso_is_dropped_and_not_fetched_again(server):
+    server.name(variants=["livecd"], keep_iso=False)
+    server.applied()
+    assert list((server.root / "dist").iterdir()) == []
+    server.web.requests.clear()
+    server.applied()
+    assert server.web.requests == []
+    listed = server.modules.netboot.list()[NAME]
+    assert listed["iso"]["state"] == "dropped"
+    assert listed["iso"]["ours"] is False
+
+    (server.tree() / "live").unlink()  # now it is needed again
+    server.applied()
+    assert any("GET" in request for request in server.web.requests)
+    assert list((server.root / "dist").iterdir()) == []
+
+    server.name("Other name", variants=["livecd"], keep_iso=False)
+    del server.images[NAME]
+    server.web.requests.clear()
+    assert list(server.applied()) == ["image-other_name-unpacked"]
+    assert server.web.requests == []
+
+
+def test_another_checksum_in_the_pillar_brings_a_dropped_iso_again(server, made):
+    server.name(variants=["livecd"], keep_iso=False)
+    server.applied()
+    (server.web.folder / "a.iso").unlink()
+    os.link(made["b.iso"], server.web.folder / "a.iso")
+    server.name(variants=["livecd"], keep_iso=False)
+    server.applied()
+    assert server.record()["iso_sha256"] == sha256(server.web.folder / "a.iso")
+
+
+def test_iso_that_an_entry_boots_is_not_dropped(server):
+    server.name(keep_iso=False)
+    failed = server.apply()[f"image-{LABEL}-unpacked"]
+    assert failed["result"] is False
+    assert failed["changes"] == {}
+    assert failed["comment"].startswith(f"netboot:images:{NAME}:keep_iso is false, but ")
+    assert f"{LABEL}-install boots the whole ISO" in failed["comment"]
+    assert (server.root / "dist/a.iso").exists()
+    assert not server.tree().exists()
+
+    # The same when it was unpacked before
+    server.name()
+    server.applied()
+    server.name(keep_iso=False)
+    failed = server.apply()[f"image-{LABEL}-unpacked"]
+    assert failed["comment"].startswith(f"netboot:images:{NAME}:keep_iso is false, but ")
+    assert (server.root / "dist/a.iso").exists()
+
+
+def test_iso_of_the_admin_is_not_dropped(server, made):
+    (server.root / "dist").mkdir(parents=True)
+    os.link(made["a.iso"], server.root / "dist/a.iso")
+    server.name(variants=["livecd"], keep_iso=False)
+    done = server.apply()[f"image-{LABEL}-unpacked"]
+    assert done["result"] is True
+    assert "stays, as these states did not fetch it" in done["comment"]
+    assert (server.root / "dist/a.iso").exists()
+    assert server.apply(test=True)[f"image-{LABEL}-unpacked"]["result"] is True
+
+
+def test_iso_that_is_read_is_dropped_later(server):
+    server.name(variants=["livecd"])
+    server.applied()
+    server.name(variants=["livecd"], keep_iso=False)
+    with reader(server.root / "dist/a.iso"):
+        done = server.apply()[f"image-{LABEL}-unpacked"]
+        assert "is being read, and will be removed by a later apply" in done["comment"]
+        assert (server.root / "dist/a.iso").exists()
+    server.applied()
+    assert not (server.root / "dist/a.iso").exists()
+
+
+# Renamed
+
+
+def test_renamed_image_is_neither_fetched_nor_unpacked_again(server):
+    server.name()
+    server.applied()
+    before = (server.tree() / "live").stat().st_ino
+    server.web.requests.clear()
+    server.images = {"Room 12": server.images[NAME]}
+    assert list(server.applied()) == ["image-room_12-unpacked"]
+    assert server.web.requests == []
+    assert (server.tree("room_12") / "live").stat().st_ino == before
+    assert not server.tree().exists()
+    assert [image["name"] for image in server.modules.netboot.images()] == ["Room 12"]
+
+    server.images = {"ROOM 12": server.images["Room 12"]}
+    assert server.applied() == {}
+    assert [image["name"] for image in server.modules.netboot.images()] == ["ROOM 12"]
+
+
+def test_tree_that_is_read_or_still_named_is_not_renamed(server):
+    server.name()
+    server.applied()
+    server.images = {"Room 12": server.images[NAME]}
+    with reader(server.tree() / "live"):
+        server.applied()
+    assert content(server.tree()) == content(server.tree("room_12"))
+
+
+def test_iso_of_another_file_name_and_the_same_digest_is_not_fetched_again(server, made):
+    server.name()
+    server.applied()
+    server.web.requests.clear()
+    server.made = {**made, "a-1.iso": made["a.iso"]}
+    server.name(file="a-1.iso")
+    foretold = server.apply(test=True)["images-renamed"]
+    new, old = (str(server.root / "dist" / file) for file in ("a-1.iso", "a.iso"))
+    assert foretold["result"] is None
+    assert os.listdir(server.root / "dist") == ["a.iso"]
+    done = server.apply()
+    assert (
+        foretold["changes"] == done["images-renamed"]["changes"] == {new: {"old": old, "new": new}}
+    )
+    assert not done[f"image-{LABEL}-unpacked"]["changes"]
+    assert server.applied() == {}
+    assert server.web.requests == []
+    assert os.listdir(server.root / "dist") == ["a-1.iso"]
+    (install,) = [entry for entry in server.modules.netboot.entries() if entry["needs_iso"]]
+    assert "/dist/a-1.iso" in install["cmdline"]
+    assert server.modules.netboot_images.is_owned_iso(new)
+    assert set(server.modules.alt_iso.inspect(new)["sha256"]) == set(STAGES)
+
+
+# Pruned
+
+
+@pytest.fixture
+def left_over(server):
+    """A server with two images, of which the pillar names one; returns what the other one has."""
+    server.name()
+    server.name("other", "b.iso")
+    server.applied()
+    del server.images["other"]
+    return [server.tree("other"), server.root / "dist/b.iso"]
+
+
+def test_without_prune_what_is_left_over_is_told(server, left_over):
+    server.applied()
+    told = server.apply()["images-pruned"]["comment"]
+    assert "netboot:prune: true removes them" in told
+    for path in left_over:
+        assert path.exists()
+        assert str(path) in told
+    assert server.modules.netboot.list()["other"]["in_pillar"] is False
+
+
+def test_pruned(server, left_over):
+    server.more = {"prune": True}
+    foretold = server.apply(test=True)["images-pruned"]
+    assert foretold["result"] is None
+    assert foretold["changes"] == {str(path): "would be removed" for path in left_over}
+    assert all(path.exists() for path in left_over)
+    assert server.applied()["images-pruned"] == {str(path): "removed" for path in left_over}
+    assert not any(path.exists() for path in left_over)
+    assert list(server.modules.netboot.list()) == [NAME]
+    assert (server.root / "dist/a.iso").exists()
+    assert set(content(server.tree())) == set(STAGES)
+    assert list((server.root / ".staging").iterdir()) == []
+
+
+def test_what_is_read_is_pruned_later(server, left_over):
+    server.more = {"prune": True}
+    tree, iso = left_over
+    with reader(tree / "boot/vmlinuz"), reader(iso):
+        for test in (False, True):
+            told = server.apply(test)["images-pruned"]
+            assert told["changes"] == {}
+            for path in left_over:
+                assert f"{path} will be removed by a later apply: somebody is" in told["comment"]
+    assert set(server.applied()["images-pruned"]) == {str(path) for path in left_over}
+
+
+def test_what_nfs_clients_may_want_is_pruned_later(server, left_over, tmp_path, monkeypatch):
+    """This machine's kernel may serve no NFS: only the place where it says so is replaced."""
+    (tmp_path / "threads").write_text("8\n")
+    monkeypatch.setattr(netboot_readers, "NFSD_THREADS", str(tmp_path / "threads"))
+    own = {"netboot_readers.nfs_wait_s": netboot_readers.nfs_wait_s}
+    salt = collections.ChainMap(own, server.modules)
+    monkeypatch.setattr(netboot_images, "__salt__", salt, raising=False)
+
+    def why_not():
+        keep = [{"label": LABEL, "file": "a.iso"}]
+        found = netboot_images.removable(str(server.root), keep)
+        assert [item["path"] for item in found] == [str(path) for path in left_over]
+        return {item["why_not"] for item in found}
+
+    assert why_not() == {"NFS clients may want it for 24 more hours"}
+    netboot_images.remember_out_of_service([str(path) for path in left_over])
+    since = server.modules.netboot_records.read("owned", "out-of-service")
+    assert set(since) == {str(path) for path in left_over}
+    before = {path: then - 20 * 3600 for path, then in since.items()}
+    server.modules.netboot_records.write("owned", "out-of-service", before)
+    assert why_not() == {"NFS clients may want it for 4 more hours"}
+    before = {path: then - 24 * 3600 for path, then in since.items()}
+    server.modules.netboot_records.write("owned", "out-of-service", before)
+    assert why_not() == {""}
+
+
+def test_files_that_these_states_did_not_write_stay(server, made):
+    server.more = {"prune": True}
+    (server.root / "dist").mkdir(parents=True)
+    os.link(made["a.iso"], server.root / "dist/a.iso")
+    (server.root / "dist/of-the-admin.iso").write_bytes(b"x")
+    server.tree("of-the-admin").mkdir(parents=True)
+    server.name()
+    server.name("other", "b.iso")
+    server.applied()
+    (server.root / "dist/b.iso").write_bytes(b"the admin put another one in its place")
+    server.images = {}
+    assert set(server.apply()["images-pruned"]["changes"]) == {
+        str(server.tree()),
+        str(server.tree("other")),
+    }
+    assert {path.name for path in (server.root / "dist").iterdir()} == {
+        "a.iso",
+        "b.iso",
+        "of-the-admin.iso",
+    }
+    assert server.tree("of-the-admin").exists()
+
+
+def test_old_iso_stays_while_the_new_one_has_not_come(server):
+    server.more = {"prune": True}
+    server.name()
+    server.applied()
+    newer = {"url": f"{server.web.url}/not-yet.iso", "checksum": {"sha256": "0" * 64}}
+    server.images[NAME] = newer
+    server.apply()
+    assert (server.root / "dist/a.iso").exists()
+    assert server.tree().exists()
+    server.name(file="b.iso")
+    server.apply()  # test=True could not tell that this frees the old one
+    assert not (server.root / "dist/a.iso").exists()
+
+
+def test_absent(server, states):
+    server.name()
+    server.name("other", "b.iso")
+    server.applied()
+    arguments = {"root": str(server.root), "staging": str(server.root / ".staging")}
+    assert states.alt_iso.absent(NAME, test=True, **arguments).result is None
+    assert server.tree().exists()
+    done = states.alt_iso.absent(NAME, **arguments)
+    assert set(done.changes) == {str(server.tree()), str(server.root / "dist/a.iso")}
+    assert not server.tree().exists()
+    assert states.alt_iso.absent(NAME, **arguments).changes == {}
+    assert server.tree("other").exists()
+
+
+def test_list(server):
+    server.name()
+    server.apply(test=False)
+    assert server.modules.netboot.list() == {
+        NAME: {
+            "in_pillar": True,
+            "entries": [f"{LABEL}-livecd", f"{LABEL}-install"],
+            "iso": {
+                "path": str(server.root / "dist/a.iso"),
+                "bytes": os.path.getsize(server.made["a.iso"]),
+                "state": "kept",
+                "ours": True,
+                "verified": server.modules.netboot.list()[NAME]["iso"]["verified"],
+            },
+            "tree": {
+                "path": str(server.tree()),
+                "bytes": sum(len(FILES[name]) for name in STAGES),
+                "form": "stages",
+            },
+        }
+    }

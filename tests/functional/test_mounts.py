@@ -1,0 +1,203 @@
+"""
+Loop mounts instead of unpacked trees.
+
+A kernel without iso9660 can mount squashfs: the test's ISO has one in its first 32 KiB, which
+ISO 9660 leaves to others (ECMA-119 6.2.1). So mount(8), the loop device, fstab and the way back are
+the real ones, and only the file system's type and its own options are not.
+"""
+
+import functools
+import os
+import shutil
+import subprocess
+from types import SimpleNamespace
+
+import pytest
+import salt.loader
+
+from _states import alt_iso
+from tests.isos import FILES, STAGES, content, make_iso
+
+LABEL = "alt_p11"
+IMAGE = {
+    "name": "ALT p11",
+    "label": LABEL,
+    "file": "a.iso",
+    "overrides": {},
+    "unpack": "",
+    "mount": True,
+    "keep_iso": True,
+}
+
+
+def with_squashfs(iso):
+    squashfs = iso.with_suffix(".squashfs")
+    command = ["mksquashfs", iso.with_suffix(".tree"), squashfs, "-quiet", "-no-progress", "-comp"]
+    subprocess.run([*command, "xz"], check=True, capture_output=True)
+    assert squashfs.stat().st_size <= 32768
+    with open(iso, "r+b") as file:
+        file.write(squashfs.read_bytes())
+
+
+@pytest.fixture
+def server(loaders, minion_opts, tmp_path, monkeypatch):
+    """The state functions with a fstab of their own; `mounted` and `unpacked` apply the image."""
+    root = tmp_path / "export"
+    for folder in ("dist", "tftp/netboot"):
+        (root / folder).mkdir(parents=True)
+    (root / ".staging").mkdir(mode=0o700)
+    iso = root / "dist/a.iso"
+    make_iso(iso)
+    with_squashfs(iso)
+    modules = loaders.modules
+    config = {"root": str(root), "http": {"url": "http://192.0.2.1"}, "images": [IMAGE]}
+    modules.netboot_records.write("applied", "config", config)
+    record = modules.iso_fetch.digests(str(iso), ["sha256"])
+    modules.netboot_records.write("isos", "a.iso", record)
+
+    fstab = tmp_path / "fstab"
+    fstab.write_text("# of the admin\n")
+
+    def testing(test):
+        opts = {**minion_opts, "grains": loaders.grains, "test": test}
+        raw = salt.loader.states(opts, modules, loaders.utils, loaders.serializers)
+        names = ("mount.mounted", "mount.unmounted")
+        mounts = {name: functools.partial(raw[name], config=str(fstab)) for name in names}
+        monkeypatch.setattr(alt_iso, "__opts__", opts, raising=False)
+        monkeypatch.setattr(alt_iso, "__states__", mounts, raising=False)
+
+    monkeypatch.setattr(alt_iso, "__salt__", modules, raising=False)
+    testing(False)
+
+    def apply(function, **image):
+        return function(
+            str(root / "tftp/netboot"),
+            str(iso),
+            {**IMAGE, **image},
+            record["digests"],
+            str(root / ".staging"),
+        )
+
+    tree = root / "tftp/netboot/x86_64" / LABEL
+    yield SimpleNamespace(
+        mounted=functools.partial(apply, alt_iso.mounted),
+        unpacked=functools.partial(apply, alt_iso.unpacked, mount=False),
+        testing=testing,
+        modules=modules,
+        root=root,
+        tree=tree,
+        iso=iso,
+        fstab=fstab,
+    )
+    if os.path.ismount(tree):
+        subprocess.run(["umount", tree], check=True)
+
+
+@pytest.fixture
+def squashfs(monkeypatch):
+    monkeypatch.setattr(alt_iso, "MOUNT_TYPE", "squashfs")
+    monkeypatch.setattr(alt_iso, "MOUNT_HIDDEN", ["loop", "nofail"])
+
+
+def options_of(tree):
+    with open("/proc/self/mountinfo") as mounts:
+        (line,) = [line.split() for line in mounts if line.split()[4] == str(tree)]
+    return set(line[5].split(","))
+
+
+def test_mounted(server, squashfs):
+    done = server.mounted()
+    assert done["result"] is True, done
+    assert done["changes"] == {"mount": True, "persist": "new"}
+    assert {"ro", "nodev", "nosuid"} <= options_of(server.tree)
+    assert content(server.tree) == FILES
+    line = server.fstab.read_text().splitlines()[1].split()
+    assert line[:3] == [str(server.iso), str(server.tree), "squashfs"]
+    assert set(line[3].split(",")) == {"loop", "nofail", "ro", "nodev", "nosuid"}
+    facts = server.modules.netboot.images()[0]["facts"]
+    assert set(facts["sha256"]) == set(STAGES)
+    for test in (False, True):
+        server.testing(test)
+        again = server.mounted()
+        assert (again["result"], again["changes"]) == (True, {}), again
+
+
+def test_after_a_reboot_or_an_edit_of_fstab_it_is_mounted_again(server, squashfs):
+    server.mounted()
+    subprocess.run(["umount", server.tree], check=True)
+    server.fstab.write_text("# of the admin\n")
+    assert server.mounted()["changes"] == {"mount": True, "persist": "new"}
+    assert content(server.tree) == FILES
+
+
+def test_from_a_tree_to_a_mount_and_back(server, squashfs):
+    server.unpacked()
+    assert set(content(server.tree)) == set(STAGES)
+    assert server.mounted()["result"] is True
+    assert content(server.tree) == FILES
+    server.modules.alt_iso.sweep(str(server.root / ".staging"))
+    assert os.listdir(server.root / ".staging") == []
+
+    done = server.unpacked()
+    assert done["result"] is True, done
+    assert not os.path.ismount(server.tree)
+    assert set(content(server.tree)) == set(STAGES)
+    assert server.fstab.read_text() == "# of the admin\n"
+
+
+def test_a_mount_that_is_read_is_not_taken_back(server, squashfs):
+    server.mounted()
+    with open(server.tree / "live"):
+        failed = server.unpacked()
+        assert failed["result"] is False
+        assert failed["comment"].startswith(f"{server.tree} can't be unmounted: ")
+    assert content(server.tree) == FILES
+    assert server.unpacked()["result"] is True
+
+
+def test_pruned(server, squashfs):
+    server.mounted()
+    root, staging = str(server.root), str(server.root / ".staging")
+    server.testing(True)
+    foretold = alt_iso.pruned(root, [], staging)
+    assert foretold["changes"] == {str(server.tree): "would be removed"}
+    assert os.path.ismount(server.tree)
+    server.testing(False)
+    assert alt_iso.pruned(root, [], staging)["changes"] == {str(server.tree): "removed"}
+    assert not server.tree.exists()
+    assert server.fstab.read_text() == "# of the admin\n"
+    assert server.iso.exists()  # which these states did not fetch
+
+
+def test_options_of_iso9660(server):
+    """What fstab gets where the kernel has iso9660; where it hasn't, the old tree stays."""
+    server.unpacked()
+    server.testing(True)
+    foretold = server.mounted()
+    assert foretold["result"] is None
+    assert foretold["changes"] == {LABEL: f"{server.iso} would be mounted"}
+    server.testing(False)
+    done = server.mounted()
+    if done["result"]:
+        assert {"ro", "nodev", "nosuid"} <= options_of(server.tree)
+        options = server.fstab.read_text().splitlines()[1].split()[3]
+        wanted = "loop,nofail,overriderockperm,mode=0444,dmode=0555,ro,nodev,nosuid"
+        assert sorted(options.split(",")) == sorted(wanted.split(","))
+    else:
+        assert "iso9660" in done["comment"]
+        assert set(content(server.tree)) == set(STAGES)
+        assert server.fstab.read_text() == "# of the admin\n"
+
+
+def test_iso_with_entries_that_clients_must_not_see_is_not_mounted(server, squashfs, tmp_path):
+    shutil.copy(make_iso(tmp_path / "hostile.iso", hostile=True), server.iso)
+    record = server.modules.iso_fetch.digests(str(server.iso), ["sha256"])
+    server.modules.netboot_records.write("isos", "a.iso", record)
+    failed = alt_iso.mounted(
+        str(server.root / "tftp/netboot"), str(server.iso), IMAGE, {}, str(server.root / ".staging")
+    )
+    assert failed["result"] is False
+    assert "clients must not see all of it" in failed["comment"]
+    assert "'out' is not unpacked: the link points out of the tree" in failed["comment"]
+    assert "Leave netboot:images:ALT p11:mount out" in failed["comment"]
+    assert not server.tree.exists()
