@@ -195,7 +195,10 @@ def entries(arch=None):
 
         salt 'netboot*' netboot.entries arch=x86_64
     """
-    found = __salt__["netboot_entries.build"](_applied(), images())["entries"]
+    applied = _applied()
+    named = {image["label"] for image in applied["images"]}
+    offered = [image for image in images() if image["label"] in named]
+    found = __salt__["netboot_entries.build"](applied, offered)["entries"]
     return [entry for entry in found if arch in (None, entry["arch"])]
 
 

@@ -113,9 +113,12 @@ class Lab:
 
         return self._starter.submit(start).result()
 
-    def web(self, directory, port=8000):
-        """Serve `directory` over HTTP on the lab's address; see Web."""
-        return Web(self, directory, port)
+    def web(self, directory, port=8000, rate=None):
+        """Serve `directory` over HTTP on the lab's address; see Web.
+
+        rate: bytes a second for each answer, as from a slow mirror; None: as fast as it goes.
+        """
+        return Web(self, directory, port, rate)
 
     def server(self, name, packages=(), binds=()):
         """Boot a bare Debian, in which apt can install `packages` and all that these need.

@@ -11,7 +11,7 @@ from .host import LabError, tail
 class Web:
     """An HTTP server for one directory; made by Lab.web()."""
 
-    def __init__(self, lab, directory, port):
+    def __init__(self, lab, directory, port, rate=None):
         self.url = f"http://{lab.address}:{port}"
         self.log = lab.logs / f"web-{port}.jsonl"
         errors = lab.logs / f"web-{port}-errors.log"
@@ -24,6 +24,7 @@ class Web:
                     lab.address,
                     str(port),
                     str(self.log),
+                    str(rate or 0),
                 ],
                 stdout=subprocess.PIPE,
                 stderr=stderr,

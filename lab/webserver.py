@@ -1,12 +1,13 @@
 """The HTTP server of web.py, which runs it as a program inside the lab's namespace.
 
-python3 webserver.py DIRECTORY ADDRESS PORT LOG
+python3 webserver.py DIRECTORY ADDRESS PORT LOG BYTES_PER_SECOND
 """
 
 import http.server
 import json
 import re
 import sys
+import time
 from pathlib import Path
 
 
@@ -58,8 +59,11 @@ class Handler(http.server.SimpleHTTPRequestHandler):
         return file
 
     def copyfile(self, source, outputfile):
-        while block := source.read(min(1 << 20, self.left if self.left is not None else 1 << 20)):
+        size = min(1 << 20, self.server.rate // 10 or 1 << 20)
+        while block := source.read(min(size, self.left if self.left is not None else size)):
             outputfile.write(block)
+            if self.server.rate:
+                time.sleep(len(block) / self.server.rate)
             self.sent += len(block)
             if self.left is not None:
                 self.left -= len(block)
@@ -71,13 +75,14 @@ class Handler(http.server.SimpleHTTPRequestHandler):
         """Nothing: _log has it all."""
 
 
-def main(directory, address, port, log):
+def main(directory, address, port, log, rate):
     """Serve `directory` until killed; say "ready" on stdout once requests are answered."""
 
     def handler(*args):
         return Handler(*args, directory=directory)
 
     with http.server.ThreadingHTTPServer((address, int(port)), handler) as server:
+        server.rate = int(rate)
         server.log = Path(log).open("a", buffering=1)  # noqa: SIM115
         print("ready", flush=True)
         server.serve_forever()

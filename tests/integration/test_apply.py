@@ -2,6 +2,8 @@
 
 import copy
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -155,6 +157,81 @@ def test_image_is_served_byte_for_byte(lan):
 )
 def test_nothing_else_is_served(lan, path):
     assert get(lan, path)[0] in ("403", "404", "400")
+
+
+# Asks a TFTP server for a file (RFC 1350) and prints the opcode of its answer: 3 data, 5 error.
+TFTP = """
+import socket, struct, sys
+with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+    sock.settimeout(5)
+    sock.sendto(struct.pack("!H", 1) + sys.argv[2].encode() + b"\\0octet\\0", (sys.argv[1], 69))
+    print(struct.unpack("!H", sock.recv(600)[:2])[0])
+"""
+
+
+def tftp(lan, path):
+    return lan.lab.run(
+        [sys.executable, "-c", TFTP, lan.server.address, path], capture_output=True
+    ).stdout.strip()
+
+
+def test_tftp_serves_its_root_and_nothing_else(lan):
+    assert tftp(lan, "snponly-x86_64.efi") == "3"
+    for path in ("/etc/hostname", "../../../etc/hostname", "..\\..\\etc\\hostname", "../dist/"):
+        assert tftp(lan, path) == "5"
+
+
+def test_nothing_unverified_is_served_during_a_fetch(lan, with_pillar):
+    name = "slow-x86_64.iso"
+    (lan.iso.path.parent / name).write_bytes(lan.iso.path.read_bytes())
+    slow = lan.lab.web(lan.iso.path.parent, port=8001, rate=lan.iso.size // 8)
+    part = f"/srv/export/.staging/{name}.part"
+
+    def change(pillar):
+        pillar["images"]["slow"] = {
+            "url": f"{slow.url}/{name}",
+            "checksum": {"sha256": lan.iso.sha256},
+        }
+
+    with ThreadPoolExecutor() as pool:
+        applying = pool.submit(with_pillar, change, "netboot.images")
+        while lan.server.run(["test", "-s", part], check=False).returncode:
+            assert not applying.done()
+            time.sleep(0.2)
+        assert get(lan, f"/dist/{name}") == ["404"]
+        for path in (
+            "/.staging/",
+            "/dist/../.staging/",
+            "/dist/%2e%2e/.staging/",
+            "/tftp/../.staging/",
+        ):
+            assert get(lan, f"{path}{name}.part")[0] in ("400", "403", "404")
+        for path in ("../.staging/", "/srv/export/.staging/", "netboot/../../.staging/"):
+            assert tftp(lan, f"{path}{name}.part") == "5"
+        assert (
+            lan.server.run(["stat", "-c", "%a %U", "/srv/export/.staging"]).stdout == "700 root\n"
+        )
+        assert not applying.done()
+        assert applying.result().failed == {}
+    assert get(lan, f"/dist/{name}") == ["200", str(lan.iso.size), lan.iso.sha256]
+
+
+def test_what_the_pillar_no_longer_names_is_told_and_removed_when_asked(lan, with_pillar):
+    """The image of the test before."""
+    told = lan.salt.apply(lan.server)
+    assert "slow-x86_64.iso" in told.states["netboot-images-pruned"]["comment"]
+    assert told.states["netboot-images-pruned"]["changes"] == {}
+    assert get(lan, "/dist/slow-x86_64.iso", method="HEAD")[0] == "200"
+    menu = lan.salt.call(lan.server, "netboot.menu", "arch=x86_64")
+    assert "slow" not in menu
+
+    pruned = with_pillar(lambda pillar: pillar.update(prune=True))
+    assert set(pruned.changed["netboot-images-pruned"]) == {
+        "/srv/export/dist/slow-x86_64.iso",
+        "/srv/export/tftp/netboot/x86_64/slow",
+    }
+    assert get(lan, "/dist/slow-x86_64.iso") == ["404"]
+    assert get(lan, f"/dist/{lan.iso.path.name}")[0] == "200"
 
 
 def test_facts_are_on_record_and_functions_read_them(lan):
