@@ -13,6 +13,7 @@ import ftplib
 import http.client
 import os
 import re
+import socket
 import ssl
 import stat
 import time
@@ -304,7 +305,8 @@ def _http_opener(stall_timeout_s):
 
 
 def _cause(err):
-    if isinstance(err, TimeoutError):  # its own text is "timed out"
+    # Its own text is "timed out". Before Python 3.10, socket.timeout is no TimeoutError.
+    if isinstance(err, (TimeoutError, socket.timeout)):
         return "nothing came for too long"
     return getattr(err, "strerror", None) or str(err) or type(err).__name__
 
