@@ -29,7 +29,7 @@ _CHUNK = 1 << 20
 # Chunks that may wait for a hasher: the memory that a fetch takes.
 _WAITING = 8
 # What was written is sent to the disk in between, so that nothing is left to wait for in the end.
-_FLUSH_BYTES = 32 << 20
+_FLUSH_BYTES = 16 << 20
 _PROGRESS_EVERY_S = 10
 _LONGEST_PAUSE_S = 60
 _STARTED = "iso_fetch.started"
