@@ -238,7 +238,7 @@ def sweep(staging, keep=()):
         The folder.
 
     keep
-        Names of half-fetched ISOs that a later run goes on with.
+        Names of half-fetched ISOs that a later run goes on with; None: all of them.
 
     Returns the names of what was removed and of what is still read: ``{removed, in_use}``.  While
     another run is unpacking, nothing is touched.

@@ -597,7 +597,7 @@ def _read_note(part):
 
 def _public(text):
     """A text without the users and passwords that URLs in it may hold."""
-    return re.sub(r"//[^/@\s]*@", "//", text)
+    return re.sub(r"//[^/\s]*@", "//", text)
 
 
 def _unlink(path):

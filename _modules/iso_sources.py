@@ -104,12 +104,16 @@ def text(url, unless=None):
                 return None
             with contextlib.closing(source):
                 if url.startswith("https:") and not source.url.startswith("https:"):
-                    raise CommandExecutionError(f"{url} leads to {source.url}, which is no https.")
+                    raise CommandExecutionError(
+                        f"{shown(url)} leads to {shown(source.url)}, which is no https."
+                    )
                 content = b""
                 for chunk in source.chunks:
                     content += chunk
                     if len(content) > _TEXT_LIMIT:
-                        raise CommandExecutionError(f"{url} is too large for a file of sums.")
+                        raise CommandExecutionError(
+                            f"{shown(url)} is too large for a file of sums."
+                        )
             return [content.decode("utf-8", "replace"), source.validator]
         except ConnectionError as err:
             if pause is None:
@@ -131,7 +135,7 @@ def shown(url):
 
         salt 'netboot*' iso_sources.shown http://me:secret@example.org/a.iso
     """
-    return re.sub(r"//[^/@]*@", "//", url)
+    return re.sub(r"//[^/]*@", "//", url)
 
 
 def _open_source(url, start=0, validator=None, unless=None, stall_timeout_s=STALL_TIMEOUT_S):

@@ -80,7 +80,7 @@ def is_current(record, image, iso_sha256):
     iso_sha256
         SHA-256 of the verified ISO.
 
-    No file is read; those that clients fetch must be there with the size on record.
+    No file is read; those that clients fetch must be there with size, times and inode on record.
 
     CLI Example:
 
@@ -103,7 +103,10 @@ def is_current(record, image, iso_sha256):
             needed["form"] == "tree" or not set(needed["files"]) <= set(record["boot_files"])
         ):
             return False
-    return boot_files(record["tree"], record["boot_files"]) == record["boot_files"]
+    return boot_files(record["tree"], record["boot_files"]) == record["boot_files"] and all(
+        __salt__["iso_fetch.identity"](os.path.join(record["tree"], path)) == identity
+        for path, identity in record.get("identities", {}).items()
+    )
 
 
 def boot_files(tree, paths):
@@ -216,7 +219,9 @@ def is_enough_without_iso(image, iso, checksum):
     sha256 = verified["digests"]["sha256"]
     record = __salt__["netboot_records.read"]("images", image["label"])
     folder = os.path.join(_applied()["root"], "tftp/netboot")
-    return is_current(record, image, sha256) or bool(same_elsewhere(image, sha256, folder))
+    if record and record["tree"].startswith(f"{folder}/") and is_current(record, image, sha256):
+        return True
+    return bool(same_elsewhere(image, sha256, folder))
 
 
 def drop_iso(iso):

@@ -10,6 +10,7 @@ import difflib
 import ipaddress
 import re
 import string
+import urllib.parse
 
 __virtualname__ = "netboot_pillar"
 
@@ -35,9 +36,18 @@ def __virtual__():
 # -- kinds of values: each returns what is wrong with the value, or None -------------------------
 
 
+# A menu has 80 columns, and a file name 255 bytes, of which other names take their part.
+_LONGEST_TEXT = 76
+_LONGEST_FILE = 200
+
+
 def _text(value):
     if not isinstance(value, str) or not value.strip():
         return "must be a text"
+    if len(value) > _LONGEST_TEXT:
+        return f"must have {_LONGEST_TEXT} characters at most"
+    if value.startswith("-"):
+        return "must not begin with -, as iPXE takes that for an option"
     odd = sorted({char for char in value if char not in string.printable or char in "\t\r\n\v\f"})
     if odd:
         return "has characters that a boot menu cannot show: {}".format(
@@ -57,9 +67,32 @@ def _path_in_iso(value):
     return None
 
 
+# The states give the root to root with mode 0755, and serve what lies in it.
+_NO_ROOTS = (
+    "/home",
+    "/media",
+    "/mnt",
+    "/opt",
+    "/root",
+    "/srv",
+    "/tmp",
+    "/var",
+    "/var/lib",
+    "/var/tmp",
+)
+_NO_ROOTS_NOR_BELOW = (
+    *("/bin", "/boot", "/dev", "/etc", "/lib", "/lib64", "/proc", "/run", "/sbin", "/sys", "/usr"),
+    "/var/lib/netboot",
+)
+
+
 def _directory(value):
     if not isinstance(value, str) or not re.fullmatch(r"(/[A-Za-z0-9_+-][A-Za-z0-9._+-]*)+", value):
         return "must be an absolute path of letters, digits and . _ + -"
+    if value in _NO_ROOTS or any(
+        value == one or value.startswith(one + "/") for one in _NO_ROOTS_NOR_BELOW
+    ):
+        return f"must be a folder of its own, which {value} is not"
     return None
 
 
@@ -71,6 +104,12 @@ def _url(value):
         return "must be an http://, https://, ftp:// or file:/// address of a file"
     if not re.fullmatch(_SAFE_NAME, iso_file(value)) or not value.endswith(".iso"):
         return "must end in a file name of letters, digits and . _ + - with the suffix .iso"
+    if len(iso_file(value)) > _LONGEST_FILE:
+        return f"must end in a file name of {_LONGEST_FILE} characters at most"
+    try:
+        urllib.parse.urlsplit(value).port  # noqa: B018 (raises where it is none)
+    except ValueError as err:
+        return f"is no address: {err}"
     return None
 
 
@@ -454,8 +493,8 @@ def _images_by_name(images, problems):
         return images
     by_name = {}
     for number, image in enumerate(images):
-        if not isinstance(image, dict) or not image.get("name"):
-            problems.append(f"netboot:images:{number}: must be a map that has a name")
+        if not isinstance(image, dict) or not isinstance(image.get("name"), str):
+            problems.append(f"netboot:images:{number}: must be a map that has a name (text)")
         elif image["name"] in by_name:
             problems.append(f"netboot:images:{image['name']}: the name stands twice in the list")
         else:
@@ -522,6 +561,11 @@ def _check_interface(pillar, target, problems):
             problems.append(
                 "netboot:interface: is missing, and this machine has no default route to take it "
                 f"from; name one of {names}"
+            )
+        elif not interfaces.get(target["default_interface"]):
+            problems.append(
+                f"netboot:interface: is missing, and {target['default_interface']}, which has the "
+                f"default route, has no IPv4 address; name one of {names}"
             )
     elif not _interface(interface):
         if interface not in interfaces:

@@ -166,7 +166,7 @@ def fetched(name, image, staging, attempts=5, stall_timeout_s=60):
             return _foretold(ret, image, there, right, same and _contradicts(known, wanted))
         record = None
         if there and not (same and _contradicts(known, wanted)):
-            record = _checked(ret, known, wanted)
+            record = _checked(ret, known, wanted, staging)
         if not record:
             record = __salt__["iso_fetch.fetch"](
                 image["sources"], name, wanted, staging, attempts, stall_timeout_s
@@ -232,7 +232,7 @@ def _foretold(ret, image, there, right, outdated):
     return ret
 
 
-def _checked(ret, known, wanted):
+def _checked(ret, known, wanted, staging):
     """The record of a file that was hashed, or None; a wrong one is taken out of service."""
     name = ret["name"]
     found = __salt__["iso_fetch.digests"](name, sorted(wanted))
@@ -243,10 +243,18 @@ def _checked(ret, known, wanted):
         if as_before and "source" in known:
             found["source"] = known["source"]  # which says that these states brought it
         return found
-    if not as_before:
+    if as_before:
+        return None
+    if known.get("source"):
         os.unlink(name)
-        __salt__["netboot_records.remove"]("isos", _file(name))
-        ret["changes"][name] = {"old": f"sha256 {sha256}, which was wrong", "new": "removed"}
+        done = "removed"
+    else:
+        # Somebody else's file: perhaps the checksum is what is wrong. Out of service, not lost.
+        aside = os.path.join(staging, f"{_file(name)}.{sha256[:12]}")
+        os.replace(name, aside)
+        done = f"moved to {aside}"
+    __salt__["netboot_records.remove"]("isos", _file(name))
+    ret["changes"][name] = {"old": f"sha256 {sha256}, which was wrong", "new": done}
     return None
 
 
@@ -297,7 +305,7 @@ def unpacked(name, iso, image, checksum, staging):
     try:
         verified = _verified(iso, checksum) or __salt__["netboot_images.dropped"](iso, checksum)
         old = __salt__["netboot_records.read"]("images", image["label"])
-        if _is_current(old, image, verified):
+        if _is_current(name, old, image, verified):
             ret["comment"] = f"{old['tree']} is up to date."
             record = old
             if not image["keep_iso"]:
@@ -327,10 +335,10 @@ def unpacked(name, iso, image, checksum, staging):
     return ret
 
 
-def _is_current(old, image, verified):
-    return bool(verified) and __salt__["netboot_images.is_current"](
-        old, image, verified["digests"]["sha256"]
-    )
+def _is_current(folder, old, image, verified):
+    if not (verified and old and old["tree"].startswith(f"{folder}/")):
+        return False
+    return __salt__["netboot_images.is_current"](old, image, verified["digests"]["sha256"])
 
 
 def _sha256(verified, iso):
@@ -352,7 +360,15 @@ def _unpacked(folder, iso, image, sha256, staging, old):
     record["facts"] = {**facts, "rejected": facts["rejected"][:REJECTED_SHOWN]}
     record["form"] = needed["form"]
     record["boot_files"] = _boot_files(record["tree"], needed["files"])
+    record["identities"] = {
+        path: __salt__["iso_fetch.identity"](os.path.join(record["tree"], path))
+        for path in needed["files"]
+    }
     __salt__["netboot_records.write"]("images", image["label"], record)
+    if old and old["tree"] != record["tree"] and old["tree"].startswith(f"{folder}/"):
+        # Its arch in the pillar is another now.
+        __salt__["alt_iso.set_aside"](old["tree"], staging)
+        __salt__["alt_iso.sweep"](staging, None)  # parts of ISOs stay
     return record
 
 
@@ -532,7 +548,7 @@ def mounted(name, iso, image, checksum, staging):
     try:
         verified = _verified(iso, checksum)
         old = __salt__["netboot_records.read"]("images", image["label"])
-        if _is_current(old, image, verified):
+        if _is_current(name, old, image, verified):
             record = _renamed(old, image, iso)
             return {**_mount(record), "name": name, "warnings": old["contradictions"]}
         if __opts__["test"]:

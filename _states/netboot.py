@@ -220,10 +220,17 @@ def menus_written(name, config, template, staging):
         labels = {image["label"] for image in config["images"]}
         ready = [image for image in __salt__["netboot.images"]() if image["label"] in labels]
         built = __salt__["netboot_entries.build"](config, ready)
+        isos = {image["label"]: image["iso"] for image in ready}
+        bootable = []
+        for entry in built["entries"]:
+            if entry["needs_iso"] and not os.path.exists(isos[entry["label"]]):
+                built["problems"].append(f"{entry['id']}: {isos[entry['label']]} is not there")
+            else:
+                bootable.append(entry)
         cached = __salt__["cp.cache_file"](template)
         if not cached:
             raise CommandExecutionError(f"{template} is not in the state tree.")
-        scripts = __salt__["netboot_menus.render"](cached, config, built["entries"])
+        scripts = __salt__["netboot_menus.render"](cached, config, bootable)
         owned = __salt__["netboot_records.read"]("owned", "menus") or []
         ret["changes"] = __salt__["netboot_menus.difference"](name, scripts, owned)
         if __opts__["test"]:

@@ -150,6 +150,24 @@ def test_damaged_tree_is_unpacked_again(server):
     assert content(server.tree())["live"] == FILES["live"]
 
 
+def test_rot_of_the_same_size_is_unpacked_again(server):
+    server.name()
+    server.applied()
+    live = server.tree() / "live"
+    live.write_bytes(b"x" * live.stat().st_size)
+    assert list(server.applied()) == [f"image-{LABEL}-unpacked"]
+    assert content(server.tree())["live"] == FILES["live"]
+
+
+def test_another_arch_in_the_pillar_leaves_no_tree_behind(server):
+    server.name()
+    server.applied()
+    server.name(alt_arch="aarch64")
+    server.applied()
+    assert not server.tree().exists()
+    assert (server.tree().parents[1] / "aarch64" / LABEL).exists()
+
+
 # The pillar against the ISO
 
 

@@ -173,7 +173,7 @@ def test_broken_connections_are_retried_and_gone_on_with(bad, fetch, iso):
     fetch(f"{bad.url}/a.iso", attempts=3)
     assert iso.read_bytes() == BODY
     # Pauses of 1, 2 and, as something new had come, 1 second.
-    assert 4 <= time.monotonic() - begun < 8
+    assert time.monotonic() - begun >= 4
     starts = [int(asked[1][6:-1]) for asked in bad.asked[1:]]
     assert 0 < starts[0] == starts[1] < starts[2]
 

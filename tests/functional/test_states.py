@@ -252,6 +252,16 @@ def test_wrong_digest_fails_with_both_and_without_the_file(fetched, root):
     assert list((root / "dist").iterdir()) == []
 
 
+def test_wrong_file_of_somebody_else_is_put_aside_and_not_lost(fetched, root, web):
+    """A mistyped checksum must not cost an ISO that the admin copied there."""
+    (root / "dist/a.iso").write_bytes(b"the admin's own")
+    (web.folder / "a.iso").unlink()
+    assert fetched().result is False
+    assert not (root / "dist/a.iso").exists()
+    (aside,) = (root / ".staging").glob("a.iso.*")
+    assert aside.read_bytes() == b"the admin's own"
+
+
 def test_config_valid(states):
     assert states.netboot.config_valid("x", problems=[]).result is True
     for test in (True, False):

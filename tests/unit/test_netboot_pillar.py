@@ -213,6 +213,25 @@ WRONG = [
     ({"interface": ["eth0"]}, "netboot:interface: must be the name of a network interface"),
     ({"address": "10.0.0.300"}, "netboot:address: must be an IPv4 address"),
     ({"root": "srv"}, "netboot:root: must be an absolute path"),
+    ({"root": "/tmp"}, "netboot:root: must be a folder of its own, which /tmp is not"),
+    ({"root": "/etc/netboot"}, "netboot:root: must be a folder of its own"),
+    ({"root": "/var/lib/netboot/x"}, "netboot:root: must be a folder of its own"),
+    ({"menu": {"title": "--- ALT ---"}}, "netboot:menu:title: must not begin with -"),
+    ({"menu": {"title": "A" * 77}}, "netboot:menu:title: must have 76 characters at most"),
+    ({"images": {"a" * 77: IMAGE}}, f"netboot:images:{'a' * 77}: the name must have 76"),
+    ({"images": [{**IMAGE, "name": ["x"]}]}, "netboot:images:0: must be a map that has a name"),
+    (
+        {"images": {"a": {**IMAGE, "url": "http://[::1/a.iso"}}},
+        "netboot:images:a:url: is no address",
+    ),
+    (
+        {"images": {"a": {**IMAGE, "url": "http://x:99999/a.iso"}}},
+        "netboot:images:a:url: is no address",
+    ),
+    (
+        {"images": {"a": {**IMAGE, "url": f"http://x/{'a' * 200}.iso"}}},
+        "netboot:images:a:url: must end in a file name of 200 characters",
+    ),
     ({"default_image": {"x86_64": "b"}}, "netboot:default_image:x86_64: there is no image 'b'"),
     ({"default_image": {"amd64": "b"}}, "netboot:default_image:amd64: must be one of x86_64"),
     ({"default_image": "b"}, "netboot:default_image: must be a map"),
@@ -246,6 +265,11 @@ def test_all_mistakes_are_told_at_once():
 def test_no_default_route_and_no_interface():
     (problem,) = problems({}, default_interface=None)
     assert problem.startswith("netboot:interface: is missing")
+
+
+def test_default_route_over_an_interface_without_an_address():
+    (problem,) = problems({}, default_interface="wlan0")
+    assert problem.startswith("netboot:interface: is missing, and wlan0, which has the default")
 
 
 def test_unknown_platform():
