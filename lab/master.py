@@ -40,6 +40,15 @@ class Master(Salt):
                 stderr=output,
             )
 
+    def run(self, *argv):
+        """As Salt.run(); again when the master was too busy to take the command at all."""
+        for _attempt in range(5):
+            done = super().run(*argv)
+            if "master could not be contacted" not in done.stdout + done.stderr:
+                break
+            time.sleep(2)
+        return done
+
     def add_minion(self, machine, timeout=120):
         """Start a minion as a daemon of a machine that has VENV, until it answers to its master.
 
