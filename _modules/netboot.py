@@ -45,7 +45,13 @@ def config(pillar, platforms):
 
         salt 'netboot*' netboot.config '{images: {}}' '{}'
     """
-    return __salt__["netboot_pillar.resolve"](pillar, target(), platforms)
+    asked = (pillar, target(), platforms)
+    # Every SLS asks for the same.
+    answered = __context__.get("netboot.config")
+    if not answered or answered[0] != asked:
+        answered = (asked, __salt__["netboot_pillar.resolve"](*asked))
+        __context__["netboot.config"] = answered
+    return answered[1]
 
 
 def target():
@@ -198,33 +204,104 @@ def entries(arch=None):
     applied = _applied()
     named = {image["label"] for image in applied["images"]}
     offered = [image for image in images() if image["label"] in named]
+    offered += applied.get("elsewhere", [])
     found = __salt__["netboot_entries.build"](applied, offered)["entries"]
     return [entry for entry in found if arch in (None, entry["arch"])]
 
 
-def menu(arch):
+def menu(arch, host=None):
     """
     Return the iPXE script that clients of an architecture get.
 
     arch
         ALT's name of the architecture (x86_64, aarch64, ...).
 
-    Raises SaltInvocationError for an architecture that has no menu here.
+    host
+        With the scripts before it that this host gets: its name in the pillar, or its MAC address
+        in any notation, UUID, host name or serial number.
+
+    Raises SaltInvocationError for an architecture that has no menu here, and for a host that has no
+    script.
 
     CLI Example:
 
     .. code-block:: bash
 
         salt 'netboot*' netboot.menu arch=x86_64
+        salt 'netboot*' netboot.menu arch=x86_64 host=52:54:00:12:34:56
     """
     name = f"config-{arch}.ipxe"
-    owned = __salt__["netboot_records.read"]("owned", "menus") or {}
+    owned = __salt__["netboot_records.read"]("owned", "menus") or []
     if name not in owned:
-        known = ", ".join(sorted(owned)) or "none"
+        known = ", ".join(f"config-{one}.ipxe" for one in _arches(owned)) or "none"
         raise SaltInvocationError(f"There is no menu {name} on this machine; it has {known}.")
-    path = f"{_applied()['root']}/tftp/{name}"
-    with open(path, encoding="utf-8") as file:
+    folder = f"{_applied()['root']}/tftp"
+    scripts = {name: _text(folder, name)}
+    if host is not None:
+        scripts = {**_scripts_of(str(host), folder, owned), **scripts}
+    if len(scripts) == 1:
+        return scripts[name]
+    return "\n".join(f"=== {file}\n{text}" for file, text in scripts.items())
+
+
+def _arches(owned):
+    """The architectures that have a menu; the names of hosts' scripts have one more part."""
+    return sorted(name[len("config-") : -len(".ipxe")] for name in owned if name.count("-") == 1)
+
+
+def _scripts_of(host, folder, owned):
+    """The scripts that a host gets, in the order in which the menu looks, with the armed one."""
+    kind, value = __salt__["netboot_hosts.identity"](host)
+    wanted = {
+        "host": f"config-host-{host}.ipxe",
+        "uuid": f"config-uuid-{value}.ipxe" if kind == "uuid" else None,
+        "serial": f"config-serial-{host}.ipxe",
+        "mac": f"config-mac-{value}.ipxe" if kind == "mac" else None,
+    }
+    found = [name for name in wanted.values() if name in owned]
+    if not found:
+        starts = tuple(f"config-{one}-" for one in wanted)
+        found = [
+            name
+            for name in owned
+            if name.startswith(starts) and f"\n# Host: {host}\n" in _text(folder, name)
+        ]
+    if not found:
+        raise SaltInvocationError(
+            f"No host {host!r} has a script on this machine: it gets the menu and no more."
+        )
+    scripts = {found[0]: _text(folder, found[0])}
+    for line in scripts[found[0]].splitlines():
+        armed = line.rpartition("/tftp/")[2].partition(" ")[0]
+        if line.startswith("chain ") and os.path.exists(f"{folder}/{armed}"):
+            scripts[armed] = _text(folder, armed)
+    return scripts
+
+
+def _text(folder, name):
+    with open(os.path.join(folder, name), encoding="utf-8") as file:
         return file.read()
+
+
+def arm(host):
+    """
+    Arm a host that has ``once: true``: it boots its entry one more time, then from its own disk.
+
+    host
+        Name of the host in the pillar.
+
+    Returns a map: ``host``, ``entry`` (id), ``armed`` (when, ISO 8601 in UTC), ``booted`` (None).
+
+    Raises SaltInvocationError for a host that these states don't boot once.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt 'netboot*' netboot.arm host=pc1
+    """
+    root = _applied()["root"]
+    return __salt__["netboot_once.arm"](host, f"{root}/tftp/once", f"{root}/.staging")
 
 
 def _applied():

@@ -3,28 +3,34 @@ Boot entries: what clients can boot, from the facts of the images and the applie
 
 A pure function. What a first stage accepts is in the table ``FORMS``: a method is added as rows.
 Sources: altboot's manual (make-initrd-bootchain, "From propagator to altboot", chapters 10, 30, 35,
-62 and 65), the change log of propagator, mkimage-profiles (features.in/grub/cfg.in) for the words
-that ALT's own menus have, and asheplyakov/netinstall-alt for lines that booted real media.
+62, 63, 65 and 69) and scripts (translate.d/100-download, 350-squashfs), the change log of
+propagator, mkimage-profiles (features.in/grub/cfg.in) for the words that ALT's own menus have, and
+asheplyakov/netinstall-alt for lines that booted real media.
 """
 
 __virtualname__ = "netboot_entries"
 
 #: How a stage travels: a row for each method, dialect and form.
 #:
-#: form: ``tree``, the stage alone out of the unpacked image, into a RAM disk (``ramdisk_size=``
-#: means the same to every propagator and to every altboot since 2021-10); ``iso``, the whole image
-#: into memory, where the system finds its packages too.
+#: form: ``tree``, the stage alone out of the unpacked image; ``iso``, the whole image, where the
+#: system finds its packages too. over: ``ram``, the client downloads it (``ramdisk_size=`` means
+#: the same to every propagator and to every altboot since 2021-10); ``mount``, it mounts the
+#: server's folder and reads what it needs (``lowmem``).
 #: if_fact: a fact of the image that must hold. keys: what ``automatic=`` has besides method, server
-#: and directory. hash: whose digest ``hash=`` is, where the client can check it; propagator checks
-#: a stage while it downloads it, altboot ends the boot when ``hash=`` comes with an http tree.
+#: and directory. imgsize: it takes the size of what it downloads too, which saves a HEAD request
+#: that is never tried again. hash: whose digest ``hash=`` is, where the client can check it:
+#: propagator checks a stage while it downloads it; altboot ends the boot when ``hash=`` comes with
+#: an http or ftp tree.
 #: proven: variants of which somebody published such a line as booting ALT's own media.
 FORMS = (
     {
         "method": "http",
         "dialect": "propagator",
         "form": "tree",
+        "over": "ram",
         "if_fact": None,
         "keys": "network:dhcp",
+        "imgsize": False,
         "hash": "stage",
         "proven": ("livecd", "install"),  # netinstall-alt, for images of p9 and early p10
     },
@@ -32,8 +38,10 @@ FORMS = (
         "method": "http",
         "dialect": "propagator",
         "form": "iso",
+        "over": "ram",
         "if_fact": "http_iso",
         "keys": "network:dhcp",
+        "imgsize": False,
         "hash": None,
         "proven": ("livecd",),  # netinstall-alt, for images of p10 since 2021-12
     },
@@ -41,8 +49,10 @@ FORMS = (
         "method": "http",
         "dialect": "altboot",
         "form": "tree",
+        "over": "ram",
         "if_fact": None,
         "keys": "",
+        "imgsize": True,
         "hash": None,
         "proven": (),
     },
@@ -50,24 +60,85 @@ FORMS = (
         "method": "http",
         "dialect": "altboot",
         "form": "iso",
+        "over": "ram",
         "if_fact": "http_iso",
         "keys": "type:iso",
+        "imgsize": True,
         "hash": "iso",
         "proven": ("livecd", "install"),  # altlinux.org/Installer/common/altboot
     },
+    *(
+        {
+            "method": method,
+            "dialect": dialect,
+            "form": form,
+            "over": "mount",
+            "if_fact": None,
+            "keys": "network:dhcp" if dialect == "propagator" else "",
+            "imgsize": False,
+            "hash": "stage" if dialect == "altboot" else None,
+            "proven": proven,
+        }
+        for method, dialect, form, proven in (
+            ("cifs", "propagator", "iso", ()),  # netinstall-alt has it without lowmem
+            ("cifs", "propagator", "tree", ()),
+            ("cifs", "altboot", "iso", ()),
+            ("cifs", "altboot", "tree", ()),
+            ("nfs", "propagator", "iso", ()),
+            ("nfs", "propagator", "tree", ()),
+            ("nfs", "altboot", "iso", ()),
+            ("nfs", "altboot", "tree", ("install",)),  # reported for server-p11 and workstation-p11
+        )
+    ),
+    {
+        "method": "ftp",
+        "dialect": "propagator",
+        "form": "tree",
+        "over": "ram",
+        "if_fact": None,
+        "keys": "network:dhcp",
+        "imgsize": False,
+        "hash": "stage",
+        "proven": (),
+    },
+    {
+        "method": "ftp",
+        "dialect": "altboot",
+        "form": "tree",
+        "over": "ram",
+        "if_fact": None,
+        "keys": "",
+        "imgsize": True,
+        "hash": None,
+        "proven": (),
+    },
+    {
+        "method": "ftp",
+        "dialect": "altboot",
+        "form": "iso",
+        "over": "ram",
+        "if_fact": "http_iso",
+        "keys": "type:iso",
+        "imgsize": True,
+        "hash": "iso",
+        "proven": (),
+    },
 )
 
-#: Variant -> the image's fact that says what it starts, and the forms that suit it, best first: a
-#: tree moves the fewest bytes, but the installer needs packages beside the stage.
+#: Variant -> the image's fact that says what it starts, and the forms that suit it when it is
+#: downloaded, best first: a tree moves the fewest bytes, but the installer needs packages beside
+#: the stage. What is mounted moves the same bytes in both forms, and an ISO need not be unpacked.
 VARIANTS = {
     "livecd": ("livecd", ("tree",)),
     "install": ("installer", ("iso", "tree")),
     "rescue": ("rescue", ("tree",)),
 }
 
-#: What each dialect wants to see before ``automatic=``
+#: What each dialect wants to see before ``automatic=``. altboot uses the card that booted, whatever
+#: else is plugged in: ``netX`` is the one that iPXE opened last.
 DIALECTS = {
-    "altboot": "fastboot root=bootchain bootchain=fg,altboot ip=dhcp4",
+    "altboot": "fastboot root=bootchain bootchain=fg,altboot "
+    "ifname=bootif0:${netX/mac} ip=bootif0:dhcp4",
     "propagator": "changedisk fastboot",
 }
 
@@ -97,15 +168,20 @@ def build(config, images):
     no entry, with the reason. An entry has:
 
     ``id``, ``image`` (name), ``label``, ``arch``, ``variant`` (livecd, install, rescue),
-    ``method``, ``form`` (tree or iso), ``title``
+    ``method`` (http, cifs, nfs, ftp), ``form`` (tree or iso), ``title``
         What it is.
 
     ``kernel`` and ``initrd`` (URLs), ``cmdline``
-        What iPXE loads.
+        What iPXE loads. ``${...}`` stands for what is known when a client boots: the address of its
+        network card, the language chosen, arguments of its own.
 
     ``files``, ``needs_iso``
         What must be unpacked (``boot``: kernel and initrd; ``stage``: these and the stage;
         ``tree``: all), and whether the ISO itself must be there.
+
+    ``stage``
+        What the client fetches from the server after the initrd: ``path`` in the URL or share, and
+        ``bytes``.
 
     ``bytes``
         What one boot fetches: kernel, initrd and stage or ISO.
@@ -117,22 +193,30 @@ def build(config, images):
         Whether a line of this form is known to have booted ALT's own media; else it follows from
         what the first stage is documented to do.
 
+    ``before``
+        Lines of iPXE script that run first.
+
     CLI Example:
 
     .. code-block:: bash
 
         salt 'netboot*' netboot_entries.build '{http: {url: "http://192.0.2.1"}}' '[]'
     """
+    settings = {
+        image["label"]: image for image in [*config.get("images", []), *config.get("elsewhere", [])]
+    }
     entries, problems = [], []
     for image in images:
+        setting = settings.get(image["label"], {})
+        offer = setting.get("offer", {})
         made = [
-            _entry(config, image, variant, form)
-            for variant in _offered(image)
-            for form in _forms(image["facts"], variant)
+            _entry(config, image, offer, variant, row, number)
+            for variant in _offered(image, offer)
+            for number, row in enumerate(_forms(config, image["facts"], setting, variant))
         ]
         entries += made
         if not made:
-            problems.append(f"{image['name']}: {_why_none(image)}")
+            problems.append(f"{image['name']}: {_why_none(config, image, offer)}")
     return {"entries": entries, "problems": problems}
 
 
@@ -146,7 +230,7 @@ def memory_mib(form, size):
         ``reserve:``); of propagator no rule is known, so it gets the same.
 
     size
-        Bytes of the stage or of the ISO.
+        Bytes of the stage or of the ISO; 0 when the client mounts it.
 
     CLI Example:
 
@@ -160,9 +244,9 @@ def memory_mib(form, size):
     return mib + RESERVE_MIB + KERNEL_MIB
 
 
-def _offered(image):
+def _offered(image, offer):
     """The variants that the image has and the pillar wants."""
-    wanted = image["overrides"].get("variants")
+    wanted = offer.get("variants")
     return [
         variant
         for variant, (fact, _) in VARIANTS.items()
@@ -170,19 +254,30 @@ def _offered(image):
     ]
 
 
-def _forms(facts, variant):
-    """The rows of FORMS for a variant: for each method the best form that the first stage takes."""
+def _forms(config, facts, setting, variant):
+    """
+    The rows of FORMS for a variant, best first.
+
+    For each method the forms that the pillar wants, else the best that the first stage takes.
+    """
     if _has_no_network(facts):
-        return
-    for method in dict.fromkeys(row["method"] for row in FORMS):
-        rows = {
+        return []
+    offer, rows = setting.get("offer", {}), []
+    for method in offer.get("methods") or config.get("methods", ["http"]):
+        can = {
             row["form"]: row
             for row in FORMS
             if (row["method"], row["dialect"]) == (method, facts["dialect"])
             and (row["if_fact"] is None or facts[row["if_fact"]])
         }
-        fit = [rows[form] for form in VARIANTS[variant][1] if form in rows]
-        yield from fit[:1]
+        forms = VARIANTS[variant][1]
+        if all(row["over"] == "mount" for row in can.values()):
+            unpacked = setting.get("mount") or setting.get("unpack") == "tree"
+            unpacked = unpacked or not setting.get("keep_iso", True)
+            forms = ("tree", "iso") if unpacked else ("iso", "tree")
+        fit = [can[form] for form in offer.get("forms") or forms if form in can]
+        rows += fit if offer.get("forms") else fit[:1]
+    return rows
 
 
 def _has_no_network(facts):
@@ -190,66 +285,106 @@ def _has_no_network(facts):
     return facts["arch"] == "i586" and facts["dialect"] == "altboot"
 
 
-def _why_none(image):
+def _why_none(config, image, offer):
     facts = image["facts"]
+    key = f"netboot:images:{image['name']}"
     if _has_no_network(facts):
         return "the initrd of i586 images with altboot has no network drivers"
     if not any(facts[fact] for fact, _ in VARIANTS.values()):
         return "has neither a live system nor an installer"
-    return f"has none of the variants that netboot:images:{image['name']}:variants offers"
+    if not _offered(image, offer):
+        return f"has none of the variants that {key}:variants offers"
+    methods = ", ".join(offer.get("methods") or config.get("methods", ["http"]))
+    return (
+        f"its first stage takes none of the forms that {key}:forms ({', '.join(offer['forms'])}) "
+        f"and methods ({methods}) offer"
+    )
 
 
-def _entry(config, image, variant, row):
+def _entry(config, image, offer, variant, row, number):
     facts = image["facts"]
     started = facts[VARIANTS[variant][0]]
     stage = facts["stages"][started["stage"]]
-    tree = f"/tftp/netboot/{facts['arch']}/{image['label']}"
-    whole = row["form"] == "iso"
-    directory = f"/dist/{image['file']}" if whole else tree
+    whole, mounted = row["form"] == "iso", row["over"] == "mount"
+    tree = f"/netboot/{facts['arch']}/{image['label']}"
+    directory = f"/dist/{image['file']}" if whole else f"/tftp{tree}"
     # An image that was not unpacked yet has no sizes on record.
     sizes = image.get("boot_files", {})
-    size = facts.get("tree", {}).get("iso", {}).get("size", 0) if whole else stage["size"]
-    memory = memory_mib(row["form"], size)
-    digest = {
-        None: None,
-        "iso": image["iso_sha256"],
-        "stage": facts.get("sha256", {}).get(stage["path"]),
-    }[row["hash"]]
-    keys = [
-        f"method:{row['method']}",
-        row["keys"],
-        f"server:{config['http']['url'].partition('://')[2]}",
-        f"directory:{directory}",
-    ]
+    iso_size = facts.get("tree", {}).get("iso", {}).get("size", 0)
+    size = iso_size if whole and not mounted else stage["size"]
+    memory = memory_mib("tree" if mounted else row["form"], 0 if mounted else size)
     words = [
         DIALECTS[facts["dialect"]],
-        "automatic=" + ",".join(filter(None, keys)),
+        _automatic(config, offer, row, directory, size),
         "" if started["stage"] == "altinst" else "live",
         f"stagename={started['stage']}",
         started["argument"],
-        "" if whole else f"ramdisk_size={stage['ramdisk_size']}",
-        f"hash={digest}" if digest else "",
+        "lowmem" if mounted else "" if whole else f"ramdisk_size={stage['ramdisk_size']}",
+        _hash(image, row, stage),
         # UEFI kernels find their initrd by this name when iPXE is older than 2.0.
-        f"initrd={facts['initrd'].rpartition('/')[2]}",
-        "showopts",
+        f"initrd={(offer.get('initrd_url') or facts['initrd']).rpartition('/')[2]}",
+        "showopts lang=${lang}",
+        *config.get("arguments", {}).get(facts["arch"], []),
+        *offer.get("arguments", []),
+        # of the board, of hand-written scripts as for netinstall-alt, of the host
+        "${nb-board-arguments} ${linux_extra_cmdline} ${nb-arguments}",
     ]
-    title = f"{image['name']}: {variant}"
-    files = config["http"]["url"] + tree
+    files = f"{config['http']['url']}/tftp{tree}"
+    ident, title = f"{image['label']}-{variant}", f"{image['name']}: {variant}"
+    if number:
+        ident += f"-{row['method']}-{row['form']}"
+    if number or row["method"] != "http":
+        title += f", {'whole ISO ' if whole else ''}over {row['method']}"
+    if whole and not mounted:
+        title += f" ({memory / 1024:.1f} GiB of memory)"
     return {
-        "id": f"{image['label']}-{variant}",
+        "id": ident,
         "image": image["name"],
         "label": image["label"],
         "arch": facts["arch"],
         "variant": variant,
         "method": row["method"],
         "form": row["form"],
-        "title": f"{title} ({memory / 1024:.1f} GiB of memory)" if whole else title,
-        "kernel": f"{files}/{facts['kernel'].lstrip('/')}",
-        "initrd": f"{files}/{facts['initrd'].lstrip('/')}",
+        "title": title,
+        "kernel": offer.get("kernel_url") or f"{files}/{facts['kernel'].lstrip('/')}",
+        "initrd": offer.get("initrd_url") or f"{files}/{facts['initrd'].lstrip('/')}",
         "cmdline": " ".join(filter(None, words)),
         "files": "boot" if whole else "tree" if variant == "install" else "stage",
         "needs_iso": whole,
+        "stage": {"path": directory if whole else f"{directory}/{stage['path']}", "bytes": size},
         "bytes": size + sum(sizes.get(facts[file], 0) for file in ("kernel", "initrd")),
         "memory_mib": memory,
         "proven": variant in row["proven"],
+        "before": [one["snippet"] for one in offer.get("extra_ipxe_conf", [])],
     }
+
+
+def _automatic(config, offer, row, directory, size):
+    server = config["http"]["url"].partition("://")[2]
+    if row["method"] == "http":
+        # The prefix of a host that boots once, see netboot_hosts; empty for all others.
+        directory = "${nb-via}" + directory
+    else:
+        server = server.partition(":")[0]
+    if row["method"] == "nfs":
+        directory = config["root"] + directory
+    if row["method"] == "http" and offer.get("stage2_http_url"):
+        server, _, path = offer["stage2_http_url"].partition("://")[2].partition("/")
+        directory = f"/{path}"
+    keys = [
+        f"method:{row['method']}",
+        row["keys"],
+        f"imgsize:{size}" if row["imgsize"] and size else "",
+        f"server:{server}",
+        f"directory:{directory}",
+    ]
+    return "automatic=" + ",".join(filter(None, keys))
+
+
+def _hash(image, row, stage):
+    digest = {
+        None: None,
+        "iso": image["iso_sha256"],
+        "stage": image["facts"].get("sha256", {}).get(stage["path"]),
+    }[row["hash"]]
+    return f"hash={digest}" if digest else ""

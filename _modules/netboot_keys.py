@@ -21,6 +21,8 @@ DIGEST_DIGITS = {"sha512": 128, "sha256": 64, "sha1": 40, "md5": 32}
 ARCHES = ("x86_64", "i586", "aarch64", "riscv64", "loongarch64")
 
 VARIANTS = ("livecd", "install", "rescue")
+METHODS = ("http", "cifs", "nfs", "ftp")
+FORMS = ("tree", "iso")
 
 # A file name or label travels through URLs, iPXE scripts and altboot's `automatic=`, none of which
 # can quote: iPXE splits words at spaces, altboot splits at commas.
@@ -56,6 +58,88 @@ def _text(value):
     for word in _IPXE_ACTS_ON:
         if word in value:
             return f"has {word!r}, which iPXE acts on and cannot quote"
+    return None
+
+
+# What a kernel's argument may hold, and settings of iPXE such as ${mac:hexhyp}.
+_ARGUMENT = re.compile(r"([!-~]|\$\{[a-z0-9/:._-]+\})+")
+
+
+def _arguments(value):
+    if isinstance(value, list):
+        return next((f"{one!r} {wrong}" for one in value if (wrong := _argument(one))), None)
+    if not isinstance(value, str) or not value.strip():
+        return "must be a list of kernel arguments, or a text of them"
+    return next((f"{one!r} {wrong}" for one in value.split(" ") if (wrong := _argument(one))), None)
+
+
+def _argument(word):
+    if not isinstance(word, str) or not _ARGUMENT.fullmatch(word):
+        return "must be a kernel argument: letters, digits and signs without spaces"
+    bare = re.sub(r"\$\{[a-z0-9/:._-]+\}", "", word)
+    for sign in ("${", "||", "&&", ";"):
+        if sign in bare:
+            return f"has {sign!r}, which iPXE acts on and cannot quote"
+    if word.startswith("#"):
+        return "begins with #, which iPXE takes for a comment"
+    return None
+
+
+def _script(value):
+    if not isinstance(value, str) or not value.strip():
+        return "must be lines of an iPXE script"
+    for line in value.splitlines():
+        if line.lstrip().startswith(":"):
+            return f"has the label {line.strip()!r}, which could be one of the menu's own"
+        if any(char not in string.printable or char in "\r\v\f" for char in line):
+            return "has characters that iPXE cannot show"
+    return None
+
+
+def _snippets(value):
+    if not isinstance(value, list):
+        return "must be a list of maps with comment and snippet"
+    for one in value:
+        if not isinstance(one, dict) or not set(one) <= {"comment", "snippet"}:
+            return "must be a list of maps with comment and snippet"
+        wrong = _script(one.get("snippet"))
+        if wrong:
+            return f"snippet {wrong}"
+    return None
+
+
+_BOOT_URL = r"(https?|tftp|nfs|ftp)://[^\s/?#]+/\S*"
+
+
+def _boot_url(value):
+    if not isinstance(value, str) or not re.fullmatch(_BOOT_URL, value):
+        return "must be an http://, https:// or tftp:// address"
+    return _argument(value)
+
+
+def _stage_url(value):
+    if not isinstance(value, str) or not re.fullmatch(r"http://[^\s/?#,]+/[^\s?#,]+", value):
+        return "must be an http:// address without commas"
+    return _argument(value)
+
+
+def _languages(value):
+    if not isinstance(value, list) or not value:
+        return "must be a list such as [en_US, ru_RU]"
+    for one in value:
+        if not isinstance(one, str) or not re.fullmatch(
+            r"[a-z]{2,3}_[A-Z]{2}(\.[A-Za-z0-9-]+)?", one
+        ):
+            return f"{one!r} must be a locale such as ru_RU"
+    return None
+
+
+# What nginx compares passwords with: crypt(3) and its own (ngx_crypt.c).
+def _password_hash(value):
+    if not isinstance(value, str) or not re.fullmatch(
+        r"(\$(apr1|1|5|6|y|2[aby])\$|\{SSHA\})[./A-Za-z0-9$=,+]+", value
+    ):
+        return "must be a password's hash, as `openssl passwd -6` prints it"
     return None
 
 
@@ -151,6 +235,28 @@ def _whole(least, most):
     return check
 
 
+def _port_range(value):
+    if (
+        not isinstance(value, list)
+        or len(value) != 2
+        or any(_whole(1024, 65535)(port) for port in value)
+        or value[0] > value[1]
+    ):
+        return "must be two port numbers from 1024 on, such as [50000, 50999]"
+    return None
+
+
+def _networks(value):
+    if not isinstance(value, list) or not value:
+        return "must be a list of networks, such as [192.0.2.0/24]"
+    for one in value:
+        try:
+            ipaddress.IPv4Network(one)
+        except ValueError as err:
+            return f"{one!r} must be a network, such as 192.0.2.0/24: {err}"
+    return None
+
+
 def _one_of(*choices):
     def check(value):
         if value not in choices:
@@ -185,11 +291,67 @@ def _digest(digits):
     return check
 
 
+def _in_quotes(value):
+    if isinstance(value, str):
+        return None
+    return "must be a text: put it in quotes, or YAML takes it for something else"
+
+
+def _mac(value):
+    if not isinstance(value, str):
+        return "must be a text: put it in quotes, or YAML takes it for a number"
+    bare = re.sub(r"[:.-]", "", value)
+    if not re.fullmatch(r"[0-9A-Fa-f]{12}", bare):
+        return "must be a MAC address, such as '52:54:00:12:34:56'"
+    if int(bare[:2], 16) & 1:
+        return "is an address for groups of machines, not of one network card"
+    return None
+
+
+def _uuid(value):
+    if not isinstance(value, str):
+        return "must be a text: put it in quotes, or YAML takes it for a number"
+    if not re.fullmatch(r"[0-9A-Fa-f]{32}", value.replace("-", "")):
+        return "must be a UUID, such as 'f81d4fae-7dec-11d0-a765-00a0c91e6bf6'"
+    return None
+
+
+def _host_name(value):
+    wrong = _in_quotes(value)
+    if not wrong and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", value):
+        wrong = "must be letters, digits and . _ -"
+    return wrong
+
+
+# iPXE asks for a file with this in its name, and expands settings in it.
+def _smbios(value):
+    wrong = _in_quotes(value)
+    if not wrong and not re.fullmatch(r"[!-~]([ -~]{0,198}[!-~])?", value):
+        wrong = "must be a text of ASCII characters without spaces around it"
+    for sign in ("/", "${"):
+        if not wrong and sign in value:
+            wrong = f"has {sign!r}, which cannot be part of a file name that iPXE asks for"
+    return wrong
+
+
+def _key_of_host(value):
+    wrong = _in_quotes(value)
+    if not wrong and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,63}", value):
+        wrong = "must be up to 64 letters, digits and . _ : -"
+    return wrong and f"the name {wrong}"
+
+
 def _yes_or_no(value):
     return None if isinstance(value, bool) else "must be true or false"
 
 
 def _taken_from_iso(_value):
+    return None
+
+
+def _user_name(value):
+    if not isinstance(value, str) or not re.fullmatch(r"[A-Za-z0-9._-]{1,32}", value):
+        return "must be a name of letters, digits and . _ -"
     return None
 
 
@@ -199,6 +361,59 @@ def _image_name(value):
         wrong = "has other characters than letters, digits, spaces and . _ + -"
     return wrong and f"the name {wrong}"
 
+
+# What a host boots, and how; groups have the same.
+_HOST_SETTINGS = (
+    (
+        "image",
+        _text,
+        None,
+        "Name of the image that it boots, with `variant`.",
+    ),
+    (
+        "variant",
+        _one_of(*VARIANTS),
+        None,
+        "Which of livecd, install, rescue.",
+    ),
+    (
+        "entry",
+        _one_of("local"),
+        None,
+        "`local`, instead of `image`: it boots from its own disk.",
+    ),
+    (
+        "once",
+        _yes_or_no,
+        False,
+        "`true`: it boots that one time, then from its own disk, until `netboot.arm host=NAME` or "
+        "another `image` or `variant`.",
+    ),
+    (
+        "menu",
+        _yes_or_no,
+        None,
+        "`true`: show the menu, with that as its default. Default: boot it without asking.",
+    ),
+    (
+        "timeout_s",
+        _whole(1, 3600),
+        None,
+        "Seconds until the menu starts its default entry. Default: as for all.",
+    ),
+    (
+        "arguments",
+        _arguments,
+        (),
+        "More kernel arguments, whatever it boots. A host's come after its group's.",
+    ),
+    (
+        "kernel_over",
+        _one_of("http", "tftp"),
+        None,
+        "How kernel and initrd are fetched. Default: as for all.",
+    ),
+)
 
 #: path below ``netboot`` (``*``: any name), check, default, what it means.
 #: A map is known by the paths below it. A default of None: see the meaning.
@@ -309,6 +524,58 @@ KEYS = (
         "Which of livecd, install, rescue the menu offers. Default: all that the ISO has.",
     ),
     (
+        "images.*.methods",
+        _some_of(*METHODS),
+        None,
+        "How this image's stage travels, best first. Default: `methods`.",
+    ),
+    (
+        "images.*.forms",
+        _some_of(*FORMS),
+        None,
+        "`tree`: clients fetch the stage out of the unpacked image; `iso`: the whole ISO. Default: "
+        "what suits the variant best; with several the menu offers each.",
+    ),
+    (
+        "images.*.arguments",
+        _arguments,
+        (),
+        "More kernel arguments for this image, such as `[ai, 'curl=http://192.0.2.1/meta/']`.",
+    ),
+    (
+        "images.*.extra_ipxe_conf",
+        _snippets,
+        (),
+        "List of maps with `comment` and `snippet`: lines of iPXE script that run before this "
+        "image is loaded.",
+    ),
+    (
+        "images.*.kernel_url",
+        _boot_url,
+        None,
+        "Clients fetch the kernel from there instead of from this server.",
+    ),
+    (
+        "images.*.initrd_url",
+        _boot_url,
+        None,
+        "Clients fetch the initial RAM disk from there.",
+    ),
+    (
+        "images.*.stage2_http_url",
+        _stage_url,
+        None,
+        "Clients fetch stages from this folder, or, if it ends in .iso, this ISO.",
+    ),
+    (
+        "images.*.skip_iso_deploy",
+        _yes_or_no,
+        False,
+        "`true`: the image is on another server and is not fetched. `kernel_url`, `initrd_url` and "
+        "`stage2_http_url` say where, and this list what its ISO would have told: `alt_arch`, "
+        "`dialect`, `live_size` and `altinst_size` in bytes.",
+    ),
+    (
         "images.*.unpack",
         _one_of("stages", "tree"),
         None,
@@ -335,15 +602,15 @@ KEYS = (
     ),
     (
         "images.*.live_size",
-        _taken_from_iso,
+        _whole(0, 1 << 50),
         None,
-        "Accepted from lists of asheplyakov/netinstall-alt and not used: the ISO tells it.",
+        "Bytes of the stage, for `skip_iso_deploy`; else the ISO tells it.",
     ),
     (
         "images.*.altinst_size",
-        _taken_from_iso,
+        _whole(0, 1 << 50),
         None,
-        "Accepted from lists of asheplyakov/netinstall-alt and not used: the ISO tells it.",
+        "Bytes of the stage, for `skip_iso_deploy`; else the ISO tells it.",
     ),
     (
         "images.*.need_ramdisk_size",
@@ -353,9 +620,9 @@ KEYS = (
     ),
     (
         "images.*.http_iso_boot",
-        _taken_from_iso,
-        None,
-        "Accepted from lists of asheplyakov/netinstall-alt and not used: the ISO tells it.",
+        _yes_or_no,
+        False,
+        "Whether it can boot as a whole ISO, for `skip_iso_deploy`; else the ISO tells it.",
     ),
     (
         "mirrors",
@@ -398,6 +665,30 @@ KEYS = (
         "Default: the client's own disk.",
     ),
     (
+        "default_variant.*",
+        _one_of(*VARIANTS),
+        None,
+        "Which variant of `default_image` that is. Default: livecd, else install, else rescue.",
+    ),
+    (
+        "methods",
+        _some_of(*METHODS),
+        ("http",),
+        "How stages travel, best first: http, cifs, nfs, ftp. The menu offers each.",
+    ),
+    (
+        "arguments.*",
+        _arguments,
+        (),
+        "More kernel arguments for all images of an architecture.",
+    ),
+    (
+        "kernel_over.*",
+        _one_of("http", "tftp"),
+        "http",
+        "How clients of an architecture fetch kernel and initrd. Baikal-M boards need `tftp`.",
+    ),
+    (
         "menu.title",
         _text,
         "ALT Linux network boot",
@@ -410,6 +701,119 @@ KEYS = (
         "Seconds until the menu starts its default entry.",
     ),
     (
+        "menu.arch_timeout_s.*",
+        _whole(1, 3600),
+        None,
+        "The same for one architecture.",
+    ),
+    (
+        "menu.languages",
+        _languages,
+        ("en_US", "ru_RU"),
+        "Languages that the menu switches between; systems start in the first.",
+    ),
+    (
+        "menu.shell",
+        _yes_or_no,
+        True,
+        "Offer iPXE's command line.",
+    ),
+    (
+        "menu.password.users.*",
+        _password_hash,
+        None,
+        "Hash of a user's password, as `openssl passwd -6` prints it.",
+    ),
+    (
+        "menu.password.variants",
+        _some_of(*VARIANTS),
+        ("install",),
+        "What asks for a password, when there are users, besides iPXE's command line.",
+    ),
+    (
+        "menu.extra.*.kernel",
+        _boot_url,
+        None,
+        "One more line of the menu, NAME is its title: boot this kernel (memtest, for example).",
+    ),
+    (
+        "menu.extra.*.initrd",
+        _boot_url,
+        None,
+        "With this initial RAM disk.",
+    ),
+    (
+        "menu.extra.*.arguments",
+        _arguments,
+        (),
+        "With these kernel arguments.",
+    ),
+    (
+        "menu.extra.*.chain",
+        _boot_url,
+        None,
+        "Or go on with this iPXE script or boot loader, on another server say.",
+    ),
+    (
+        "menu.extra.*.script",
+        _script,
+        None,
+        "Or run these lines of iPXE script.",
+    ),
+    (
+        "menu.extra.*.arches",
+        _some_of(*ARCHES),
+        ARCHES,
+        "In the menus of these architectures.",
+    ),
+    (
+        "hosts.*.mac",
+        _mac,
+        None,
+        "MAC address of the host, in quotes: `'52:54:00:12:34:56'` in any notation. Where none of "
+        "`mac`, `uuid`, `serial`, `hostname`, `product` and `manufacturer` is given, NAME is the "
+        "MAC address, the UUID or the host name.",
+    ),
+    (
+        "hosts.*.uuid",
+        _uuid,
+        None,
+        "UUID of the host, as its firmware has it.",
+    ),
+    (
+        "hosts.*.serial",
+        _smbios,
+        None,
+        "Serial number of the host, as its firmware has it.",
+    ),
+    (
+        "hosts.*.hostname",
+        _host_name,
+        None,
+        "Host name, as the DHCP server gives it.",
+    ),
+    (
+        "hosts.*.product",
+        _smbios,
+        None,
+        "Not one host, but all of this model, as their firmware has it (SMBIOS product). What a "
+        "host of its own says wins. TF307-MB, TF307-MB-S-D and ET101-1.2 are there from the start.",
+    ),
+    (
+        "hosts.*.manufacturer",
+        _smbios,
+        None,
+        "The same for all of a manufacturer.",
+    ),
+    (
+        "hosts.*.group",
+        _text,
+        None,
+        "Name of a group below `groups`, whose settings the host takes over.",
+    ),
+    *((f"hosts.*.{name}", *rest) for name, *rest in _HOST_SETTINGS),
+    *((f"groups.*.{name}", *rest) for name, *rest in _HOST_SETTINGS),
+    (
         "dhcp.mode",
         _one_of("proxy", "off"),
         "proxy",
@@ -421,6 +825,25 @@ KEYS = (
         _whole(1, 65535),
         80,
         "TCP port of the web server.",
+    ),
+    (
+        "smb.smb1",
+        _yes_or_no,
+        False,
+        "Let Samba speak SMB1, which images of p9 and early p10 need for method cifs. Unsafe, and "
+        "for all shares of the machine.",
+    ),
+    (
+        "ftp.passive_ports",
+        _port_range,
+        (50000, 50999),
+        "First and last TCP port of FTP's data connections.",
+    ),
+    (
+        "nfs.clients",
+        _networks,
+        None,
+        "List of networks that may mount. Default: the networks of the interface.",
     ),
     (
         "schedule.hours",
@@ -442,10 +865,20 @@ KEYS = (
     ),
 )
 
+_arch = _one_of(*ARCHES)
+
 #: What the names in a map may be: path of the map with ``*``, check.
 NAMES = {
     "images.*": _image_name,
-    "default_image.*": _one_of(*ARCHES),
+    "default_image.*": _arch,
+    "default_variant.*": _arch,
+    "arguments.*": _arch,
+    "kernel_over.*": _arch,
+    "menu.arch_timeout_s.*": _arch,
+    "menu.password.users.*": _user_name,
+    "menu.extra.*": _text,
+    "hosts.*": _key_of_host,
+    "groups.*": _text,
 }
 
 _CHECKS = {tuple(row[0].split(".")): row[1] for row in KEYS}
@@ -617,7 +1050,9 @@ def reference():
         "| --- | --- | --- |",
     ]
     for path, _check, default, meaning in KEYS:
-        shown_key = path.replace("default_image.*", "default_image:ARCH").replace("*", "NAME")
+        shown_key = path.replace("*", "ARCH" if NAMES.get(path) is _arch else "NAME")
+        if isinstance(default, tuple):
+            default = f"[{', '.join(map(str, default))}]" if default else None
         shown = "" if default is None else f"`{default}`"
         shown = shown.lower() if isinstance(default, bool) else shown
         lines.append(f"| `{shown_key.replace('.', ':')}` | {shown} | {meaning} |")

@@ -4,11 +4,22 @@ iPXE scripts: made from the boot entries by a template, kept in step with a fold
 
 import os
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 
 import jinja2
 from salt.exceptions import CommandExecutionError
 
 __virtualname__ = "netboot_menus"
+
+#: Architectures that have a menu, each with those whose images it offers. A BIOS starts 64-bit
+#: iPXE's script for both, and the script looks at the CPU; UEFI starts its own architecture only.
+MENUS = {
+    "x86_64": ("x86_64", "i586"),
+    "i586": ("i586",),
+    "aarch64": ("aarch64",),
+    "riscv64": ("riscv64",),
+    "loongarch64": ("loongarch64",),
+}
 
 
 def __virtual__():
@@ -28,8 +39,7 @@ def render(template, config, entries):
     entries
         The boot entries, as ``netboot_entries.build`` makes them.
 
-    Returns the scripts' texts by file name, one for each architecture that this machine has
-    firmware for.
+    Returns the scripts' texts by file name, one for each architecture.
 
     Raises CommandExecutionError when the template is broken.
 
@@ -49,25 +59,30 @@ def render(template, config, entries):
         with open(template, encoding="utf-8") as file:
             menu = environment.from_string(file.read())
         scripts = {}
-        for arch in sorted({one["arch"] for one in config["platform"]["firmware"].values()}):
-            offered = [entry for entry in entries if entry["arch"] == arch]
+        for arch, arches in MENUS.items():
+            offered = [entry for entry in entries if entry["arch"] in arches]
             scripts[f"config-{arch}.ipxe"] = menu.render(
                 config=config,
                 arch=arch,
                 entries=offered,
-                default=_default(offered, config["default_image"].get(arch)),
+                default=_default(offered, config, arch),
             )
     except (OSError, jinja2.TemplateError) as err:
         raise CommandExecutionError(f"The menu template {template} is broken: {err}") from err
     return scripts
 
 
-def _default(entries, image):
+def _default(entries, config, arch):
     """The entry that the menu starts by itself: a live system rather than an installer."""
-    of_image = {entry["variant"]: entry["id"] for entry in entries if entry["image"] == image}
-    for variant in ("livecd", "install", "rescue"):
-        if variant in of_image:
-            return of_image[variant]
+    image = config["default_image"].get(arch)
+    variant = config["default_variant"].get(arch)
+    of_image = {}
+    for entry in entries:
+        if entry["image"] == image:
+            of_image.setdefault(entry["variant"], entry["id"])
+    for one in [variant] if variant else ("livecd", "install", "rescue"):
+        if one in of_image:
+            return of_image[one]
     return "local"
 
 
@@ -126,18 +141,23 @@ def write(folder, files, changes, staging):
 
         salt 'netboot*' netboot_menus.write /srv/export/tftp '{a.ipxe: ""}' '{a.ipxe: new}' /tmp/x
     """
+
+    def carry_out(name):
+        path = os.path.join(folder, name)
+        if changes[name] == "removed":
+            os.unlink(path)
+            return
+        handle, temporary = tempfile.mkstemp(dir=staging, prefix="menu.")
+        with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
+            file.write(files[name])
+            os.fchmod(file.fileno(), 0o644)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+
     try:
-        for name, change in changes.items():
-            path = os.path.join(folder, name)
-            if change == "removed":
-                os.unlink(path)
-                continue
-            handle, temporary = tempfile.mkstemp(dir=staging, prefix="menu.")
-            with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
-                file.write(files[name])
-                os.fchmod(file.fileno(), 0o644)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, path)
+        # Thousands of hosts have a script each: the disk takes many that wait for it at once.
+        with ThreadPoolExecutor(32) as pool:
+            list(pool.map(carry_out, changes))
     except OSError as err:
         raise CommandExecutionError(f"{folder} cannot be written: {err}") from err

@@ -44,6 +44,9 @@ def _check_images(images, problems):
             )
         if not isinstance(image, dict):
             continue
+        if image.get("skip_iso_deploy") is True:
+            _check_elsewhere(key, image, problems)
+            continue
         if not image.get("url"):
             problems.append(f"{key}:url: is missing")
         elif not __salt__["netboot_keys.wrong"]("images.*.url", image["url"]):
@@ -59,6 +62,20 @@ def _check_images(images, problems):
         wrong = _wrong_digests(image)
         if wrong:
             problems.append(f"{key}:{wrong}")
+
+
+def _check_elsewhere(key, image, problems):
+    missing = [
+        one
+        for one in ("alt_arch", "kernel_url", "initrd_url", "stage2_http_url")
+        if one not in image
+    ]
+    if missing:
+        problems.append(f"{key}:{missing[0]}: is missing, as skip_iso_deploy is true")
+    if not image.get("live_size") and not image.get("altinst_size"):
+        problems.append(
+            f"{key}:live_size: is missing (or altinst_size), as skip_iso_deploy is true"
+        )
 
 
 def _wrong_digests(image):
@@ -135,6 +152,12 @@ def resolve(pillar, target, platforms):
     if isinstance(pillar["images"], dict):
         _check_images(pillar["images"], problems)
         _check_default_image(pillar, problems)
+    _check_menu(pillar.get("menu"), problems)
+    hosts = _sound(pillar, "hosts", problems)
+    groups = _sound(pillar, "groups", problems)
+    problems += __salt__["netboot_hosts.problems"](
+        hosts, groups, _sound(pillar, "images", problems)
+    )
     schedule = pillar.get("schedule")
     if isinstance(schedule, dict) and schedule and ("hours" in schedule) == ("minutes" in schedule):
         problems.append("netboot:schedule: give either hours or minutes")
@@ -147,9 +170,27 @@ def resolve(pillar, target, platforms):
         return {"problems": problems, "warnings": []}
     return {
         "problems": [],
-        "warnings": _warnings(pillar["images"], pillar.get("mirrors") or []),
-        "config": _config(pillar, target, platforms),
+        "warnings": _warnings(pillar["images"], pillar.get("mirrors") or [])
+        + __salt__["netboot_hosts.warnings"](hosts, groups),
+        "config": {
+            **_config(pillar, target, platforms),
+            # Not the hosts themselves: the states read them in the pillar.
+            "once": __salt__["netboot_hosts.any_once"](hosts, groups),
+        },
     }
+
+
+def _sound(pillar, kind, problems):
+    """A map of maps, with None for each that has problems already."""
+    maps = pillar.get(kind) or {}
+    if not isinstance(maps, dict):
+        return {}
+    start, told = f"netboot:{kind}:", set()
+    for problem in problems:
+        if problem.startswith(start):
+            path = problem[len(start) :].partition(": ")[0]
+            told |= {path, path.rpartition(":")[0]}
+    return {name: None if str(name) in told else one for name, one in maps.items()}
 
 
 def _check_default_image(pillar, problems):
@@ -164,9 +205,22 @@ def _check_default_image(pillar, problems):
             problems.append(f"{key} there is no image {name!r}{hint}")
 
 
+def _check_menu(menu, problems):
+    extras = menu.get("extra") if isinstance(menu, dict) else None
+    for title, extra in (extras if isinstance(extras, dict) else {}).items():
+        if not isinstance(extra, dict):
+            continue
+        if len({"kernel", "chain", "script"} & set(extra)) != 1:
+            problems.append(f"netboot:menu:extra:{title}: give one of kernel, chain and script")
+        elif "kernel" not in extra and {"initrd", "arguments"} & set(extra):
+            problems.append(f"netboot:menu:extra:{title}: initrd and arguments need a kernel")
+
+
 def _warnings(images, mirrors):
     found = []
     for name, image in images.items():
+        if image.get("skip_iso_deploy"):
+            continue
         if not image.get("sums") and not {"sha256", "sha512"} & set(image["checksum"]):
             found.append(
                 f"netboot:images:{name}:checksum: {' and '.join(sorted(image['checksum']))} alone "
@@ -195,11 +249,21 @@ def _config(pillar, target, platforms):
         "root": _setting(pillar, "root"),
         "http": {"port": port, "url": f"http://{address}" + ("" if port == 80 else f":{port}")},
         "dhcp": {"mode": _setting(pillar, "dhcp.mode")},
-        "menu": {
-            "title": _setting(pillar, "menu.title"),
-            "timeout_s": _setting(pillar, "menu.timeout_s"),
-        },
+        "menu": _menu(pillar),
         "default_image": dict(pillar.get("default_image") or {}),
+        "default_variant": dict(pillar.get("default_variant") or {}),
+        "methods": list(_setting(pillar, "methods")),
+        "serves": _serves(pillar),
+        "smb": {"smb1": _setting(pillar, "smb.smb1")},
+        "ftp": {"passive_ports": list(_setting(pillar, "ftp.passive_ports"))},
+        "nfs": {
+            "clients": _setting(pillar, "nfs.clients")
+            or sorted({str(network.network) for network in networks})
+        },
+        "arguments": {
+            arch: _words(arguments) for arch, arguments in (pillar.get("arguments") or {}).items()
+        },
+        "kernel_over": dict(pillar.get("kernel_over") or {}),
         "prune": _setting(pillar, "prune"),
         "schedule": _schedule(pillar.get("schedule")),
         "fetch": {
@@ -209,9 +273,55 @@ def _config(pillar, target, platforms):
         "images": [
             _image(name, image, pillar.get("mirrors") or [])
             for name, image in pillar["images"].items()
+            if not image.get("skip_iso_deploy")
+        ],
+        "elsewhere": [
+            _elsewhere(name, image)
+            for name, image in pillar["images"].items()
+            if image.get("skip_iso_deploy")
         ],
         "platform": platforms[target["platform"]],
     }
+
+
+def _serves(pillar):
+    """The methods that some image is offered by."""
+    common = _setting(pillar, "methods")
+    used = [image.get("methods") or common for image in pillar["images"].values()]
+    return sorted({method for methods in used for method in methods})
+
+
+def _menu(pillar):
+    menu = pillar.get("menu") or {}
+    password = menu.get("password") or {}
+    return {
+        "title": _setting(pillar, "menu.title"),
+        "timeout_s": _setting(pillar, "menu.timeout_s"),
+        "arch_timeout_s": dict(menu.get("arch_timeout_s") or {}),
+        "languages": list(_setting(pillar, "menu.languages")),
+        "shell": _setting(pillar, "menu.shell"),
+        "password": {
+            "users": dict(password.get("users") or {}),
+            "variants": list(_setting(pillar, "menu.password.variants")),
+        },
+        "extra": [
+            {
+                "title": title,
+                "arches": list(extra.get("arches") or []),
+                "arguments": _words(extra.get("arguments") or []),
+                **{
+                    key: extra[key]
+                    for key in ("kernel", "initrd", "chain", "script")
+                    if key in extra
+                },
+            }
+            for title, extra in (menu.get("extra") or {}).items()
+        ],
+    }
+
+
+def _words(arguments):
+    return arguments.split() if isinstance(arguments, str) else list(arguments)
 
 
 def _schedule(schedule):
@@ -240,13 +350,59 @@ def _image(name, image, mirrors):
         "refresh": image.get("refresh", False),
         "verify": image.get("verify", "changed"),
         "overrides": {
-            key: image[key]
-            for key in ("alt_arch", "dialect", "kernel", "initrd", "variants")
-            if key in image
+            key: image[key] for key in ("alt_arch", "dialect", "kernel", "initrd") if key in image
         },
+        "offer": _offer(image),
         "unpack": image.get("unpack", ""),
         "mount": image.get("mount", False),
         "keep_iso": image.get("keep_iso", True),
+    }
+
+
+def _offer(image):
+    keys = ("variants", "methods", "forms", "extra_ipxe_conf")
+    keys += ("kernel_url", "initrd_url", "stage2_http_url")
+    return {
+        "arguments": _words(image.get("arguments") or []),
+        **{key: image[key] for key in keys if key in image},
+    }
+
+
+def _elsewhere(name, image):
+    """An image of another server: the record that inspecting its ISO would have given."""
+    initrd = image["initrd_url"].rpartition("/")[2]
+    # Only propagator was ever packed as full.cz (mkimage-profiles, 2021-03-23).
+    dialect = image.get("dialect") or ("propagator" if initrd == "full.cz" else "altboot")
+    stages = {
+        stage: {"path": stage, "size": size, "ramdisk_size": size // 1024 + 1}
+        for stage, size in (
+            ("live", image.get("live_size")),
+            ("altinst", image.get("altinst_size")),
+        )
+        if size
+    }
+    installer = None
+    if "altinst" in stages:
+        installer = {"stage": "altinst", "argument": ""}
+    elif dialect == "altboot":
+        installer = {"stage": "live", "argument": "systemd.unit=install2.target"}
+    return {
+        "name": name,
+        "label": label(name),
+        "file": image["stage2_http_url"].rpartition("/")[2],
+        "iso_sha256": None,
+        "offer": _offer(image),
+        "facts": {
+            "arch": image["alt_arch"],
+            "dialect": dialect,
+            "kernel": image["kernel_url"].rpartition("/")[2],
+            "initrd": initrd,
+            "stages": stages,
+            "livecd": {"stage": "live", "argument": ""} if "live" in stages else None,
+            "installer": installer,
+            "rescue": None,
+            "http_iso": image.get("http_iso_boot", False),
+        },
     }
 
 

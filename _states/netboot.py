@@ -191,6 +191,9 @@ def menus_written(name, config, template, staging):
     """
     Ensure that the TFTP root has the menus for the images that are ready, and no stale ones.
 
+    The scripts of hosts are among them; hosts are read from the pillar, as thousands don't fit
+    into a state.
+
     name
         The TFTP root (absolute path).
 
@@ -219,18 +222,31 @@ def menus_written(name, config, template, staging):
     try:
         labels = {image["label"] for image in config["images"]}
         ready = [image for image in __salt__["netboot.images"]() if image["label"] in labels]
-        built = __salt__["netboot_entries.build"](config, ready)
+        built = __salt__["netboot_entries.build"](config, [*ready, *config["elsewhere"]])
         isos = {image["label"]: image["iso"] for image in ready}
         bootable = []
         for entry in built["entries"]:
-            if entry["needs_iso"] and not os.path.exists(isos[entry["label"]]):
-                built["problems"].append(f"{entry['id']}: {isos[entry['label']]} is not there")
+            iso = isos.get(entry["label"])
+            if entry["needs_iso"] and iso and not os.path.exists(iso):
+                built["problems"].append(f"{entry['id']}: {iso} is not there")
             else:
                 bootable.append(entry)
         cached = __salt__["cp.cache_file"](template)
         if not cached:
             raise CommandExecutionError(f"{template} is not in the state tree.")
-        scripts = __salt__["netboot_menus.render"](cached, config, bootable)
+        pillar = __pillar__.get("netboot", {})
+        scripts = {
+            **__salt__["netboot_hosts.scripts"](
+                pillar.get("hosts") or {}, pillar.get("groups") or {}, config
+            ),
+            **__salt__["netboot_menus.render"](cached, config, bootable),
+        }
+        pillar = __pillar__.get("netboot", {})
+        scripts.update(
+            __salt__["netboot_hosts.scripts"](
+                pillar.get("hosts") or {}, pillar.get("groups") or {}, config
+            )
+        )
         owned = __salt__["netboot_records.read"]("owned", "menus") or []
         ret["changes"] = __salt__["netboot_menus.difference"](name, scripts, owned)
         if __opts__["test"]:

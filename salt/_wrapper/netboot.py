@@ -23,4 +23,9 @@ def config(pillar, platforms):
     """
     if "netboot.target" not in __context__:
         __context__["netboot.target"] = __salt__["netboot.target"]()
-    return __salt__["netboot_pillar.resolve"](pillar, __context__["netboot.target"], platforms)
+    asked = (pillar, __context__["netboot.target"], platforms)
+    answered = __context__.get("netboot.config")
+    if not answered or answered[0] != asked:
+        answered = (asked, __salt__["netboot_pillar.resolve"](*asked))
+        __context__["netboot.config"] = answered
+    return answered[1]

@@ -11,6 +11,23 @@ netboot-http-packages:
     - name: web server
     - pkgs: {{ config.platform.packages.http | json }}
 
+netboot-http-passwords:
+  file.{{ 'managed' if config.menu.password.users else 'absent' }}:
+    - name: /etc/netboot/htpasswd
+    {%- if config.menu.password.users %}
+    - contents:
+      {%- for user, hash in config.menu.password.users | dictsort %}
+      - {{ (user ~ ':' ~ hash) | json }}
+      {%- endfor %}
+    - user: root
+    - group: {{ nginx.group }}
+    - mode: '0640'
+    - makedirs: True
+    - show_changes: False
+    - require:
+      - netboot: netboot-http-packages
+    {%- endif %}
+
 # nginx can only test a whole configuration: a copy of it, with the new site in it.
 netboot-http-site:
   file.managed:
@@ -28,6 +45,7 @@ netboot-http-site:
         sed -i "s|{{ nginx.folder }}/|$copy/|g" $copy/nginx.conf; nginx -t -q -c $copy/nginx.conf'
     - require:
       - netboot: netboot-http-packages
+      - file: netboot-http-passwords
 
 netboot-http-service:
   service.running:

@@ -6,5 +6,9 @@ include:
   - netboot.menus
   - netboot.dhcp
   - netboot.http
+  - netboot.smb
+  - netboot.ftp
+  - netboot.nfs
+  - netboot.once
   - netboot.images
   - netboot.schedule

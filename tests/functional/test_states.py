@@ -311,11 +311,24 @@ def test_firmware_copied(states, root, tmp_path):
 CONFIG = {
     "address": "192.0.2.10",
     "http": {"port": 80, "url": "http://192.0.2.10"},
-    "menu": {"title": "A menu", "timeout_s": 7},
+    "menu": {
+        "title": "A menu",
+        "timeout_s": 7,
+        "arch_timeout_s": {},
+        "languages": ["en_US"],
+        "shell": True,
+        "password": {"users": {}, "variants": []},
+        "extra": [],
+    },
     "default_image": {},
+    "default_variant": {},
+    "kernel_over": {},
     "images": [],
-    "platform": {"firmware": {"efi-x86_64": {"arch": "x86_64"}}},
+    "elsewhere": [],
 }
+# Scripts of boards that come with the project.
+BOARDS = {f"config-product-{name}.ipxe" for name in ("TF307-MB", "TF307-MB-S-D", "ET101-1.2")}
+MENUS = {f"config-{arch}.ipxe" for arch in ("x86_64", "i586", "aarch64", "riscv64", "loongarch64")}
 
 
 @pytest.fixture
@@ -336,28 +349,29 @@ def test_menus_written(menus_written, root):
     menu = root / "tftp/config-x86_64.ipxe"
     assert menus_written(test=True).result is None
     assert not menu.exists()
-    assert menus_written().changes == {"config-x86_64.ipxe": "new"}
+    assert menus_written().changes == dict.fromkeys(MENUS | BOARDS, "new")
     assert menu.read_text().startswith("#!ipxe\n")
-    assert "--default local --timeout 7000" in menu.read_text()
+    assert "set nb-timeout 7000" in menu.read_text()
     assert menus_written().changes == {}
     menu.write_text("by hand")
     assert menus_written().changes == {"config-x86_64.ipxe": "changed"}
     assert list((root / ".staging").iterdir()) == []
 
 
-def test_stale_menus_go_and_foreign_files_stay(menus_written, root):
-    menus_written(
-        platform={
-            "firmware": {"a": {"arch": "x86_64"}, "b": {"arch": "aarch64"}},
-        }
-    )
-    (root / "tftp/config-riscv64.ipxe").write_text("of the admin")
-    assert menus_written(test=True).changes == {"config-aarch64.ipxe": "removed"}
-    assert (root / "tftp/config-aarch64.ipxe").exists()
-    assert menus_written().changes == {"config-aarch64.ipxe": "removed"}
+def test_stale_menus_go_and_foreign_files_stay(menus_written, modules, root):
+    menus_written()
+    stale = root / "tftp/config-mac-525400000001.ipxe"
+    stale.write_text("of a host that the pillar had")
+    owned = modules.netboot_records.read("owned", "menus")
+    modules.netboot_records.write("owned", "menus", [*owned, stale.name])
+    foreign = root / "tftp/config-mac-525400000002.ipxe"
+    foreign.write_text("of the admin")
+    assert menus_written(test=True).changes == {stale.name: "removed"}
+    assert stale.exists()
+    assert menus_written().changes == {stale.name: "removed"}
     assert menus_written().changes == {}
-    assert not (root / "tftp/config-aarch64.ipxe").exists()
-    assert (root / "tftp/config-riscv64.ipxe").read_text() == "of the admin"
+    assert not stale.exists()
+    assert foreign.read_text() == "of the admin"
 
 
 def test_missing_template_is_named(menus_written):

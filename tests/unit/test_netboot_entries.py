@@ -8,8 +8,11 @@ MIB = 1024 * 1024
 ISO_DIGEST = "ab" * 32
 STAGE_DIGESTS = {"live": "cd" * 32, "altinst": "ef" * 32, "rescue": "01" * 32}
 CONFIG = {"http": {"url": "http://192.0.2.10"}}
-TREE = "server:192.0.2.10,directory:/tftp/netboot/x86_64/image"
-ISO = "server:192.0.2.10,directory:/dist/image.iso"
+TREE = "server:192.0.2.10,directory:${nb-via}/tftp/netboot/x86_64/image"
+ISO = "server:192.0.2.10,directory:${nb-via}/dist/image.iso"
+STAGE_SIZE, ISO_SIZE = f"imgsize:{1420 * MIB}", f"imgsize:{4000 * MIB}"
+ALTBOOT = "fastboot root=bootchain bootchain=fg,altboot ifname=bootif0:${netX/mac} ip=bootif0:dhcp4"
+END = "showopts lang=${lang} ${nb-board-arguments} ${linux_extra_cmdline} ${nb-arguments}"
 INSTALL2_TARGET, INSTALL2_INIT = "systemd.unit=install2.target", "init=/usr/sbin/install2-init"
 LIVE_RESCUE = "systemd.unit=live-rescue.target"
 
@@ -49,17 +52,17 @@ P11 = {
 SISYPHUS_2022 = {**P11, "http_iso": False, "installer": started("live", INSTALL2_INIT)}
 
 
-def build(facts=P11, config=CONFIG, variants=None, **other):
+def build(facts=P11, config=CONFIG, offer=None, setting=None, **other):
     image = {
         "name": "Image",
         "label": "image",
         "file": "image.iso",
         "iso_sha256": ISO_DIGEST,
-        "overrides": {"variants": variants} if variants else {},
         "facts": {**facts, **other},
         "boot_files": {facts["kernel"]: 10 * MIB, facts["initrd"]: 50 * MIB},
     }
-    return netboot_entries.build(config, [image])
+    settings = {"label": "image", "offer": offer or {}, **(setting or {})}
+    return netboot_entries.build({"images": [settings], **config}, [image])
 
 
 def entry(variant, **kwargs):
@@ -73,7 +76,7 @@ LINES = {
         PROPAGATOR,
         "livecd",
         f"changedisk fastboot automatic=method:http,network:dhcp,{TREE} live stagename=live "
-        f"ramdisk_size=1454081 hash={STAGE_DIGESTS['live']} initrd=full.cz showopts",
+        f"ramdisk_size=1454081 hash={STAGE_DIGESTS['live']} initrd=full.cz {END}",
         "stage",
         True,
     ),
@@ -81,7 +84,7 @@ LINES = {
         PROPAGATOR,
         "install",
         f"changedisk fastboot automatic=method:http,network:dhcp,{TREE} stagename=altinst "
-        f"ramdisk_size=450561 hash={STAGE_DIGESTS['altinst']} initrd=full.cz showopts",
+        f"ramdisk_size=450561 hash={STAGE_DIGESTS['altinst']} initrd=full.cz {END}",
         "tree",
         True,
     ),
@@ -89,7 +92,7 @@ LINES = {
         PROPAGATOR,
         "rescue",
         f"changedisk fastboot automatic=method:http,network:dhcp,{TREE} live stagename=rescue "
-        f"ramdisk_size=307201 hash={STAGE_DIGESTS['rescue']} initrd=full.cz showopts",
+        f"ramdisk_size=307201 hash={STAGE_DIGESTS['rescue']} initrd=full.cz {END}",
         "stage",
         False,
     ),
@@ -97,7 +100,7 @@ LINES = {
         P10,
         "livecd",
         f"changedisk fastboot automatic=method:http,network:dhcp,{TREE} live stagename=live "
-        f"ramdisk_size=1454081 hash={STAGE_DIGESTS['live']} initrd=initrd.img showopts",
+        f"ramdisk_size=1454081 hash={STAGE_DIGESTS['live']} initrd=initrd.img {END}",
         "stage",
         True,
     ),
@@ -105,48 +108,48 @@ LINES = {
         P10,
         "install",
         f"changedisk fastboot automatic=method:http,network:dhcp,{ISO} stagename=altinst "
-        "initrd=initrd.img showopts",
+        f"initrd=initrd.img {END}",
         "boot",
         False,
     ),
     "Sisyphus 2022 livecd": (
         SISYPHUS_2022,
         "livecd",
-        f"fastboot root=bootchain bootchain=fg,altboot ip=dhcp4 automatic=method:http,{TREE} "
-        "live stagename=live ramdisk_size=1454081 initrd=initrd.img showopts",
+        f"{ALTBOOT} automatic=method:http,{STAGE_SIZE},{TREE} "
+        f"live stagename=live ramdisk_size=1454081 initrd=initrd.img {END}",
         "stage",
         False,
     ),
     "Sisyphus 2022 install": (
         SISYPHUS_2022,
         "install",
-        f"fastboot root=bootchain bootchain=fg,altboot ip=dhcp4 automatic=method:http,{TREE} "
-        f"live stagename=live {INSTALL2_INIT} ramdisk_size=1454081 initrd=initrd.img showopts",
+        f"{ALTBOOT} automatic=method:http,{STAGE_SIZE},{TREE} "
+        f"live stagename=live {INSTALL2_INIT} ramdisk_size=1454081 initrd=initrd.img {END}",
         "tree",
         False,
     ),
     "p11 livecd": (
         P11,
         "livecd",
-        f"fastboot root=bootchain bootchain=fg,altboot ip=dhcp4 automatic=method:http,{TREE} "
-        "live stagename=live ramdisk_size=1454081 initrd=initrd.img showopts",
+        f"{ALTBOOT} automatic=method:http,{STAGE_SIZE},{TREE} "
+        f"live stagename=live ramdisk_size=1454081 initrd=initrd.img {END}",
         "stage",
         False,
     ),
     "p11 install": (
         P11,
         "install",
-        "fastboot root=bootchain bootchain=fg,altboot ip=dhcp4 "
-        f"automatic=method:http,type:iso,{ISO} live stagename=live {INSTALL2_TARGET} "
-        f"hash={ISO_DIGEST} initrd=initrd.img showopts",
+        f"{ALTBOOT} "
+        f"automatic=method:http,type:iso,{ISO_SIZE},{ISO} live stagename=live {INSTALL2_TARGET} "
+        f"hash={ISO_DIGEST} initrd=initrd.img {END}",
         "boot",
         True,
     ),
     "p11 rescue": (
         P11,
         "rescue",
-        f"fastboot root=bootchain bootchain=fg,altboot ip=dhcp4 automatic=method:http,{TREE} "
-        f"live stagename=live {LIVE_RESCUE} ramdisk_size=1454081 initrd=initrd.img showopts",
+        f"{ALTBOOT} automatic=method:http,{STAGE_SIZE},{TREE} "
+        f"live stagename=live {LIVE_RESCUE} ramdisk_size=1454081 initrd=initrd.img {END}",
         "stage",
         False,
     ),
@@ -171,6 +174,116 @@ def test_what_ends_a_boot_is_in_no_entry(facts):
         assert ("ramdisk_size=" in made["cmdline"]) == (made["form"] == "tree")
         if facts["dialect"] == "altboot":
             assert ("hash=" in made["cmdline"]) == (made["form"] == "iso")
+
+
+# facts, method, form, what follows automatic=
+OTHER_METHODS = [
+    (
+        PROPAGATOR,
+        "cifs",
+        "iso",
+        "method:cifs,network:dhcp,server:192.0.2.10,directory:/dist/image.iso",
+    ),
+    (
+        PROPAGATOR,
+        "nfs",
+        "tree",
+        "method:nfs,network:dhcp,server:192.0.2.10,directory:/srv/export/tftp/netboot/x86_64/image",
+    ),
+    (P11, "cifs", "tree", "method:cifs,server:192.0.2.10,directory:/tftp/netboot/x86_64/image"),
+    (P11, "nfs", "iso", "method:nfs,server:192.0.2.10,directory:/srv/export/dist/image.iso"),
+    (
+        PROPAGATOR,
+        "ftp",
+        "tree",
+        "method:ftp,network:dhcp,server:192.0.2.10,directory:/tftp/netboot/x86_64/image",
+    ),
+    (
+        P11,
+        "ftp",
+        "iso",
+        f"method:ftp,type:iso,{ISO_SIZE},server:192.0.2.10,directory:/dist/image.iso",
+    ),
+    (
+        P11,
+        "ftp",
+        "tree",
+        f"method:ftp,{STAGE_SIZE},server:192.0.2.10,directory:/tftp/netboot/x86_64/image",
+    ),
+]
+
+
+@pytest.mark.parametrize(("facts", "method", "form", "automatic"), OTHER_METHODS)
+def test_other_methods(facts, method, form, automatic):
+    config = {"http": {"url": "http://192.0.2.10:8080"}, "root": "/srv/export"}
+    offer = {"methods": [method], "forms": [form], "variants": ["livecd"]}
+    made = entry("livecd", facts=facts, config=config, offer=offer)
+    words = made["cmdline"].split()
+    assert f"automatic={automatic}" in words
+    mounted = method in ("cifs", "nfs")
+    assert ("lowmem" in words) == mounted
+    assert any(word.startswith("ramdisk_size=") for word in words) == (
+        not mounted and form == "tree"
+    )
+    checked = {
+        ("altboot", True): STAGE_DIGESTS["live"],
+        ("altboot", False): ISO_DIGEST if form == "iso" else None,
+        ("propagator", True): None,
+        ("propagator", False): STAGE_DIGESTS["live"],
+    }[facts["dialect"], mounted]
+    assert [word for word in words if word.startswith("hash=")] == (
+        [f"hash={checked}"] if checked else []
+    )
+    assert made["kernel"].startswith("http://192.0.2.10:8080/tftp/")
+    if mounted:
+        assert made["memory_mib"] == 512 + 256
+
+
+@pytest.mark.parametrize(
+    ("setting", "form"),
+    [
+        ({}, "iso"),
+        ({"mount": True}, "tree"),
+        ({"keep_iso": False}, "tree"),
+        ({"unpack": "tree"}, "tree"),
+    ],
+)
+def test_what_is_mounted_is_what_is_there(setting, form):
+    assert entry("livecd", offer={"methods": ["nfs"]}, setting=setting, config=NFS)["form"] == form
+
+
+NFS = {"http": {"url": "http://192.0.2.10"}, "root": "/srv/export"}
+
+
+def test_each_method_and_form_that_is_wanted_has_an_entry():
+    made = build(config={**NFS, "methods": ["http", "nfs"]}, offer={"forms": ["tree", "iso"]})
+    assert [(one["id"], one["title"]) for one in made["entries"] if one["variant"] == "livecd"] == [
+        ("image-livecd", "Image: livecd"),
+        ("image-livecd-http-iso", "Image: livecd, whole ISO over http (8.1 GiB of memory)"),
+        ("image-livecd-nfs-tree", "Image: livecd, over nfs"),
+        ("image-livecd-nfs-iso", "Image: livecd, whole ISO over nfs"),
+    ]
+    assert len({one["id"] for one in made["entries"]}) == len(made["entries"]) == 12
+
+
+def test_arguments_of_the_user_come_last():
+    config = {**CONFIG, "arguments": {"x86_64": ["console=ttyS0"], "aarch64": ["x"]}}
+    made = entry("livecd", config=config, offer={"arguments": ["ai", "curl=http://192.0.2.1/m/"]})
+    assert (
+        "showopts lang=${lang} console=ttyS0 ai curl=http://192.0.2.1/m/ ${nb-" in made["cmdline"]
+    )
+
+
+def test_addresses_of_another_server():
+    offer = {
+        "kernel_url": "http://192.0.2.20/k/vmlinuz",
+        "initrd_url": "tftp://192.0.2.20/k/full.cz",
+        "stage2_http_url": "http://192.0.2.20:81/isos/image.iso",
+    }
+    made = entry("install", offer=offer)
+    assert (made["kernel"], made["initrd"]) == (offer["kernel_url"], offer["initrd_url"])
+    assert "server:192.0.2.20:81,directory:/isos/image.iso " in made["cmdline"]
+    assert " initrd=full.cz " in made["cmdline"]
 
 
 def test_without_a_digest_there_is_no_hash():
@@ -211,7 +324,7 @@ def test_other_port_is_told_to_the_first_stage():
     ("kwargs", "variants"),
     [
         ({}, ["livecd", "install", "rescue"]),
-        ({"variants": ["rescue", "install"]}, ["install", "rescue"]),
+        ({"offer": {"variants": ["rescue", "install"]}}, ["install", "rescue"]),
         ({"installer": None}, ["livecd", "rescue"]),
         ({"livecd": None, "rescue": None}, ["install"]),
         # propagator runs on i586 too
@@ -229,7 +342,11 @@ def test_variants(kwargs, variants):
     [
         ({"arch": "i586"}, "Image: the initrd of i586 images with altboot has no network"),
         ({"livecd": None, "installer": None, "rescue": None}, "Image: has neither a live system"),
-        ({"rescue": None, "variants": ["rescue"]}, "Image: has none of the variants"),
+        (
+            {"facts": PROPAGATOR, "offer": {"forms": ["iso"]}},
+            "Image: its first stage takes none of the forms that netboot:images:Image:forms (iso)",
+        ),
+        ({"rescue": None, "offer": {"variants": ["rescue"]}}, "Image: has none of the variants"),
     ],
 )
 def test_image_without_an_entry_is_named(kwargs, said):

@@ -5,7 +5,7 @@ import re
 import pytest
 import yaml
 
-from _modules import netboot_keys, netboot_pillar
+from _modules import netboot_entries, netboot_keys, netboot_pillar
 from tests.conftest import CHECKOUT
 
 TARGET = {
@@ -47,6 +47,7 @@ def test_url_and_checksum_are_enough():
             "refresh": False,
             "verify": "changed",
             "overrides": {},
+            "offer": {"arguments": []},
             "unpack": "",
             "mount": False,
             "keep_iso": True,
@@ -85,8 +86,30 @@ def test_list_of_the_ansible_ancestor_gives_the_same_images():
         "alt_arch": "x86_64",
         "kernel": "boot/vmlinuz",
         "initrd": "boot/initrd.img",
-        "variants": ["livecd", "install"],
     }
+    assert image["offer"]["variants"] == ["livecd", "install"]
+
+
+def test_image_on_another_server():
+    """netinstall-alt's skip_iso_deploy: nothing is fetched, the pillar tells what the ISO would."""
+    listed = {
+        "name": "ALT p10",
+        "alt_arch": "aarch64",
+        "skip_iso_deploy": True,
+        "kernel_url": "http://192.0.2.20/vmlinuz",
+        "initrd_url": "http://192.0.2.20/full.cz",
+        "stage2_http_url": "http://192.0.2.20/p10/x.iso",
+        "live_size": 10240,
+        "http_iso_boot": True,
+    }
+    config = resolve({"images": [listed]})["config"]
+    assert config["images"] == []
+    entries = netboot_entries.build(config, config["elsewhere"])["entries"]
+    assert [(one["id"], one["kernel"]) for one in entries] == [
+        ("alt_p10-livecd", "http://192.0.2.20/vmlinuz")
+    ]
+    assert "server:192.0.2.20,directory:/p10/x.iso live" in entries[0]["cmdline"]
+    assert entries[0]["cmdline"].startswith("changedisk ")
 
 
 def test_settings_are_used():
@@ -103,7 +126,8 @@ def test_settings_are_used():
     assert config["address"] == "198.51.100.1"
     assert config["network"] == "198.51.0.0"
     assert config["http"]["url"] == "http://198.51.100.1:8080"
-    assert config["menu"] == {"title": "Room 12", "timeout_s": 5}
+    assert (config["menu"]["title"], config["menu"]["timeout_s"]) == ("Room 12", 5)
+    assert config["menu"]["languages"] == ["en_US", "ru_RU"]
     assert config["default_image"] == {"x86_64": "a"}
     assert config["schedule"] == {"hours": 24, "splay_s": 600}
 
@@ -240,6 +264,41 @@ WRONG = [
     ({"menu": {"timeout_s": True}}, "netboot:menu:timeout_s: must be a whole number from 1"),
     ({"menu": {"title": "a\nkernel b"}}, "netboot:menu:title: has characters"),
     ({"menu": {"title": "${mac}"}}, "netboot:menu:title: has '${'"),
+    ({"menu": {"title": "a || goto b"}}, "netboot:menu:title: has '||'"),
+    ({"menu": {"extra": {"a": {"chain": "x"}}}}, "netboot:menu:extra:a:chain: must be an http://"),
+    ({"menu": {"extra": {"a": {}}}}, "netboot:menu:extra:a: give one of kernel, chain and script"),
+    (
+        {"menu": {"extra": {"a": {"chain": "http://x/y", "initrd": "http://x/y"}}}},
+        "netboot:menu:extra:a: initrd and arguments need a kernel",
+    ),
+    (
+        {"menu": {"extra": {"a": {"script": "echo\n:local"}}}},
+        "netboot:menu:extra:a:script: has the label ':local'",
+    ),
+    ({"menu": {"languages": ["ru"]}}, "netboot:menu:languages: 'ru' must be a locale"),
+    (
+        {"menu": {"password": {"users": {"a": "secret"}}}},
+        "netboot:menu:password:users:a: must be a password's hash",
+    ),
+    ({"menu": {"password": {"users": {"a b": "$6$a$b"}}}}, "netboot:menu:password:users:a b: must"),
+    ({"arguments": {"x86_64": "a;b"}}, "netboot:arguments:x86_64: 'a;b' has ';'"),
+    ({"arguments": {"x86_64": ["a b"]}}, "netboot:arguments:x86_64: 'a b' must be a kernel argum"),
+    ({"arguments": {"x86_64": "#a"}}, "netboot:arguments:x86_64: '#a' begins with #"),
+    ({"arguments": {"x86": "a"}}, "netboot:arguments:x86: must be one of x86_64"),
+    ({"arguments": {"x86_64": "a=${b"}}, "netboot:arguments:x86_64: 'a=${b' has '${'"),
+    ({"methods": ["smb"]}, "netboot:methods: 'smb' is not one of http, cifs, nfs, ftp"),
+    (
+        {"images": {"a": {**IMAGE, "extra_ipxe_conf": [{"snippet": ":x"}]}}},
+        "netboot:images:a:extra_ipxe_conf: snippet has the label ':x'",
+    ),
+    (
+        {"images": {"a": {**IMAGE, "skip_iso_deploy": True, "live_size": 1}}},
+        "netboot:images:a:alt_arch: is missing, as skip_iso_deploy is true",
+    ),
+    (
+        {"images": {"a": {**IMAGE, "stage2_http_url": "http://x/a,b"}}},
+        "netboot:images:a:stage2_http_url: must be an http:// address without commas",
+    ),
     ({"dhcp": {"mode": "porxy"}}, "netboot:dhcp:mode: must be one of proxy, off, did you mean"),
     ({"http": {"port": 0}}, "netboot:http:port: must be a whole number from 1 to 65535"),
     ({"schedule": {"splay_s": 3}}, "netboot:schedule: give either hours or minutes"),

@@ -1,0 +1,122 @@
+"""
+Keep a service running on the configuration that lies on the disk.
+"""
+
+import hashlib
+import os
+import time
+
+from salt.exceptions import CommandExecutionError
+
+__virtualname__ = "netboot_service"
+
+
+def __virtual__():
+    return __virtualname__
+
+
+def current(name, files, reload=None):
+    """
+    Ensure that a service runs, starts with the machine, and has read its configuration.
+
+    Unlike ``service.running`` with ``watch`` it looks at the files themselves: an apply that was
+    killed after it wrote a file is made good by the next one. When a service does not take its new
+    configuration, the one that it last ran on is put back, and the state fails.
+
+    name
+        Name of the service.
+
+    files
+        Paths of its configuration; those that are not there count as absent.
+
+    reload
+        How it is told: None, it is restarted; ``true``, systemd reloads it; a list, this command
+        (words) is run.
+
+    ``changes`` has ``started``, ``restarted`` or ``reloaded``, and ``enabled``.
+
+    .. code-block:: yaml
+
+        netboot-ftp-service:
+          netboot_service.current:
+            - name: netboot-vsftpd
+            - files: [/etc/netboot/vsftpd.conf]
+    """
+    ret = {"name": name, "result": True, "changes": {}, "comment": f"{name} is up to date."}
+    contents = {path: _content(path) for path in files}
+    known = __salt__["netboot_records.read"]("services", name) or {}
+    runs = __salt__["service.available"](name) and __salt__["service.status"](name)
+    read = known.get("digest") == _digest(contents)
+    if not runs:
+        ret["changes"]["service"] = "started"
+    elif not read:
+        ret["changes"]["service"] = "reloaded" if reload else "restarted"
+    if not (__salt__["service.available"](name) and __salt__["service.enabled"](name)):
+        ret["changes"]["boot"] = "enabled"
+    if not ret["changes"]:
+        return ret
+    words = " and ".join(ret["changes"].values())
+    if __opts__["test"]:
+        ret.update(result=None, comment=f"{name} would be {words}.")
+        return ret
+    try:
+        _activate(name, runs, reload)
+        __salt__["netboot_records.write"](
+            "services", name, {"digest": _digest(contents), "files": contents}
+        )
+        if "boot" in ret["changes"] and not __salt__["service.enable"](name):
+            raise CommandExecutionError(f"{name} can't be enabled.")
+        ret["comment"] = f"{name} was {words}."
+    except CommandExecutionError as err:
+        ret.update(result=False, changes={}, comment=f"{err}{_put_back(name, known, reload)}")
+    return ret
+
+
+def _content(path):
+    try:
+        with open(path, encoding="utf-8") as file:
+            return file.read()
+    except FileNotFoundError:
+        return None
+
+
+def _digest(contents):
+    return hashlib.sha256(repr(sorted(contents.items())).encode()).hexdigest()
+
+
+def _activate(name, runs, reload):
+    if not runs:
+        done = __salt__["service.start"](name)
+    elif isinstance(reload, list):
+        said = __salt__["cmd.run_all"](reload, python_shell=False)
+        if said["retcode"] or said["stderr"]:
+            raise CommandExecutionError(f"{' '.join(reload)}: {said['stderr'] or said['stdout']}")
+        done = True
+    elif reload:
+        done = __salt__["service.reload"](name)
+    else:
+        done = __salt__["service.restart"](name)
+    # A daemon that refuses its configuration says so after systemd has started it.
+    time.sleep(1)
+    if not done or not __salt__["service.status"](name):
+        raise CommandExecutionError(
+            f"{name} does not run with its new configuration; journalctl -u {name} says why."
+        )
+
+
+def _put_back(name, known, reload):
+    """Give a service the files that it last ran on; what to add to the message."""
+    if not known:
+        return ""
+    for path, content in known["files"].items():
+        if content is None:
+            if os.path.exists(path):
+                os.unlink(path)
+        else:
+            with open(path, "w", encoding="utf-8") as file:
+                file.write(content)
+    try:
+        _activate(name, __salt__["service.status"](name), reload)
+    except CommandExecutionError as err:
+        return f" It does not run with the old one either: {err}"
+    return " It runs with the old one again, which was put back."

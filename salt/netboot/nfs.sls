@@ -1,0 +1,44 @@
+# NFS exports for the boot entries of method nfs. Other exports of the machine stay.
+{%- from "netboot/map.jinja" import config, problems with context %}
+
+include:
+  - netboot.{{ 'invalid' if problems else 'base' }}
+{%- if not problems %}
+{%- set nfs = config.platform.nfs %}
+{%- if 'nfs' in config.serves %}
+
+netboot-nfs-packages:
+  netboot.packages_installed:
+    - name: NFS server
+    - pkgs: {{ config.platform.packages.nfs | json }}
+
+# After the images, as loop mounts are exported one by one.
+netboot-nfs-exports:
+  netboot_exports.nfs:
+    - name: {{ nfs.exports }}
+    - config: {{ config | json }}
+    - order: 90000
+    - require:
+      - netboot: netboot-nfs-packages
+
+netboot-nfs-service:
+  netboot_service.current:
+    - name: {{ nfs.service }}
+    - files: [{{ nfs.exports }}]
+    - reload: [exportfs, -ra]
+    - order: 90001
+    - require:
+      - netboot_exports: netboot-nfs-exports
+{%- else %}
+
+netboot-nfs-exports:
+  file.absent:
+    - name: {{ nfs.exports }}
+
+netboot-nfs-unexported:
+  cmd.run:
+    - name: exportfs -ra
+    - onchanges:
+      - file: netboot-nfs-exports
+{%- endif %}
+{%- endif %}

@@ -1,0 +1,36 @@
+# SMB shares for the boot entries of method cifs. Shares that the machine already serves stay.
+{%- from "netboot/map.jinja" import config, problems with context %}
+
+include:
+  - netboot.{{ 'invalid' if problems else 'base' }}
+{%- if not problems %}
+{%- set smb = config.platform.smb %}
+{%- set on = 'cifs' in config.serves %}
+{%- if on %}
+
+netboot-smb-packages:
+  netboot.packages_installed:
+    - name: SMB server
+    - pkgs: {{ config.platform.packages.smb | json }}
+{%- endif %}
+
+netboot-smb-shares:
+  netboot_exports.smb{{ '' if on else '_absent' }}:
+    - name: {{ smb.config }}
+    - include: {{ smb.include }}
+    {%- if on %}
+    - config: {{ config | json }}
+    - require:
+      - netboot: netboot-smb-packages
+    {%- endif %}
+{%- if on %}
+
+netboot-smb-service:
+  netboot_service.current:
+    - name: {{ smb.service }}
+    - files: [{{ smb.config }}, {{ smb.include }}]
+    - reload: true
+    - require:
+      - netboot_exports: netboot-smb-shares
+{%- endif %}
+{%- endif %}

@@ -1,0 +1,185 @@
+"""What an iPXE script does, told without firmware: a reader of iPXE's script language.
+
+Rules: iPXE's src/core/exec.c (terminators), src/image/script.c (labels), ipxe.org/cmd. It knows
+only the commands that the project's scripts use, and takes nothing that iPXE of 2019 lacks.
+"""
+
+import re
+import urllib.parse
+from dataclasses import dataclass, field
+
+# Commands of the script language that do nothing that a test looks at.
+SILENT = {"echo", "imgfree", "item", "menu", "login"}
+ENDS = {"boot", "exit", "reboot", "sanboot", "shell"}
+
+
+class ScriptError(Exception):
+    """iPXE would stop here with an error."""
+
+
+@dataclass
+class Client:
+    """A machine that runs scripts.
+
+    settings: iPXE's, by name; files: texts of the scripts that the server has, by URL; chosen: the
+    labels that somebody picks, menu after menu, then time runs out; refused: commands that fail.
+    What happens is in `items` (the last menu: label and title), `fetched` (URLs asked for) and
+    `end` (the command that ended it, with the kernel and command line when that is boot).
+    """
+
+    files: dict
+    settings: dict = field(default_factory=dict)
+    chosen: list = field(default_factory=list)
+    refused: set = field(default_factory=set)
+    items: list = field(default_factory=list)
+    fetched: list = field(default_factory=list)
+    kernel: str = ""
+    end: str = ""
+    steps: int = 0
+
+    def run(self, url):
+        """Fetch a script and run it; False when it is not there or ends with an error."""
+        self.fetched.append(url)
+        if url not in self.files:
+            return False
+        lines = self.files[url].splitlines()
+        assert lines[0] == "#!ipxe", url
+        number = 0
+        while number < len(lines) and not self.end:
+            self.steps += 1
+            assert self.steps < 2000, "an endless loop"
+            target = self._line(self._expand(lines[number]), lines)
+            if target is False:
+                return False
+            number = number + 1 if target is None else target
+        return True
+
+    def _expand(self, line):
+        def value(match):
+            name, _, kind = match[1].partition(":")
+            text = self.settings.get(name, "")
+            return {
+                "": text,
+                "uristring": urllib.parse.quote(text, safe=""),
+                "hexraw": text.replace(":", ""),
+            }[kind]
+
+        return re.sub(r"\$\{([^}]*)\}", value, line)
+
+    def _line(self, line, lines):
+        """The number of the next line if that is not the following one; False: the script ends."""
+        if line.startswith(("#", ":")):
+            return None
+        success, words, wanted = True, [], True
+        for word in [*line.split(), ";"]:
+            if word not in ("||", "&&", ";"):
+                words.append(word)
+                continue
+            if wanted:
+                if words[:1] == ["goto"]:
+                    label = f":{words[1]}" if len(words) > 1 else ":"
+                    # iPXE looks from the top of the script (script.c, goto_find_label)
+                    if label in lines:
+                        return lines.index(label)
+                    success = False
+                else:
+                    success = self._command(words)
+                if self.end:
+                    return None
+            words, wanted = [], {"||": not success, "&&": success, ";": False}[word]
+        return None if success else False
+
+    def _command(self, words):
+        if not words:
+            return True
+        name, *rest = words
+        if name in self.refused or " ".join(words[:2]) in self.refused:
+            return False
+        positional = [word for word in rest if not word.startswith("--")]
+        if name == "menu":
+            self.items = []
+        if name == "item":
+            self._item(rest)
+        if name in SILENT:
+            return True
+        if name in ENDS:
+            self.end = " ".join([self.kernel, *words]) if name == "boot" else " ".join(words)
+            return True
+        return getattr(self, f"_{name}")(rest, positional)
+
+    def _item(self, rest):
+        if "--gap" in rest:
+            return
+        if rest[0] == "--key":
+            rest = rest[2:]
+        self.items.append((rest[0], " ".join(rest[1:])))
+
+    def _isset(self, _rest, positional):
+        return bool(positional)
+
+    def _iseq(self, rest, _positional):
+        return len(rest) == 2 and rest[0] == rest[1]
+
+    def _set(self, rest, _positional):
+        self.settings[rest[0]] = " ".join(rest[1:])
+        return True
+
+    def _clear(self, rest, _positional):
+        return self.settings.pop(rest[0], None) is not None
+
+    def _cpuid(self, rest, _positional):
+        return "cpuid" not in self.refused and rest == ["--ext", "29"]
+
+    def _prompt(self, rest, _positional):
+        return False  # nobody presses a key
+
+    def _imgfetch(self, rest, positional):
+        self.fetched.append(positional[-1])
+        return True
+
+    def _chain(self, rest, positional):
+        replace = "--replace" in rest
+        done = self.run(positional[0])
+        if done and replace and not self.end:
+            self.end = "exit"
+        return done
+
+    def _kernel(self, rest, _positional):
+        self.kernel = " ".join(rest)
+        self.fetched.append(rest[0])
+        return True
+
+    def _initrd(self, rest, _positional):
+        self.fetched.append(rest[0])
+        return True
+
+    def _choose(self, rest, positional):
+        labels = [label for label, _ in self.items]
+        default = rest[rest.index("--default") + 1] if "--default" in rest else None
+        if self.chosen:
+            label = self.chosen.pop(0)
+            if label not in labels:
+                raise ScriptError(f"{label} is not in the menu: {labels}")
+        elif "--timeout" in rest:
+            label = default if default in labels else labels[0]
+        else:
+            raise ScriptError("a menu that waits for ever")
+        self.settings[positional[-1]] = label
+        return True
+
+
+def problems(script):
+    """What is wrong with a script whatever the client: labels that are twice or nowhere, length."""
+    lines = script.splitlines()
+    found = [] if lines[0] == "#!ipxe" else ["it does not begin with #!ipxe"]
+    labels = [line[1:] for line in lines if line.startswith(":")]
+    found += [f"label {one} stands twice" for one in set(labels) if labels.count(one) > 1]
+    for line in lines:
+        if line.startswith("#"):
+            continue
+        if "{{" in line or "{%" in line or not line.isprintable():
+            found.append(f"not iPXE: {line!r}")
+        for target in re.findall(r"\bgoto (\S+)", line):
+            if "${" not in target and target not in labels:
+                found.append(f"goto {target} leads nowhere")
+    return found

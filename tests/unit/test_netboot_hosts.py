@@ -1,0 +1,385 @@
+"""Hosts and boards: what the pillar may say of them, and what their machines then boot."""
+
+import urllib.parse
+
+import pytest
+
+from _modules import netboot_entries, netboot_hosts, netboot_menus
+from tests.ipxe import Client, problems
+from tests.unit.test_netboot_entries import P11
+from tests.unit.test_netboot_menus import TEMPLATE, TFTP
+from tests.unit.test_netboot_pillar import IMAGE, resolve
+
+IMAGES = {"ALT 11": {**IMAGE, "variants": ["livecd", "install"]}}
+MAC = "52:54:00:ab:cd:ef"
+UUID = "f81d4fae-7dec-11d0-a765-00a0c91e6bf6"
+INSTALL = {"image": "ALT 11", "variant": "install"}
+LIVECD = {"image": "ALT 11", "variant": "livecd"}
+
+
+def config_of(hosts=None, groups=None, **pillar):
+    netboot = {"images": IMAGES, "hosts": hosts or {}, "groups": groups or {}, **pillar}
+    done = resolve(netboot)
+    assert done["problems"] == []
+    return done["config"]
+
+
+def entries_of(config):
+    record = {
+        "name": "ALT 11",
+        "label": "alt_11",
+        "file": "alt-server-11.0-x86_64.iso",
+        "iso_sha256": "ab" * 32,
+        "facts": P11,
+    }
+    return netboot_entries.build(config, [record])["entries"]
+
+
+def scripts_of(hosts, groups=None, **pillar):
+    """What the server has for clients, by URL."""
+    config = config_of(hosts, groups, **pillar)
+    scripts = {
+        **netboot_menus.render(TEMPLATE, config, entries_of(config)),
+        **netboot_hosts.scripts(hosts, groups or {}, config),
+    }
+    assert {name: problems(text) for name, text in scripts.items()} == dict.fromkeys(scripts, [])
+    return {f"{TFTP}/{urllib.parse.quote(name, safe='')}": one for name, one in scripts.items()}
+
+
+def boots(scripts, **settings):
+    """What a machine boots; without a choice of anybody."""
+    settings = {"platform": "efi", "mac": MAC, "netX/mac": MAC, **settings}
+    client = Client(scripts, {name.replace("__", "/"): one for name, one in settings.items()})
+    client.run(f"{TFTP}/config-x86_64.ipxe")
+    assert client.end
+    return client
+
+
+# -- identities ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "host", "file"),
+    [
+        ("pc1", {}, "host-pc1"),
+        ("pc1", {"hostname": "PC-1.school"}, "host-PC-1.school"),
+        ("pc1", {"mac": "52:54:00:AB:CD:EF"}, "mac-525400abcdef"),
+        ("pc1", {"mac": "52-54-00-ab-cd-ef"}, "mac-525400abcdef"),
+        ("pc1", {"mac": "5254.00AB.CDEF"}, "mac-525400abcdef"),
+        ("pc1", {"mac": "525400abcdef"}, "mac-525400abcdef"),
+        ("52:54:00:ab:cd:ef", {}, "mac-525400abcdef"),
+        ("525400ABCDEF", {}, "mac-525400abcdef"),
+        ("pc1", {"uuid": UUID.upper()}, f"uuid-{UUID}"),
+        (UUID.replace("-", ""), {}, f"uuid-{UUID}"),
+        ("pc1", {"serial": "PF 1/2"[:4]}, "serial-PF 1"),
+        ("b", {"product": "Standard PC (Q35 + ICH9, 2009)"}, "product-Standard PC (Q35 + ICH9,"),
+        ("b", {"manufacturer": "QEMU 100%?"}, "manufacturer-QEMU 100%?"),
+    ],
+)
+def test_name_of_the_script(name, host, file):
+    hosts = {name: {**host, "arguments": "quiet"}}
+    found = netboot_hosts.scripts(hosts, {}, config_of(hosts))
+    assert any(one.startswith(f"config-{file}") for one in found)
+    assert len(found) == 1 + len(netboot_hosts.BUILT_IN)
+
+
+@pytest.mark.parametrize(
+    ("host", "settings"),
+    [
+        ({"mac": MAC}, {}),
+        ({"uuid": UUID}, {"uuid": UUID}),
+        ({"serial": "PF 1#%&=?:@"}, {"serial": "PF 1#%&=?:@"}),
+        ({"hostname": "pc1"}, {"hostname": "pc1"}),
+        ({"product": "Q35 + ICH9, 100%"}, {"smbios__product": "Q35 + ICH9, 100%"}),
+        ({"manufacturer": "QEMU"}, {"smbios__manufacturer": "QEMU"}),
+    ],
+)
+def test_told_by(host, settings):
+    scripts = scripts_of({"pc1": {**host, **LIVECD}})
+    assert "alt_11/boot/vmlinuz" in boots(scripts, **settings).end
+    others = dict.fromkeys(("mac", *settings), "52:54:00:00:00:99")
+    assert boots(scripts, **others).end == "exit 1"
+
+
+def test_a_machine_told_by_two():
+    scripts = scripts_of({"pc1": {"mac": MAC, "uuid": UUID, **LIVECD}})
+    for settings in ({"mac": MAC}, {"mac": "other", "uuid": UUID}):
+        assert "alt_11" in boots(scripts, **settings).end
+
+
+# -- what is booted --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("host", "group", "end"),
+    [
+        ({}, {}, ""),
+        (LIVECD, {}, "alt_11-livecd"),
+        ({"group": "lab"}, LIVECD, "alt_11-livecd"),
+        ({"group": "lab", "variant": "install"}, LIVECD, "alt_11-install"),
+        ({"group": "lab", "entry": "local"}, LIVECD, "local"),
+        ({"group": "lab", **LIVECD}, {"entry": "local"}, "alt_11-livecd"),
+        ({"entry": "local"}, {}, "local"),
+    ],
+)
+def test_entry(host, group, end):
+    scripts = scripts_of({MAC: host}, {"lab": group}, default_image={"x86_64": "ALT 11"})
+    client = boots(scripts)
+    assert client.settings["nb-entry"] == (end or "alt_11-livecd")
+    assert bool(client.items) == (not end), "only who was given nothing gets a menu"
+
+
+def test_menu_with_a_default_of_its_own():
+    client = boots(scripts_of({MAC: {**INSTALL, "menu": True, "timeout_s": 7}}))
+    assert client.items
+    assert "install2.target" in client.end
+    assert client.settings["nb-timeout"] == "7000"
+
+
+def test_arguments_of_host_come_after_those_of_its_group_and_board():
+    hosts = {
+        MAC: {**LIVECD, "group": "lab", "arguments": "of=host x"},
+        "b": {"product": "P", "arguments": ["of=board"]},
+    }
+    scripts = scripts_of(hosts, {"lab": {"arguments": ["of=group"]}})
+    client = boots(scripts, smbios__product="P")
+    assert client.end.endswith(" of=board of=group of=host x boot")
+    assert " of=" not in boots(scripts_of({MAC: LIVECD})).end
+
+
+def test_kernel_over():
+    client = boots(scripts_of({MAC: {**LIVECD, "kernel_over": "tftp"}}))
+    assert client.end.startswith("tftp://192.0.2.10/netboot/x86_64/alt_11/")
+
+
+# -- boards ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("product", ["TF307-MB", "TF307-MB-S-D", "ET101-1.2"])
+def test_boards_that_come_with_the_project(product):
+    scripts = scripts_of({MAC: LIVECD})
+    client = boots(scripts, smbios__product=product)
+    assert client.end.startswith("tftp://192.0.2.10/")
+    assert " console=ttyS0,115200n8 earlycon=uart8250,mmio32,0x20230000" in client.end
+
+
+def test_board_of_the_pillar_wins_over_one_of_the_project():
+    scripts = scripts_of({MAC: LIVECD, "b": {"product": "TF307-MB", "kernel_over": "http"}})
+    client = boots(scripts, smbios__product="TF307-MB")
+    assert client.end.startswith("http://192.0.2.10/")
+    assert "earlycon=uart8250" in client.end
+    scripts = scripts_of({MAC: LIVECD, "b": {"product": "TF307-MB", "arguments": "console=tty1"}})
+    assert "earlycon" not in boots(scripts, smbios__product="TF307-MB").end
+
+
+def test_host_wins_over_product_and_that_over_manufacturer():
+    hosts = {
+        "p": {"product": "P", "entry": "local"},
+        "m": {"manufacturer": "M", **LIVECD, "timeout_s": 3},
+    }
+    client = boots(scripts_of(hosts), smbios__product="P", smbios__manufacturer="M")
+    assert (client.end, client.items, client.settings["nb-timeout"]) == ("exit 1", [], "3000")
+    hosts[MAC] = {**INSTALL, "menu": True}
+    client = boots(scripts_of(hosts), smbios__product="P", smbios__manufacturer="M")
+    assert "install2" in client.end
+    assert client.items, "a board does not take a host's menu away"
+
+
+# -- once ------------------------------------------------------------------------------------------
+
+
+def once_of(hosts, groups=None, entries=None, **pillar):
+    config = config_of(hosts, groups, **pillar)
+    found = entries_of(config) if entries is None else entries
+    return netboot_hosts.once(hosts, groups or {}, config, found)
+
+
+@pytest.mark.parametrize("menu", [False, True])
+def test_once(menu):
+    hosts = {"PC:1": {"mac": MAC, **INSTALL, "once": True, "menu": menu}}
+    scripts = scripts_of(hosts)
+    client = boots(scripts)
+    assert client.end == "exit 1", "not armed, or the server is in trouble: the local disk"
+    assert bool(client.items) == menu
+
+    (key, host) = once_of(hosts)["hosts"].popitem()
+    assert (key, host["host"], host["entry"]) == ("pc-1", "PC:1", "alt_11-install")
+    scripts[f"{TFTP}/once/pc-1.ipxe"] = netboot_hosts.armed_script(host, "1a2b3c4d")
+    assert problems(scripts[f"{TFTP}/once/pc-1.ipxe"]) == []
+    client = boots(scripts)
+    assert "install2.target" in client.end
+    assert bool(client.items) == menu
+    assert client.kernel.startswith("http://192.0.2.10/host/pc-1.1a2b3c4d/tftp/netboot/x86_64/")
+    assert f"directory:/host/pc-1.1a2b3c4d{host['path']} " in client.kernel
+    assert host["path"] == "/dist/alt-server-11.0-x86_64.iso"
+
+
+@pytest.mark.parametrize(
+    ("method", "variant", "path"),
+    [
+        ("http", "install", "/dist/alt-server-11.0-x86_64.iso"),
+        ("http", "livecd", "/tftp/netboot/x86_64/alt_11/live"),
+        ("cifs", "install", "/tftp/netboot/x86_64/alt_11/boot/initrd.img"),
+        ("nfs", "livecd", "/tftp/netboot/x86_64/alt_11/boot/initrd.img"),
+        ("ftp", "livecd", "/tftp/netboot/x86_64/alt_11/boot/initrd.img"),
+    ],
+)
+def test_what_shows_that_it_booted(method, variant, path):
+    """Also for a board that wants its kernel over TFTP, where nothing is seen."""
+    hosts = {MAC: {"image": "ALT 11", "variant": variant, "once": True}}
+    (host,) = once_of(hosts, methods=[method])["hosts"].values()
+    assert host["path"] == path
+    scripts = scripts_of(hosts, methods=[method])
+    key = "52-54-00-ab-cd-ef"
+    scripts[f"{TFTP}/once/{key}.ipxe"] = netboot_hosts.armed_script(host, "0")
+    for product in ("P", "TF307-MB"):
+        client = boots(scripts, smbios__product=product)
+        asked = [*client.fetched, "http://192.0.2.10" + _directory(client.kernel)]
+        if variant == "livecd" and method == "http":
+            asked[-1] += "/live"
+        assert f"http://192.0.2.10/host/{key}.0{path}" in asked
+
+
+def _directory(line):
+    return line.partition(",directory:")[2].partition(" ")[0]
+
+
+def test_entry_that_is_not_ready():
+    hosts = {MAC: {**INSTALL, "once": True}}
+    found = once_of(hosts, entries=[])
+    assert found["problems"] == []
+    assert found["hosts"]["52-54-00-ab-cd-ef"]["path"] == ""
+
+
+@pytest.mark.parametrize(
+    ("host", "pillar"),
+    [
+        ({"kernel_over": "tftp"}, {"methods": ["nfs"]}),
+        ({}, {"methods": ["nfs"], "kernel_over": {"x86_64": "tftp"}}),
+        ({}, {"methods": ["nfs"], "images": {"ALT 11": {**IMAGE, "initrd_url": "http://x/i"}}}),
+        (
+            {},
+            {
+                "images": {
+                    "ALT 11": {
+                        **IMAGE,
+                        "stage2_http_url": "http://x/i.iso",
+                        "initrd_url": "http://x/i",
+                    }
+                }
+            },
+        ),
+    ],
+)
+def test_boot_that_this_server_cannot_see(host, pillar):
+    """It would boot its entry for ever."""
+    found = once_of({MAC: {**INSTALL, "once": True, **host}}, **pillar)
+    assert found["hosts"] == {}
+    assert "cannot see that it was booted" in found["problems"][0]
+
+
+def test_config_says_whether_and_has_no_hosts():
+    assert config_of({MAC: LIVECD})["once"] is False
+    config = config_of({MAC: {**LIVECD, "group": "lab"}}, {"lab": {"once": True}})
+    assert config["once"] is True
+    assert MAC not in str(config)
+
+
+def test_installer_at_every_boot_is_warned_about():
+    hosts = {f"pc{number}": INSTALL for number in range(9)}
+    hosts["good"] = {**INSTALL, "once": True}
+    warnings = resolve({"images": IMAGES, "hosts": hosts})["warnings"]
+    assert warnings == [
+        "netboot:hosts: pc0, pc1, pc2, pc3, pc4 and 4 more will start the installer at every boot; "
+        "once: true is safer"
+    ]
+
+
+# -- mistakes --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("hosts", "problem"),
+    [
+        ({"a": {"mac": 525400123456}}, "a:mac: must be a text: put it in quotes"),
+        ({"a": {"mac": 3232235521.0}}, "a:mac: must be a text: put it in quotes"),
+        ({525400123456: {}}, "525400123456: the name must be a text: put it in quotes"),
+        ({"a": {"mac": "52:54:00:12:34"}}, "a:mac: must be a MAC address"),
+        ({"a": {"mac": "52:54:00:12:34:5g"}}, "a:mac: must be a MAC address"),
+        ({"a": {"mac": "01:54:00:12:34:56"}}, "a:mac: is an address for groups"),
+        ({"52:54:00:12:34:5": {}}, "52:54:00:12:34:5: the name is no MAC address, UUID or host"),
+        ({"a": {"uuid": "f81d4fae"}}, "a:uuid: must be a UUID"),
+        ({"a": {"hostname": "a b"}}, "a:hostname: must be letters, digits and . _ -"),
+        ({"a": {"hostname": "${x}"}}, "a:hostname: must be letters, digits and . _ -"),
+        ({"a": {"serial": 12345}}, "a:serial: must be a text: put it in quotes"),
+        ({"a": {"serial": "../x"}}, "a:serial: has '/'"),
+        ({"a": {"product": "a${b}"}}, "a:product: has '${'"),
+        ({"a": {"product": " a"}}, "a:product: must be a text of ASCII characters without spaces"),
+        ({"a": {"product": "x\ny"}}, "a:product: must be a text of ASCII characters"),
+        ({"a": {"product": "Эльбрус"}}, "a:product: must be a text of ASCII characters"),
+        ({"a": {"product": "p" * 201}}, "a:product: must be a text of ASCII characters"),
+        ({"a b": {}}, "a b: the name must be up to 64 letters, digits and . _ : -"),
+        ({"../a": {}}, "../a: the name must be up to 64 letters"),
+        ({"a": None}, "a: must be a map of "),
+        ({"a": {"imag": "x"}}, "a:imag: unknown key, did you mean image?"),
+        ({"a": {"group": "lba"}}, "a:group: there is no group 'lba', did you mean lab?"),
+        ({"a": {"image": "ALT 12", "variant": "livecd"}},
+         "a:image: there is no image 'ALT 12', did you mean ALT 11?"),
+        ({"a": {"image": "ALT 11"}}, "a:variant: is missing; say which of livecd, install, rescue"),
+        ({"a": {"variant": "install"}}, "a:image: is missing"),
+        ({"a": {**INSTALL, "variant": "rescue"}},
+         "a:variant: netboot:images:ALT 11:variants offers only livecd, install"),
+        ({"a": {"group": "lab", "variant": "rescue"}},
+         "a:variant: netboot:images:ALT 11:variants offers only livecd, install"),
+        ({"a": {"variant": "instal", "image": "ALT 11"}},
+         "a:variant: must be one of livecd, install, rescue, did you mean install?"),
+        ({"a": {**INSTALL, "entry": "local"}}, "a:entry: contradicts image"),
+        ({"a": {"entry": "disk"}}, "a:entry: must be one of local"),
+        ({"a": {"once": True}}, "a:once: needs image and variant"),
+        ({"a": {"once": True, "entry": "local"}}, "a:once: needs image and variant"),
+        ({"a": {"once": True, **INSTALL, "product": "P"}}, "a:once: cannot be counted"),
+        ({"a": {"product": "P", "mac": MAC}}, "a:product: means all machines of a kind"),
+        ({"a": {"product": "P", "manufacturer": "M"}}, "a:product: means all machines of a kind"),
+        ({"a": {"menu": False}}, "a:menu: false needs image and variant, or entry: local"),
+        ({"a": {"arguments": ["a b"]}}, "a:arguments: 'a b' must be a kernel argument"),
+        ({"a": {"arguments": "a || b"}}, "a:arguments: '||' has '||', which iPXE acts on"),
+        ({"a": {"arguments": "a\nreboot"}}, "a:arguments: 'a\\nreboot' must be a kernel argument"),
+        ({"a": {"arguments": "a #b"}}, "a:arguments: '#b' begins with #"),
+        ({"a": {"timeout_s": 0}}, "a:timeout_s: must be a whole number"),
+        ({"a": {"kernel_over": "ftp"}}, "a:kernel_over: must be one of http, tftp"),
+        ({"a": {"mac": MAC}, "b": {"mac": "525400ABCDEF"}},
+         "b: has the same mac '525400abcdef' as netboot:hosts:a"),
+        ({"p": {}, "b": {"hostname": "P"}}, "b: has the same hostname 'P' as netboot:hosts:p"),
+        ({MAC: {}, "b": {"mac": MAC}}, "b: has the same mac '525400abcdef' as netboot:hosts:52:"),
+        ({"PC1": {"mac": MAC}, "pc1": {}}, "pc1: the name differs from that of netboot:hosts:PC1"),
+    ],
+)  # fmt: skip
+def test_mistakes(hosts, problem):
+    groups = {"lab": {"image": "ALT 11"}}
+    found = resolve({"images": IMAGES, "hosts": hosts, "groups": groups})["problems"]
+    assert len(found) == 1, found
+    assert found[0].startswith(f"netboot:hosts:{problem}")
+
+
+@pytest.mark.parametrize(
+    ("groups", "problem"),
+    [
+        ({"lab": {"image": "ALT 12"}}, "lab:image: there is no image 'ALT 12', did you mean ALT"),
+        ({"lab": {"group": "x"}}, "lab:group: unknown key"),
+        ({"lab": {"mac": MAC}}, "lab:mac: unknown key"),
+        ({"lab": {**INSTALL, "entry": "local"}}, "lab:entry: contradicts image"),
+        ({"lab": 3}, "lab: must be a map"),
+    ],
+)
+def test_mistakes_of_groups(groups, problem):
+    hosts = {"a": {"group": "lab", "variant": "livecd"}}
+    found = resolve({"images": IMAGES, "hosts": {}, "groups": groups})["problems"]
+    assert len(found) == 1, found
+    assert found[0].startswith(f"netboot:groups:{problem}")
+    assert resolve({"images": IMAGES, "hosts": hosts, "groups": groups})["problems"]
+
+
+@pytest.mark.parametrize("shape", [[], "x", 3, {"a": 3}, {"a": []}, None])
+def test_hosts_of_any_shape(shape):
+    for key in ("hosts", "groups"):
+        resolve({"images": IMAGES, key: shape})

@@ -1,0 +1,249 @@
+"""Menus: what a client with some firmware sees, what it boots, and that it is never stranded."""
+
+import pytest
+
+from _modules import netboot_entries, netboot_menus
+from tests.conftest import CHECKOUT
+from tests.ipxe import Client, problems
+from tests.unit.test_netboot_entries import P11, PROPAGATOR
+from tests.unit.test_netboot_pillar import IMAGE, resolve
+
+TEMPLATE = str(CHECKOUT / "salt/netboot/files/menu.ipxe.jinja")
+TFTP = "http://192.0.2.10/tftp"
+LOCAL = {"pcbios": "sanboot --no-describe --drive 0x80", "efi": "exit 1"}
+USERS = {"users": {"admin": "$6$salt$hash"}}
+
+
+def menus(count=1, arch="x86_64", facts=P11, **pillar):
+    """The scripts by URL, for a server with so many images."""
+    names = [f"ALT {number}" for number in range(count)]
+    images = {name: {**IMAGE, "url": f"http://x/{number}.iso"} for number, name in enumerate(names)}
+    config = resolve({"images": images, **pillar})["config"]
+    records = [
+        {
+            "name": image["name"],
+            "label": image["label"],
+            "file": image["file"],
+            "iso_sha256": "ab" * 32,
+            "facts": {**facts, "arch": arch},
+        }
+        for image in config["images"]
+    ]
+    entries = netboot_entries.build(config, records)["entries"]
+    scripts = netboot_menus.render(TEMPLATE, config, entries)
+    assert {name: problems(text) for name, text in scripts.items()} == dict.fromkeys(scripts, [])
+    return {f"{TFTP}/{name}": text for name, text in scripts.items()}
+
+
+def boots(scripts, arch="x86_64", platform="efi", **client):
+    settings = {"platform": platform, "mac": "52:54:00:00:00:01", "netX/mac": "52:54:00:00:00:01"}
+    made = Client(scripts, {**settings, **client.pop("settings", {})}, **client)
+    assert made.run(f"{TFTP}/config-{arch}.ipxe") or made.end, made
+    assert made.end, "the script ended and left a bare prompt or an error"
+    return made
+
+
+def host_script(scripts, *lines):
+    return {**scripts, f"{TFTP}/config-mac-525400000001.ipxe": "\n".join(["#!ipxe", *lines])}
+
+
+@pytest.mark.parametrize("platform", LOCAL)
+@pytest.mark.parametrize("count", [0, 1, 30])
+def test_nobody_assigned_anything(platform, count):
+    """After a time-out: the local disk, however many images there are."""
+    assert boots(menus(count), platform=platform).end == LOCAL[platform]
+
+
+@pytest.mark.parametrize("count", [1, 30])
+def test_default_image(count):
+    client = boots(menus(count, default_image={"x86_64": "ALT 0"}))
+    assert client.end.startswith(f"{TFTP}/netboot/x86_64/alt_0/boot/vmlinuz fastboot ")
+    assert client.end.endswith(" boot")
+    assert "ifname=bootif0:52:54:00:00:00:01 ip=bootif0:dhcp4 automatic=method:http" in client.end
+    assert "directory:/tftp/netboot/x86_64/alt_0 " in client.end
+    assert " lang=en_US " in client.end
+    assert f"{TFTP}/netboot/x86_64/alt_0/boot/initrd.img" in client.fetched
+
+
+def test_default_variant():
+    pillar = {"default_image": {"x86_64": "ALT 0"}, "default_variant": {"x86_64": "install"}}
+    assert "systemd.unit=install2.target" in boots(menus(**pillar)).end
+
+
+def test_default_variant_that_the_image_lacks():
+    pillar = {"default_image": {"x86_64": "ALT 0"}, "default_variant": {"x86_64": "rescue"}}
+    assert boots(menus(facts={**P11, "rescue": None}, **pillar)).end == "exit 1"
+
+
+@pytest.mark.parametrize(
+    ("count", "chosen", "end"),
+    [
+        (1, ["alt_0-rescue"], "live-rescue.target"),
+        (30, ["@alt_29", "alt_29-rescue"], "alt_29/boot/vmlinuz"),
+        (30, ["@alt_29", "menu", "@alt_3", "alt_3-livecd"], "alt_3/boot/vmlinuz"),
+        (1, ["language", "alt_0-livecd"], " lang=ru_RU "),
+        (1, ["language", "language", "alt_0-livecd"], " lang=en_US "),
+        (1, ["shell"], "shell"),
+        (1, ["reboot"], "reboot"),
+        (1, ["firmware"], "exit 1"),
+        (0, ["again", "local"], "exit 1"),
+    ],
+)
+def test_choices(count, chosen, end):
+    assert end in boots(menus(count), chosen=chosen).end
+
+
+def test_every_line_of_the_menu_leads_somewhere():
+    extra = {
+        "memtest": {"kernel": "http://192.0.2.9/memtest", "arguments": "a b"},
+        "other": {"chain": "http://192.0.2.9/menu.ipxe"},
+        "own": {"script": "echo hello\nexit 1"},
+    }
+    scripts = menus(3, menu={"extra": extra, "password": USERS})
+    scripts["http://192.0.2.9/menu.ipxe"] = "#!ipxe\nreboot\n"
+    labels = [label for label, _ in boots(scripts).items]
+    assert {"+1", "+2", "+3", "!alt_1-install", "!shell", "local"} <= set(labels)
+    for label in labels:
+        chosen = [label] + ["local"] * (label in ("language",))
+        assert boots(scripts, chosen=chosen).end
+
+
+def test_extra_lines_are_for_their_architectures():
+    scripts = menus(menu={"extra": {"own": {"script": "exit 1", "arches": ["aarch64"]}}})
+    assert "+1" not in dict(boots(scripts).items)
+    assert "+1" in dict(boots(scripts, arch="aarch64").items)
+
+
+@pytest.mark.parametrize(
+    ("platform", "refused", "labels"),
+    [
+        ("pcbios", set(), {"alt_0-livecd"}),  # a CPU with long mode runs both
+        ("pcbios", {"cpuid"}, {"alt_0-livecd"}),
+        ("efi", set(), set()),
+    ],
+)
+def test_i586_images_on_x86(platform, refused, labels):
+    scripts = menus(facts=PROPAGATOR, arch="i586")
+    client = boots(scripts, platform=platform, refused=refused)
+    assert labels == {label for label, _ in client.items if label == "alt_0-livecd"}
+    assert (f"{TFTP}/config-i586.ipxe" in client.fetched) == ("cpuid" in refused)
+
+
+def test_x86_64_images_are_not_for_cpus_without_long_mode():
+    client = boots(menus(), platform="pcbios", refused={"cpuid"})
+    assert [label for label, _ in client.items if "alt_0" in label] == []
+
+
+def test_each_architecture_sees_its_own():
+    scripts = menus(arch="aarch64", default_image={"aarch64": "ALT 0"})
+    assert "netboot/aarch64/alt_0" in boots(scripts, arch="aarch64").end
+    for arch in ("x86_64", "i586", "riscv64", "loongarch64"):
+        assert boots(scripts, arch=arch).end == "exit 1"
+
+
+def test_kernel_over_tftp():
+    pillar = {"kernel_over": {"aarch64": "tftp"}, "default_image": {"aarch64": "ALT 0"}}
+    client = boots(menus(arch="aarch64", **pillar), arch="aarch64")
+    assert client.end.startswith("tftp://192.0.2.10/netboot/aarch64/alt_0/boot/vmlinuz ")
+    assert "tftp://192.0.2.10/netboot/aarch64/alt_0/boot/initrd.img" in client.fetched
+    assert "method:http" in client.end
+
+
+def test_time_out_of_an_architecture():
+    scripts = menus(menu={"timeout_s": 30, "arch_timeout_s": {"aarch64": 5}})
+    for arch, timeout in (("aarch64", "5000"), ("x86_64", "30000")):
+        assert boots(scripts, arch=arch).settings["nb-timeout"] == timeout
+
+
+def test_a_person_stops_the_clock():
+    assert boots(menus(), chosen=["language", "local"]).settings["nb-timeout"] == "0"
+
+
+def test_scripts_of_hosts_are_looked_up_in_order():
+    settings = {
+        "hostname": "pc1",
+        "uuid": "0-1",
+        "serial": "S 1",
+        "smbios/product": "Standard PC (Q35 + ICH9, 2009)",
+        "smbios/manufacturer": "QEMU",
+    }
+    assert [
+        url.removeprefix(f"{TFTP}/config-") for url in boots(menus(), settings=settings).fetched
+    ] == [
+        "x86_64.ipxe",
+        "host-pc1.ipxe",
+        "uuid-0-1.ipxe",
+        "serial-S%201.ipxe",
+        "mac-525400000001.ipxe",
+        "product-Standard%20PC%20%28Q35%20%2B%20ICH9%2C%202009%29.ipxe",
+        "manufacturer-QEMU.ipxe",
+    ]
+
+
+def test_the_first_script_of_a_host_wins():
+    scripts = host_script(menus(2), "set nb-entry alt_0-livecd", "set nb-straight 1")
+    scripts[f"{TFTP}/config-host-pc1.ipxe"] = "#!ipxe\nset nb-entry alt_1-livecd\n"
+    client = boots(scripts, settings={"hostname": "pc1"})
+    assert "alt_1" in client.end
+
+
+def test_host_goes_straight():
+    scripts = host_script(
+        menus(30), "set nb-entry alt_7-install", "set nb-straight 1", "set nb-arguments a=1 b"
+    )
+    client = boots(scripts)
+    assert client.items == []
+    assert "alt_7" in client.end
+    assert client.end.endswith(" a=1 b boot")
+
+
+def test_what_a_host_that_boots_once_fetches():
+    scripts = host_script(
+        menus(), "set nb-entry alt_0-livecd", "set nb-straight 1", "set nb-via /host/pc1"
+    )
+    client = boots(scripts)
+    assert client.kernel.startswith("http://192.0.2.10/host/pc1/tftp/netboot/x86_64/alt_0/boot/vm")
+    assert "directory:/host/pc1/tftp/netboot/x86_64/alt_0 " in client.kernel
+
+
+@pytest.mark.parametrize("straight", [[], ["set nb-straight 1"]])
+@pytest.mark.parametrize("count", [0, 1, 30])
+def test_image_of_a_host_is_not_ready(count, straight):
+    scripts = host_script(menus(count), "set nb-entry other-install", *straight)
+    assert boots(scripts).end == "exit 1"
+
+
+def test_settings_of_the_last_script_do_not_stay():
+    """Somebody looks again, and the host's script is gone meanwhile."""
+    stale = {"nb-entry": "alt_0-install", "nb-straight": "1", "nb-via": "/host/pc1"}
+    assert boots(menus(), settings=stale).end == "exit 1"
+
+
+def test_server_that_has_gone():
+    """Kernel, initrd or start fail: a message, then the local disk."""
+    scripts = menus(default_image={"x86_64": "ALT 0"})
+    for command in ("kernel", "initrd", "boot"):
+        assert boots(scripts, refused={command}).end == "exit 1"
+
+
+def test_disk_that_does_not_boot():
+    assert boots(menus(), platform="pcbios", refused={"sanboot"}).end == "exit 1"
+
+
+def test_password():
+    scripts = menus(default_image={"x86_64": "ALT 0"}, menu={"password": USERS})
+    client = boots(scripts, chosen=["!alt_0-install"])
+    assert "install2.target" in client.end
+    assert "http://:@192.0.2.10/private/granted" in client.fetched
+    assert boots(scripts, chosen=["!alt_0-install", "local"], refused={"imgfetch"}).end == "exit 1"
+    assert boots(scripts, chosen=["!shell"]).end == "shell"
+    assert "alt_0-livecd" in dict(client.items)
+    assert not any("$6$" in text for text in scripts.values())
+
+
+def test_snippets_run_before_their_image():
+    scripts = menus(
+        images={"ALT": {**IMAGE, "extra_ipxe_conf": [{"comment": "c", "snippet": "set a b"}]}},
+        default_image={"x86_64": "ALT"},
+    )
+    assert boots(scripts).settings["a"] == "b"
