@@ -3,6 +3,7 @@
 
 include:
   - netboot.{{ 'invalid' if problems else 'base' }}
+  - netboot.ports
 {%- if not problems %}
 {%- set ftp = config.platform.ftp %}
 {%- if 'ftp' in config.serves %}

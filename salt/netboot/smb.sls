@@ -3,6 +3,7 @@
 
 include:
   - netboot.{{ 'invalid' if problems else 'base' }}
+  - netboot.ports
 {%- if not problems %}
 {%- set smb = config.platform.smb %}
 {%- set on = 'cifs' in config.serves %}

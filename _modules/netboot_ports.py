@@ -1,0 +1,145 @@
+"""
+Ports that the services need: who holds them now.
+"""
+
+import os
+import re
+import socket
+import struct
+
+__virtualname__ = "netboot_ports"
+
+# Socket states in /proc/net/tcp and udp (Linux, include/net/tcp_states.h): what waits for others.
+_WAITS = {"tcp": "0A", "udp": "07"}
+
+
+def __virtual__():
+    return __virtualname__
+
+
+def needed(config):
+    """
+    List the ports that the configuration needs.
+
+    config
+        The configuration, as ``netboot.config`` resolves it.
+
+    Returns maps: ``protocol`` (tcp or udp), ``port``, ``for`` (what for), ``key`` (the pillar key
+    that changes or ends it) and ``ours``, the processes that may hold it: they serve others beside
+    us, or are ours.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt 'netboot*' netboot_ports.needed '{...}'
+    """
+    rows = [
+        ("udp", 69, "TFTP", "interface", ("dnsmasq",)),
+        ("tcp", config["http"]["port"], "HTTP", "http:port", ("nginx",)),
+    ]
+    if config["dhcp"]["mode"] != "off":
+        rows.append(("udp", 67, "DHCP", "dhcp:mode", ("dnsmasq",)))
+        rows.append(("udp", 4011, "PXE", "dhcp:mode", ("dnsmasq",)))
+    if "cifs" in config["serves"]:
+        rows.append(("tcp", 445, "SMB", "methods", ("smbd",)))
+    if "ftp" in config["serves"]:
+        rows.append(("tcp", 21, "FTP", "methods", ("vsftpd",)))
+    names = ("protocol", "port", "for", "key", "ours")
+    return [dict(zip(names, row)) for row in rows]
+
+
+def clashes(config):
+    """
+    Say which ports are held by others, one line each, with the process and its unit.
+
+    config
+        The configuration, as ``netboot.config`` resolves it.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt 'netboot*' netboot_ports.clashes '{...}'
+    """
+    found = []
+    for one in needed(config):
+        for holder in listeners(one["protocol"], one["port"]):
+            anywhere = holder["address"] in ("0.0.0.0", "::")  # noqa: S104 (compared, not bound)
+            if holder["process"] in one["ours"]:
+                continue
+            if anywhere or holder["address"] == config["address"]:
+                unit = f" of {holder['unit']}" if holder["unit"] else ""
+                found.append(
+                    f"{one['protocol'].upper()} port {one['port']}, which {one['for']} needs, is "
+                    f"held by {holder['process'] or 'the kernel'}{unit}; stop it, or change "
+                    f"netboot:{one['key']}."
+                )
+    return found
+
+
+def listeners(protocol, port):
+    """
+    List who waits on a port.
+
+    protocol
+        ``tcp`` or ``udp``.
+
+    port
+        Its number.
+
+    Returns maps: ``address``, ``process`` (name, empty for the kernel) and ``unit`` of systemd.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt 'netboot*' netboot_ports.listeners tcp 80
+    """
+    inodes = {}
+    for suffix in ("", "6"):
+        try:
+            with open(f"/proc/net/{protocol}{suffix}", encoding="ascii") as file:
+                lines = file.read().splitlines()[1:]
+        except FileNotFoundError:
+            continue
+        for line in lines:
+            words = line.split()
+            address, _, number = words[1].partition(":")
+            if int(number, 16) == port and words[3] == _WAITS[protocol]:
+                inodes[words[9]] = _address(address)
+    owners = _owners(set(inodes))
+    return [
+        {"address": address, **owners.get(inode, {"process": "", "unit": ""})}
+        for inode, address in sorted(inodes.items(), key=lambda item: item[1])
+    ]
+
+
+def _address(text):
+    """An address as /proc/net has it: 32-bit words in the machine's byte order."""
+    words = [int(text[at : at + 8], 16) for at in range(0, len(text), 8)]
+    family = socket.AF_INET if len(words) == 1 else socket.AF_INET6
+    return socket.inet_ntop(family, struct.pack(f"={len(words)}I", *words))
+
+
+def _owners(inodes):
+    """The process and unit that hold each of these sockets."""
+    found = {}
+    for pid in filter(str.isdigit, os.listdir("/proc") if inodes else []):
+        try:
+            for handle in os.listdir(f"/proc/{pid}/fd"):
+                link = os.readlink(f"/proc/{pid}/fd/{handle}")
+                inode = link[len("socket:[") : -1] if link.startswith("socket:[") else None
+                if inode in inodes and inode not in found:
+                    with open(f"/proc/{pid}/comm", encoding="utf-8") as file:
+                        process = file.read().strip()
+                    found[inode] = {"process": process, "unit": _unit(pid)}
+        except OSError:
+            continue  # it has ended meanwhile
+    return found
+
+
+def _unit(pid):
+    with open(f"/proc/{pid}/cgroup", encoding="utf-8") as file:
+        units = re.findall(r"/([^/\s]+\.(?:service|scope|socket))", file.read())
+    return units[-1] if units else ""

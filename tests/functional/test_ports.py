@@ -1,0 +1,68 @@
+"""Ports: who holds them, seen on sockets of this test's own."""
+
+import os
+import socket
+
+import pytest
+
+CONFIG = {
+    "address": "127.0.0.1",
+    "http": {"port": 80},
+    "dhcp": {"mode": "off"},
+    "serves": ["http"],
+}
+
+
+@pytest.fixture
+def held():
+    """Somebody else's server on a port of loopback."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield server.getsockname()[1]
+
+
+def process():
+    with open(f"/proc/{os.getpid()}/comm", encoding="utf-8") as file:
+        return file.read().strip()
+
+
+def test_listeners(modules, held):
+    (listener,) = modules.netboot_ports.listeners("tcp", held)
+    assert (listener["address"], listener["process"]) == ("127.0.0.1", process())
+
+
+def test_ipv6(modules):
+    with socket.create_server(("::1", 0), family=socket.AF_INET6) as server:
+        (listener,) = modules.netboot_ports.listeners("tcp", server.getsockname()[1])
+    assert listener["address"] == "::1"
+
+
+def test_udp(modules):
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
+        server.bind(("127.0.0.1", 0))
+        (listener,) = modules.netboot_ports.listeners("udp", server.getsockname()[1])
+    assert listener["process"] == process()
+
+
+def test_clash_is_named(states, held):
+    done = states.netboot_ports.free("ports", config={**CONFIG, "http": {"port": held}})
+    assert done.result is False
+    assert done.comment.startswith(f"TCP port {held}, which HTTP needs, is held by {process()}")
+    assert "netboot:http:port" in done.comment
+
+
+def test_other_address_is_no_clash(states, held):
+    config = {**CONFIG, "address": "127.0.0.2", "http": {"port": held}}
+    assert states.netboot_ports.free("ports", config=config).result is True
+
+
+@pytest.mark.parametrize(
+    ("mode", "serves", "ports"),
+    [
+        ("off", ["http"], {69, 80}),
+        ("proxy", ["http"], {69, 80, 67, 4011}),
+        ("server", ["cifs", "ftp", "http", "nfs"], {69, 80, 67, 4011, 445, 21}),
+    ],
+)
+def test_what_is_needed(modules, mode, serves, ports):
+    config = {**CONFIG, "dhcp": {"mode": mode}, "serves": serves}
+    assert {one["port"] for one in modules.netboot_ports.needed(config)} == ports
