@@ -8,6 +8,7 @@ never the pillar, so that they work over salt-ssh and on a machine whose master 
 import fcntl
 import ipaddress
 import os
+import re
 import socket
 import struct
 import time
@@ -59,8 +60,8 @@ def target():
     Say what the pillar is checked against on this machine.
 
     Returns a map: ``platform`` (``ID`` of os-release), ``interfaces`` (names, each with a list of
-    IPv4 addresses with prefix length), ``default_interface`` (the one with the IPv4 default route,
-    or None).
+    IPv4 addresses with prefix length), ``addresses`` (all IPv4 addresses of this machine) and
+    ``default_interface`` (the one with the IPv4 default route, or None).
 
     CLI Example:
 
@@ -71,6 +72,7 @@ def target():
     return {
         "platform": _os_release().get("ID", "unknown"),
         "interfaces": {name: _addresses(name) for _index, name in socket.if_nameindex()},
+        "addresses": _local_addresses(),
         "default_interface": _default_interface(),
     }
 
@@ -96,6 +98,13 @@ def _addresses(interface):
         except OSError:
             return []
     return [ipaddress.IPv4Interface(f"{address}/{netmask}").with_prefixlen]
+
+
+def _local_addresses():
+    """Those that the kernel takes for its own, an interface's second ones too."""
+    with open("/proc/net/fib_trie", encoding="ascii") as file:
+        found = set(re.findall(r"\|-- (\S+)\n\s+/32 host LOCAL", file.read()))
+    return sorted(found, key=ipaddress.IPv4Address)
 
 
 def _default_interface():
@@ -288,20 +297,56 @@ def arm(host):
     Arm a host that has ``once: true``: it boots its entry one more time, then from its own disk.
 
     host
-        Name of the host in the pillar.
+        Name of the host in the pillar, or a pattern such as ``lab*`` for several.
 
-    Returns a map: ``host``, ``entry`` (id), ``armed`` (when, ISO 8601 in UTC), ``booted`` (None).
+    Returns a list of maps: ``host``, ``entry`` (id), ``armed`` (when, as ISO 8601 in UTC).
 
-    Raises SaltInvocationError for a host that these states don't boot once.
+    Raises SaltInvocationError when there is no such host that boots something once.
 
     CLI Example:
 
     .. code-block:: bash
 
         salt 'netboot*' netboot.arm host=pc1
+        salt 'netboot*' netboot.arm host='lab*'
     """
     root = _applied()["root"]
     return __salt__["netboot_once.arm"](host, f"{root}/tftp/once", f"{root}/.staging")
+
+
+def dhcp_hints(server=None):
+    """
+    Say what another DHCP server needs so that its clients boot from this machine.
+
+    For ``netboot:dhcp:mode: off``, where nothing here answers DHCP. Only firmware is listed whose
+    boot loader is there.
+
+    server
+        ``isc`` (ISC dhcpd), ``kea`` (Kea DHCPv4) or ``dnsmasq``: that server's configuration, as a
+        text. ``table``: what to answer to whom, for any other. Default: a map of all four.
+
+    Raises SaltInvocationError for another server, CommandExecutionError when nothing was applied to
+    this machine yet.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt 'netboot*' netboot.dhcp_hints server=isc --out=newline_values_only
+        salt 'netboot*' netboot.dhcp_hints server=table
+    """
+    applied = _applied()
+    there = [
+        one
+        for one in applied["firmware"]
+        if os.path.exists(os.path.join(applied["root"], "tftp", one["file"]))
+    ]
+    hints = __salt__["netboot_dhcp.hints"]({**applied, "firmware": there})
+    if server is not None and server not in hints:
+        raise SaltInvocationError(
+            f"There are no hints for {server!r}, only for {', '.join(sorted(hints))}."
+        )
+    return hints if server is None else hints[server]
 
 
 def _applied():

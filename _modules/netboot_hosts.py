@@ -10,10 +10,10 @@ import re
 
 __virtualname__ = "netboot_hosts"
 
-#: How a machine is told from others, and which part of the script's name says so. In the order in
-#: which the menu looks; product and manufacturer are all machines of a kind.
+#: What a machine is told by, and which part of the script's name says so.
 IDENTITIES = {"hostname": "host", "uuid": "uuid", "serial": "serial", "mac": "mac"}
-BOARDS = {"product": "product", "manufacturer": "manufacturer"}
+#: What all machines of a kind are told by.
+BOARDS = ("product", "manufacturer")
 
 _BAIKAL_M = {
     "arguments": ["console=ttyS0,115200n8", "earlycon=uart8250,mmio32,0x20230000"],

@@ -21,6 +21,7 @@ DIGEST_DIGITS = {"sha512": 128, "sha256": 64, "sha1": 40, "md5": 32}
 ARCHES = ("x86_64", "i586", "aarch64", "riscv64", "loongarch64")
 
 VARIANTS = ("livecd", "install", "rescue")
+FIRMWARE = ("bios", "efi-x86_64", "efi-i386", "efi-aarch64", "efi-riscv64", "efi-loongarch64")
 METHODS = ("http", "cifs", "nfs", "ftp")
 FORMS = ("tree", "iso")
 
@@ -214,15 +215,64 @@ def _folders(value):
 
 def _address(value):
     try:
-        ipaddress.IPv4Address(str(value))
+        address = ipaddress.IPv4Address(value if isinstance(value, str) else None)
     except ValueError:
         return "must be an IPv4 address, such as 192.0.2.10"
+    for kind in ("unspecified", "loopback", "multicast", "reserved"):
+        if getattr(address, f"is_{kind}"):
+            return f"must be the address of a machine, and {value} is {kind}"
+    return None
+
+
+def _addresses(least, most):
+    def check(value):
+        if not isinstance(value, list) or not least <= len(value) <= most:
+            return f"must be a list of addresses, from {least} to {most}"
+        return next((f"{one!r} {wrong}" for one in value if (wrong := _address(one))), None)
+
+    return check
+
+
+def _network(value):
+    try:
+        network = ipaddress.IPv4Network(value if isinstance(value, str) else None)
+    except ValueError:
+        network = None
+    if network is None or "/" not in value or not 8 <= network.prefixlen <= 30:
+        return "must be a subnet by its first address, such as 192.0.2.0/24"
+    return None
+
+
+def _networks(value):
+    if not isinstance(value, list):
+        return "must be a list of subnets"
+    return next((f"{one!r} {wrong}" for one in value if (wrong := _network(one))), None)
+
+
+def _subnet(value):
+    wrong = _network(value)
+    return wrong and f"the name {wrong}"
+
+
+def _domain(value):
+    if not isinstance(value, str) or not re.fullmatch(
+        r"(?=.{1,253}$)([A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?(\.|$))+(?<!\.)", value
+    ):
+        return "must be a domain, such as example.org"
     return None
 
 
 def _interface(value):
-    if not isinstance(value, str) or not re.fullmatch(r"[A-Za-z0-9_.@:-]{1,15}", value):
-        return "must be the name of a network interface, such as eth0"
+    names = value if isinstance(value, list) and value else [value]
+    for name in names:
+        if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9_.@:-]{1,15}", name):
+            return "must be the name of a network interface, such as eth0, or a list of such"
+    return "names one twice" if len(set(names)) < len(names) else None
+
+
+def _binary_url(value):
+    if not isinstance(value, str) or not re.fullmatch(_ADDRESS + r"[^\s?#/]", value):
+        return "must be an http://, https://, ftp:// or file:/// address of a file"
     return None
 
 
@@ -386,8 +436,7 @@ _HOST_SETTINGS = (
         "once",
         _yes_or_no,
         False,
-        "`true`: it boots that one time, then from its own disk, until `netboot.arm host=NAME` or "
-        "another `image` or `variant`.",
+        "`true`: it boots that one time, then from its own disk, until `netboot.arm host=NAME`.",
     ),
     (
         "menu",
@@ -415,6 +464,19 @@ _HOST_SETTINGS = (
     ),
 )
 
+
+def _digests(binary):
+    return tuple(
+        (
+            f"{binary}.checksum.{kind}",
+            _digest(DIGEST_DIGITS[kind]),
+            None,
+            f"Its {kind.upper().replace('SHA', 'SHA-')}; one of the two is required.",
+        )
+        for kind in ("sha512", "sha256")
+    )
+
+
 #: path below ``netboot`` (``*``: any name), check, default, what it means.
 #: A map is known by the paths below it. A default of None: see the meaning.
 KEYS = (
@@ -422,13 +484,20 @@ KEYS = (
         "interface",
         _interface,
         None,
-        "Network interface on which clients are served. Default: the one with the default route.",
+        "Network interface on which clients are served, or a list of them. Default: the one with "
+        "the default route.",
     ),
     (
         "address",
         _address,
         None,
         "IPv4 address that clients fetch from. Default: the first one of the interface.",
+    ),
+    (
+        "virtual_address",
+        _yes_or_no,
+        False,
+        "`true`: `address` is not this machine's own; something in front leads it here (NAT).",
     ),
     (
         "root",
@@ -815,11 +884,91 @@ KEYS = (
     *((f"groups.*.{name}", *rest) for name, *rest in _HOST_SETTINGS),
     (
         "dhcp.mode",
-        _one_of("proxy", "off"),
+        _one_of("proxy", "server", "off"),
         "proxy",
         "`proxy`: boot information only, beside the DHCP server that the network has. "
-        "`off`: TFTP only.",
+        "`server`: addresses too, out of `subnets`. `off`: TFTP only; `netboot.dhcp_hints` prints "
+        "what another DHCP server needs.",
     ),
+    (
+        "dhcp.clients_at_once",
+        _whole(1, 10000),
+        200,
+        "How many clients may be switched on at the same time (TFTP transfers).",
+    ),
+    (
+        "dhcp.relayed",
+        _networks,
+        None,
+        "With `proxy`: list of subnets from which a relay forwards DHCP requests to this machine.",
+    ),
+    (
+        "dhcp.subnets.*.range",
+        _addresses(2, 2),
+        None,
+        "With `server`: first and last address that clients get, `[192.0.2.100, 192.0.2.199]`; "
+        "NAME is the subnet, `192.0.2.0/24`. Of this machine's own or of relayed ones.",
+    ),
+    (
+        "dhcp.subnets.*.lease_s",
+        _whole(120, 2592000),
+        3600,
+        "Seconds for which a client may keep its address.",
+    ),
+    (
+        "dhcp.subnets.*.router",
+        _address,
+        None,
+        "Default gateway. Default: none; relayed subnets need it.",
+    ),
+    (
+        "dhcp.subnets.*.dns",
+        _addresses(1, 8),
+        None,
+        "List of DNS servers.",
+    ),
+    (
+        "dhcp.subnets.*.domain",
+        _domain,
+        None,
+        "Domain of the clients.",
+    ),
+    (
+        "dhcp.leases.*.address",
+        _address,
+        None,
+        "With `server`: the address of one client; NAME is its MAC address in quotes.",
+    ),
+    (
+        "dhcp.leases.*.hostname",
+        _host_name,
+        None,
+        "And its host name.",
+    ),
+    (
+        "firmware.*.url",
+        _binary_url,
+        None,
+        "iPXE for a kind of firmware, in place of the platform's package: http, https, ftp or "
+        "`file:///...`. NAME: bios, efi-x86_64, efi-i386, efi-aarch64, efi-riscv64 or "
+        "efi-loongarch64.",
+    ),
+    *_digests("firmware.*"),
+    (
+        "secure_boot.*.shim.url",
+        _binary_url,
+        None,
+        "For machines with Secure Boot: a shim signed for their firmware; NAME is efi-x86_64 or "
+        "efi-aarch64. Written by the facts of iPXE's own shim, and not booted in tests.",
+    ),
+    *_digests("secure_boot.*.shim"),
+    (
+        "secure_boot.*.ipxe.url",
+        _binary_url,
+        None,
+        "The iPXE that this shim starts.",
+    ),
+    *_digests("secure_boot.*.ipxe"),
     (
         "http.port",
         _whole(1, 65535),
@@ -879,6 +1028,10 @@ NAMES = {
     "menu.extra.*": _text,
     "hosts.*": _key_of_host,
     "groups.*": _text,
+    "dhcp.subnets.*": _subnet,
+    "dhcp.leases.*": _mac,
+    "firmware.*": _one_of(*FIRMWARE),
+    "secure_boot.*": _one_of("efi-x86_64", "efi-aarch64"),
 }
 
 _CHECKS = {tuple(row[0].split(".")): row[1] for row in KEYS}

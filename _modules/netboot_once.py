@@ -9,13 +9,16 @@ is armed; without it the host boots from its own disk.
 
 import contextlib
 import fcntl
+import fnmatch
 import os
 import secrets
 import time
 
-from salt.exceptions import CommandExecutionError, SaltInvocationError
+from salt.exceptions import SaltInvocationError
 
 __virtualname__ = "netboot_once"
+
+__func_alias__ = {"list_": "list"}
 
 
 def __virtual__():
@@ -47,7 +50,12 @@ def _is_booted(arming, booted):
 
 
 def _new_arming(host):
-    return {**host, "arming": secrets.token_hex(4), "armed_at": int(time.time())}
+    return {
+        **host,
+        "arming": secrets.token_hex(4),
+        "armed_at": int(time.time()),
+        "dropped": False,
+    }
 
 
 def _script(arming):
@@ -56,7 +64,11 @@ def _script(arming):
 
 def reconcile(folder, hosts, staging, test=False):
     """
-    Arm the hosts that were not armed for this entry yet; leave armed and booted ones as they are.
+    Arm the hosts that never were, and leave the others as they are: armed, or booted.
+
+    Another entry in the pillar is what an armed host boots; one that has booted is not armed again:
+    a new image for a group must not install all its machines anew. Nor must a pillar that lost its
+    hosts for a while: what is on record of a host stays there.
 
     folder
         Folder of the scripts (absolute path).
@@ -71,7 +83,7 @@ def reconcile(folder, hosts, staging, test=False):
         Only say what would change.
 
     Returns a map of hosts (by key) and scripts (by file name) with what changes: ``armed``,
-    ``dropped``, and ``new``, ``changed`` or ``removed``.
+    ``changed`` (another entry), ``dropped`` or ``back``; and ``new``, ``changed`` or ``removed``.
 
     CLI Example:
 
@@ -87,49 +99,59 @@ def reconcile(folder, hosts, staging, test=False):
 
 def _reconcile(folder, hosts, staging, test):
     old, booted = _armings(), _booted()
-    changes = dict.fromkeys(set(old) - set(hosts), "dropped")
-    armings = {}
+    changes = {}
+    armings = {key: {**arming, "dropped": True} for key, arming in old.items()}
     for key, host in hosts.items():
-        if key in old and old[key]["entry"] == host["entry"]:
-            # What shows that an entry was booted is only known while the entry is there.
-            path = host["path"] or old[key]["path"]
-            armings[key] = {**old[key], **host, "path": path}
-        else:
+        before = old.get(key)
+        if not before:
             armings[key] = _new_arming(host)
             changes[key] = "armed"
+            continue
+        same = before["entry"] == host["entry"]
+        if same or _is_booted(before, booted.get(key)):
+            # What shows that an entry was booted is only known while the entry is there.
+            path = host["path"] or (before["path"] if same else "")
+            armings[key] = {**before, **host, "path": path, "dropped": False}
+        else:
+            # A boot of the old entry that is under way is none of the new one.
+            armings[key] = _new_arming(host)
+        if before["dropped"]:
+            changes[key] = "back"
+        elif not same:
+            changes[key] = "changed"
+    for key, arming in old.items():
+        if armings[key]["dropped"] and not arming["dropped"]:
+            changes[key] = "dropped"
     scripts = {
         f"{key}.ipxe": _script(arming)
         for key, arming in armings.items()
-        if not _is_booted(arming, booted.get(key))
+        if not arming["dropped"] and not _is_booted(arming, booted.get(key))
     }
-    owned = [f"{key}.ipxe" for key in {**old, **armings}]
-    files = __salt__["netboot_menus.difference"](folder, scripts, owned)
+    files = __salt__["netboot_menus.difference"](
+        folder, scripts, [f"{key}.ipxe" for key in armings]
+    )
     if not test:
         if armings != old:
-            # Before the scripts, and with all of their owners: a run may be killed here.
-            __salt__["netboot_records.write"]("owned", "once", {**old, **armings})
+            # Before the scripts, which a run that is killed here would not know as its own.
+            __salt__["netboot_records.write"]("owned", "once", armings)
         if files:
             __salt__["netboot_menus.write"](folder, scripts, files, staging)
-        if set(old) - set(armings):
-            __salt__["netboot_records.write"]("owned", "once", armings)
-        for key in set(booted) - set(armings):
-            __salt__["netboot_records.remove"]("once", key)
     return {**changes, **files}
 
 
 def arm(host, folder, staging):
     """
-    Arm a host again: it boots its entry one more time.
+    Arm hosts again: they boot their entry one more time.
 
     host
-        Name of the host in the pillar.
+        Name of the host in the pillar, or a pattern such as ``lab*``.
 
     folder, staging
         As of ``reconcile``.
 
-    Returns what ``list`` has of the host.
+    Returns what ``list`` has of these hosts.
 
-    Raises SaltInvocationError for a host that these states don't boot once.
+    Raises SaltInvocationError when there is no such host that boots something once.
 
     CLI Example:
 
@@ -137,32 +159,29 @@ def arm(host, folder, staging):
 
         salt 'netboot*' netboot_once.arm pc1 /srv/export/tftp/once /srv/export/.staging
     """
-    key = __salt__["netboot_hosts.key"](str(host))
     with _locked():
         armings = _armings()
-        if key not in armings:
-            names = [one["host"] for one in armings.values()]
-            hint = __salt__["netboot_keys.nearest"](host, names)
+        names = {one["host"]: key for key, one in armings.items() if not one["dropped"]}
+        found = fnmatch.filter(names, str(host))
+        if not found:
+            hint = __salt__["netboot_keys.nearest"](host, list(names))
             raise SaltInvocationError(
                 f"No host {str(host)!r} with once: true was applied to this machine{hint or '.'}"
             )
-        armings[key] = _new_arming(armings[key])
-        __salt__["netboot_records.write"]("owned", "once", armings)
-        name = f"{key}.ipxe"
-        scripts = {name: _script(armings[key])}
-        try:
-            __salt__["netboot_menus.write"](folder, scripts, {name: "changed"}, staging)
-        except CommandExecutionError as err:
-            raise CommandExecutionError(f"{host} is not armed: {err}") from err
-    return _shown(armings[key], None)
+        again = {names[name]: _new_arming(armings[names[name]]) for name in found}
+        __salt__["netboot_records.write"]("owned", "once", {**armings, **again})
+        scripts = {f"{key}.ipxe": _script(arming) for key, arming in again.items()}
+        __salt__["netboot_menus.write"](folder, scripts, dict.fromkeys(scripts, "new"), staging)
+    return [_shown(arming, None) for arming in again.values()]
 
 
 def list_():
     """
     List the hosts that boot something once.
 
-    Returns a list of maps: ``host``, ``entry`` (id), ``armed`` and ``booted`` (when, as ISO 8601 in
-    UTC; ``booted`` is None while the host is armed).
+    Returns a list of maps: ``host``, ``entry`` (id of what it boots when it is armed), ``armed``
+    and ``booted`` (when, as ISO 8601 in UTC) and ``booted_entry``; the last two are None while the
+    host is armed.
 
     CLI Example:
 
@@ -171,19 +190,21 @@ def list_():
         salt 'netboot*' netboot_once.list
     """
     booted = _booted()
-    return [_shown(arming, booted.get(key)) for key, arming in sorted(_armings().items())]
-
-
-__func_alias__ = {"list_": "list"}
+    return [
+        _shown(arming, booted.get(key))
+        for key, arming in sorted(_armings().items())
+        if not arming["dropped"]
+    ]
 
 
 def _shown(arming, booted):
-    done = booted["booted_at"] if _is_booted(arming, booted) else None
+    done = booted if _is_booted(arming, booted) else None
     return {
         "host": arming["host"],
         "entry": arming["entry"],
         "armed": _iso8601(arming["armed_at"]),
-        "booted": done and _iso8601(done),
+        "booted": done and _iso8601(done["booted_at"]),
+        "booted_entry": done and done["entry"],
     }
 
 

@@ -14,6 +14,13 @@ def __virtual__():
     return __virtualname__
 
 
+# Keys whose values must be right before netboot_dhcp looks at what holds between them.
+_OF_DHCP = tuple(
+    f"netboot:{key}:"
+    for key in ("interface", "address", "virtual_address", "dhcp", "firmware", "secure_boot")
+)
+
+
 def _setting(pillar, path):
     return __salt__["netboot_keys.setting"](pillar, path)
 
@@ -111,12 +118,13 @@ def _check_interface(pillar, target, problems):
                 f"default route, has no IPv4 address; name one of {names}"
             )
     elif not __salt__["netboot_keys.wrong"]("interface", interface):
-        if interface not in interfaces:
-            problems.append(
-                f"netboot:interface: this machine has no interface {interface!r}, it has {names}"
-            )
-        elif not interfaces[interface]:
-            problems.append(f"netboot:interface: {interface} has no IPv4 address")
+        for one in interface if isinstance(interface, list) else [interface]:
+            if one not in interfaces:
+                problems.append(
+                    f"netboot:interface: this machine has no interface {one!r}, it has {names}"
+                )
+            elif not interfaces[one]:
+                problems.append(f"netboot:interface: {one} has no IPv4 address")
 
 
 def resolve(pillar, target, platforms):
@@ -153,6 +161,8 @@ def resolve(pillar, target, platforms):
         _check_images(pillar["images"], problems)
         _check_default_image(pillar, problems)
     _check_menu(pillar.get("menu"), problems)
+    if not any(problem.startswith(_OF_DHCP) for problem in problems):
+        problems += __salt__["netboot_dhcp.problems"](pillar, target)
     hosts = _sound(pillar, "hosts", problems)
     groups = _sound(pillar, "groups", problems)
     problems += __salt__["netboot_hosts.problems"](
@@ -171,7 +181,8 @@ def resolve(pillar, target, platforms):
     return {
         "problems": [],
         "warnings": _warnings(pillar["images"], pillar.get("mirrors") or [])
-        + __salt__["netboot_hosts.warnings"](hosts, groups),
+        + __salt__["netboot_hosts.warnings"](hosts, groups)
+        + __salt__["netboot_dhcp.warnings"](pillar, target),
         "config": {
             **_config(pillar, target, platforms),
             # Not the hosts themselves: the states read them in the pillar.
@@ -238,7 +249,8 @@ def _warnings(images, mirrors):
 
 
 def _config(pillar, target, platforms):
-    interface = pillar.get("interface") or target["default_interface"]
+    platform = dict(platforms[target["platform"]])
+    interface = __salt__["netboot_dhcp.interfaces"](pillar, target)[0]
     networks = [ipaddress.IPv4Interface(one) for one in target["interfaces"][interface]]
     address = ipaddress.IPv4Address(pillar.get("address") or networks[0].ip)
     port = _setting(pillar, "http.port")
@@ -248,7 +260,7 @@ def _config(pillar, target, platforms):
         "network": str(next((n for n in networks if address in n.network), networks[0]).network[0]),
         "root": _setting(pillar, "root"),
         "http": {"port": port, "url": f"http://{address}" + ("" if port == 80 else f":{port}")},
-        "dhcp": {"mode": _setting(pillar, "dhcp.mode")},
+        **__salt__["netboot_dhcp.config"](pillar, target, platform.pop("firmware")),
         "menu": _menu(pillar),
         "default_image": dict(pillar.get("default_image") or {}),
         "default_variant": dict(pillar.get("default_variant") or {}),
@@ -280,7 +292,7 @@ def _config(pillar, target, platforms):
             for name, image in pillar["images"].items()
             if image.get("skip_iso_deploy")
         ],
-        "platform": platforms[target["platform"]],
+        "platform": platform,
     }
 
 

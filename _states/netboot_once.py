@@ -15,8 +15,9 @@ def armed(name, config, staging):
     """
     Ensure that each host with ``once: true`` was armed for its entry, one time.
 
-    A host that is armed stays so, and one that has booted does too, unless the pillar now has
-    another entry for it. The hosts are read from the pillar: thousands don't fit into a state.
+    A host that is armed stays so, and one that has booted is not armed again, even when the pillar
+    now has another entry for it: the result tells which these are. The hosts are read from the
+    pillar: thousands don't fit into a state.
 
     name
         Folder of the scripts of armed hosts (absolute path).
@@ -57,6 +58,17 @@ def armed(name, config, staging):
         elif ret["changes"]:
             count = list(ret["changes"].values()).count("armed")
             ret["comment"] = f"{count} hosts were armed."
+        waiting = [
+            one["host"]
+            for one in __salt__["netboot_once.list"]()
+            if one["booted"] and one["booted_entry"] != one["entry"]
+        ]
+        if waiting:
+            more = f" and {len(waiting) - 5} more" if len(waiting) > 5 else ""
+            ret["comment"] += (
+                f"\nNot armed for their new entry, as they have booted: {', '.join(waiting[:5])}"
+                f"{more}. netboot.arm host=NAME arms them."
+            )
         if once["problems"]:
             ret["result"] = False
             ret["comment"] += "\n" + "\n".join(once["problems"])

@@ -22,6 +22,19 @@ netboot:
     title: ALT Linux network boot
     timeout_s: 30
 
-  # proxy: beside the DHCP server that the network has, which stays as it is.
+  # Machines that boot something of their own, by MAC address (in quotes), UUID or host name.
+  # hosts:
+  #   '52:54:00:12:34:56':
+  #     image: ALT Server 11.1
+  #     variant: install
+  #     once: true  # one time, then from its own disk; again with netboot.arm host=...
+
+  # proxy: beside the DHCP server that the network has, which stays as it is. server: instead of it,
+  # with subnets. off: `salt 'netboot*' netboot.dhcp_hints` prints what the other server needs.
   dhcp:
     mode: proxy
+    # subnets:
+    #   192.0.2.0/24:
+    #     range: [192.0.2.100, 192.0.2.199]
+    #     router: 192.0.2.1
+    #     dns: [192.0.2.1]

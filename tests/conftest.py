@@ -47,7 +47,7 @@ def lan(tmp_path_factory):
 
     iso = make_iso(tmp_path_factory.mktemp("iso"))
     with Lab(logs=tmp_path_factory.mktemp("logs")) as lab:
-        server = lab.server("netboot1", packages=PACKAGES)
+        server = lab.server("netboot1", packages=[*PACKAGES, "logrotate"])
         web = lab.web(iso.path.parent)
         pillar = {
             "interface": "eth0",

@@ -3,6 +3,7 @@
 
 include:
   - netboot.{{ 'invalid' if problems else 'base' }}
+  - netboot.ports
 {%- if not problems %}
 {%- set nginx = config.platform.nginx %}
 

@@ -46,7 +46,7 @@ class Server:
         }
         (self.config / "minion").write_text(json.dumps(settings))
 
-    def name(self, isos):
+    def name(self, isos, **more):
         """Put ISOs into the pillar, and into the place where a fetch would have put them."""
         images = {}
         (self.root / "dist").mkdir(parents=True, exist_ok=True)
@@ -55,17 +55,21 @@ class Server:
             digest = hashlib.sha256(iso.read_bytes()).hexdigest()
             url = f"http://192.0.2.1/{iso.name}"
             images[iso.stem] = {"url": url, "checksum": {"sha256": digest}}
-        pillar = {"netboot": {"interface": "lo", "root": str(self.root), "images": images}}
+        pillar = {"netboot": {"interface": "lo", "root": str(self.root), "images": images, **more}}
         (self.pillar / "netboot.sls").write_text(json.dumps(pillar))
+
+    def call(self, *words):
+        """What salt-call returns."""
+        command = [SALT_CALL, "-c", self.config, "--out=json", *words]
+        done = subprocess.run(command, check=False, capture_output=True, text=True)
+        return json.loads(done.stdout)["local"]
 
     def apply(self):
         """Apply; returns (seconds, those of the states alone, how many had changes)."""
-        command = [SALT_CALL, "-c", self.config, "--out=json", "state.apply", "netboot.images"]
         started = time.monotonic()
-        done = subprocess.run(command, check=False, capture_output=True, text=True)
+        states = self.call("state.apply", "netboot.images").values()
         seconds = time.monotonic() - started
-        states = json.loads(done.stdout)["local"].values()
-        assert all(state["result"] for state in states), done.stdout
+        assert all(state["result"] for state in states), states
         inside = sum(state["duration"] for state in states) / 1000
         return seconds, inside, sum(bool(state["changes"]) for state in states)
 

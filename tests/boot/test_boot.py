@@ -1,6 +1,12 @@
 """Real firmware boots an ALT-layout ISO from a machine that the states made a netboot server."""
 
+import subprocess
+import time
+
 import pytest
+
+from lab import network
+from lab.disk import MARKER, bios_disk, efi_disk
 
 TITLE = "ALT Linux network boot"
 TREE = "/tftp/netboot/x86_64/alt_p11"
@@ -40,13 +46,14 @@ def test_default_entry_boots_by_itself(applied, firmware):
 
 
 def test_chosen_entry_boots(applied, tmp_path):
-    """Somebody presses keys: the installer, from the whole ISO, whose hash the client checks."""
+    """Somebody presses keys: the installer in another language, from the whole ISO."""
     served(applied)
     with applied.lab.client("efi-x86_64") as client:
         client.wait_for(TITLE, timeout=120)
-        client.press("down", "ret")
+        client.press("t", "2")
         marker = client.booted(timeout=180)
         picture = client.screenshot(tmp_path / "screen.png")
+        client.wait_for(r"command line: .* lang=ru_RU ", timeout=10)
     assert marker["digest"] == applied.iso.stages["live"][1]
     assert marker["variant"] == "install"
     assert marker["form"] == "iso"
@@ -55,14 +62,69 @@ def test_chosen_entry_boots(applied, tmp_path):
     assert iso in served(applied)
 
 
-def test_nobody_assigned_anything(applied):
-    """Without a default image the menu ends at the local disk, and nothing is installed."""
-    pillar = {key: value for key, value in applied.pillar.items() if key != "default_image"}
+@pytest.fixture(scope="module")
+def unassigned(applied):
+    """No default image, iPXE of a newer Debian, the installer asks for a password."""
+    hashed = subprocess.run(
+        ["openssl", "passwd", "-6", "secret"], check=True, capture_output=True, text=True
+    ).stdout.strip()
+    pillar = {
+        **{key: value for key, value in applied.pillar.items() if key != "default_image"},
+        "menu": {"timeout_s": 3, "password": {"users": {"admin": hashed}}},
+    }
     applied.salt.write_pillar({"netboot": pillar})
     assert applied.salt.apply(applied.server).failed == {}
-    served(applied)
-    with applied.lab.client("efi-x86_64") as client:
+    return applied
+
+
+@pytest.mark.parametrize(("firmware", "disk"), [("efi-x86_64", efi_disk), ("bios", bios_disk)])
+def test_local_disk(unassigned, firmware, disk, tmp_path):
+    """Nobody assigned anything: when the menu's time is up, the machine's own disk starts."""
+    served(unassigned)
+    # UEFI tries all that its network card can do before it goes on to the disk.
+    words = [*disk(tmp_path), "-fw_cfg", "name=opt/org.tianocore/IPv6PXESupport,string=no"]
+    with unassigned.lab.client(firmware, extra=words) as client:
         client.wait_for(TITLE, timeout=120)
-        # OVMF says so when it goes on to its next boot entry, where a disk would be.
-        client.wait_for(r"failed to start Boot\d+ .UEFI PXEv4", timeout=60)
-    assert [path for _, path, _, _ in served(applied) if path.startswith(TREE)] == []
+        client.wait_for(MARKER, timeout=240)
+    assert [path for _, path, _, _ in served(unassigned) if path.startswith(TREE)] == []
+
+
+def test_password(unassigned):
+    """A wrong password leads back to the menu, the right one to the installer."""
+    with unassigned.lab.client("efi-x86_64") as client:
+        client.wait_for(TITLE, timeout=120)
+        for word in ("wrong", "secret"):
+            time.sleep(1)  # the menu is drawn after its title
+            client.press("2")
+            time.sleep(1)
+            client.press(*"admin", "ret", *word, "ret")
+            if word == "wrong":
+                client.wait_for("Wrong user name or password", timeout=30)
+                client.press("spc")
+        assert client.booted(timeout=180)["variant"] == "install"
+
+
+def test_host_that_boots_once(applied, tmp_path):
+    """The installer starts by itself, once; then the machine's own disk, and again when armed."""
+    number = 70
+    mac = network.client_mac(applied.lab.number, number)
+    host = {"mac": mac.upper(), "image": "ALT p11", "variant": "install", "once": True}
+    applied.salt.write_pillar({"netboot": {**applied.pillar, "hosts": {"pc1": host}}})
+    assert applied.salt.apply(applied.server).failed == {}
+    disk = bios_disk(tmp_path)
+    served(applied)
+
+    def boot():
+        return applied.lab.client("bios", number=number, extra=disk)
+
+    with boot() as client:
+        # The power fails while the installer is on its way.
+        client.wait_for("stage1: ", timeout=120)
+    with boot() as client:
+        marker = client.booted(timeout=180)
+        assert marker["variant"] == "install"
+    with boot() as client:
+        client.wait_for(MARKER, timeout=120)
+    applied.salt.call(applied.server, "netboot.arm", "host=pc1")
+    with boot() as client:
+        assert client.booted(timeout=180)["variant"] == "install"

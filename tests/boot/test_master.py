@@ -77,7 +77,7 @@ def test_one_command_applies_everything(lan):
     first = apply(lan)
     assert first.failed == {}
     assert first.status == 0
-    assert "netboot-image-alt_p11-unpacked" in first.changed
+    assert "netboot-image-alt_p11-ready" in first.changed
     for service in ("nginx", "netboot-dnsmasq"):
         assert lan.server.run(["systemctl", "is-active", service]).stdout == "active\n"
 

@@ -1,6 +1,7 @@
 """Every SLS renders, alone and together; of a wrong pillar only the state that says so is left."""
 
 import pytest
+import yaml
 
 from tests.conftest import CHECKOUT
 
@@ -10,6 +11,7 @@ IMAGE = {
     "checksum": {"sha256": "0" * 64},
 }
 PILLAR = {"interface": "lo", "images": {"ALT p11": IMAGE}}
+PLATFORMS = yaml.safe_load((CHECKOUT / "salt/netboot/platforms.yaml").read_text())
 
 
 @pytest.fixture
@@ -62,3 +64,31 @@ def test_number_of_states_grows_with_images_only(rendered):
     other = {**IMAGE, "url": "http://192.0.2.1/b.iso"}
     two = rendered("netboot", {**PILLAR, "images": {"ALT p11": IMAGE, "b": other}})
     assert len(two) == len(one) + 2
+
+
+def test_hosts_are_in_no_state(rendered):
+    """Thousands of them would not fit into what salt-ssh passes on."""
+    host = {"image": "ALT p11", "variant": "install", "once": True}
+    one = rendered("netboot", {**PILLAR, "hosts": {"teacher0": host}})
+    many = rendered("netboot", {**PILLAR, "hosts": {f"teacher{n}": host for n in range(500)}})
+    assert list(one) == list(many)
+    assert "netboot-once-armed" in one
+    assert "teacher" not in str(many)
+
+
+def test_leases_are_in_no_state(rendered):
+    dhcp = {
+        "mode": "server",
+        "subnets": {"203.0.113.0/24": {"range": ["203.0.113.9"] * 2, "router": "203.0.113.1"}},
+        "leases": {"52:54:00:00:00:01": {"address": "203.0.113.8", "hostname": "teacher0"}},
+    }
+    states = rendered("netboot", {**PILLAR, "dhcp": dhcp})
+    assert "203.0.113.9" in str(states)
+    assert "teacher" not in str(states)
+
+
+def test_pillar_is_checked_once_an_apply(modules):
+    first = modules.netboot.config({**PILLAR, "root": "/srv/a"}, PLATFORMS)
+    assert modules.netboot.config({**PILLAR, "root": "/srv/a"}, PLATFORMS) is first
+    other = modules.netboot.config({**PILLAR, "root": "/srv/b"}, PLATFORMS)
+    assert other["config"]["root"] == "/srv/b"

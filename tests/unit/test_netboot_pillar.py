@@ -11,6 +11,7 @@ from tests.conftest import CHECKOUT
 TARGET = {
     "platform": "debian",
     "interfaces": {"eth0": ["192.0.2.10/24"], "eth1": ["198.51.100.1/16"], "wlan0": []},
+    "addresses": ["127.0.0.1", "192.0.2.10", "192.0.2.11", "198.51.100.1"],
     "default_interface": "eth0",
 }
 PLATFORMS = yaml.safe_load((CHECKOUT / "salt/netboot/platforms.yaml").read_text())
@@ -234,7 +235,7 @@ WRONG = [
     ({"prune": "no"}, "netboot:prune: must be true or false"),
     ({"interface": "eth7"}, "netboot:interface: this machine has no interface 'eth7', it has eth0"),
     ({"interface": "wlan0"}, "netboot:interface: wlan0 has no IPv4 address"),
-    ({"interface": ["eth0"]}, "netboot:interface: must be the name of a network interface"),
+    ({"interface": ["eth 0"]}, "netboot:interface: must be the name of a network interface"),
     ({"address": "10.0.0.300"}, "netboot:address: must be an IPv4 address"),
     ({"root": "srv"}, "netboot:root: must be an absolute path"),
     ({"root": "/tmp"}, "netboot:root: must be a folder of its own, which /tmp is not"),
@@ -299,7 +300,10 @@ WRONG = [
         {"images": {"a": {**IMAGE, "stage2_http_url": "http://x/a,b"}}},
         "netboot:images:a:stage2_http_url: must be an http:// address without commas",
     ),
-    ({"dhcp": {"mode": "porxy"}}, "netboot:dhcp:mode: must be one of proxy, off, did you mean"),
+    (
+        {"dhcp": {"mode": "porxy"}},
+        "netboot:dhcp:mode: must be one of proxy, server, off, did you mean",
+    ),
     ({"http": {"port": 0}}, "netboot:http:port: must be a whole number from 1 to 65535"),
     ({"schedule": {"splay_s": 3}}, "netboot:schedule: give either hours or minutes"),
 ]

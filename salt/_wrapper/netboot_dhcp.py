@@ -1,0 +1,1 @@
+../../_modules/netboot_dhcp.py

@@ -1,0 +1,507 @@
+"""Hosts that boot once: arming by Salt's loader, and netboot-once on logs of all kinds."""
+
+import ast
+import contextlib
+import json
+import os
+import random
+import runpy
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from salt.exceptions import CommandExecutionError, SaltInvocationError
+
+from tests.conftest import CHECKOUT
+
+PROGRAM = CHECKOUT / "salt/netboot/files/netboot-once"
+STAGE = "/tftp/netboot/x86_64/p11/live"
+ENTRY = {"image": "P11", "variant": "install"}
+
+
+def host(name, entry="p11-install", path=STAGE):
+    return {"host": name, "entry": entry, "straight": True, "server": "", "path": path}
+
+
+@pytest.fixture
+def server(modules, tmp_path, state_dir):
+    """Folders of a netboot server on which something was applied, and what can be done there."""
+    root = tmp_path / "export"
+    scripts = root / "tftp/once"
+    scripts.mkdir(parents=True)
+    (root / ".staging").mkdir()
+    shutil.rmtree(state_dir / "once", ignore_errors=True)
+    modules.netboot_records.write("applied", "config", {"root": str(root), "images": []})
+
+    def reconcile(*hosts, test=False):
+        wanted = {one["host"].lower(): one for one in hosts}
+        return modules.netboot_once.reconcile(str(scripts), wanted, str(root / ".staging"), test)
+
+    def armed():
+        return sorted(path.stem for path in scripts.glob("*.ipxe"))
+
+    def booted():
+        return sorted(one["host"] for one in modules.netboot_once.list() if one["booted"])
+
+    def uri(name):
+        text = (scripts / f"{name.lower()}.ipxe").read_text()
+        return text.partition("set nb-via ")[2].split()[0] + STAGE
+
+    log = tmp_path / "log/netboot-once.log"
+    log.parent.mkdir()
+    return SimpleNamespace(
+        root=root,
+        scripts=scripts,
+        records=state_dir,
+        log=log,
+        reconcile=reconcile,
+        armed=armed,
+        booted=booted,
+        uri=uri,
+    )
+
+
+def line(uri, **other):
+    """What nginx writes for a complete GET."""
+    request = {
+        "time": "2026-11-22T23:00:00+00:00",
+        "client": "198.18.0.20",
+        "method": "GET",
+        "uri": uri,
+        "status": 200,
+        "length": "1000",
+        "sent": 1000,
+        "completion": "OK",
+        "seconds": 0.5,
+        **other,
+    }
+    return json.dumps(request) + "\n"
+
+
+@contextlib.contextmanager
+def running(server):
+    """netboot-once, as its unit runs it."""
+    words = [f"--log={server.log}", f"--records={server.records}", f"--scripts={server.scripts}"]
+    process = subprocess.Popen([sys.executable, PROGRAM, *words], stdout=subprocess.DEVNULL)
+    try:
+        yield process
+        assert process.poll() is None, "netboot-once ended by itself"
+    finally:
+        process.kill()
+        process.wait()
+
+
+def wait_for(condition, seconds=15):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not happen"
+        time.sleep(0.05)
+
+
+def write(path, text):
+    with path.open("a") as file:
+        file.write(text)
+
+
+# -- arming ----------------------------------------------------------------------------------------
+
+
+def test_armed_one_time(server):
+    assert server.reconcile(host("PC1"), test=True) == {"pc1": "armed", "pc1.ipxe": "new"}
+    assert server.armed() == []
+    assert server.reconcile(host("PC1")) == {"pc1": "armed", "pc1.ipxe": "new"}
+    assert (server.scripts / "pc1.ipxe").stat().st_mode & 0o777 == 0o644
+    before = server.uri("PC1")
+    for test in (False, True):
+        assert server.reconcile(host("PC1"), test=test) == {}
+    assert server.uri("PC1") == before
+    assert server.booted() == []
+
+
+def test_lost_script_comes_back_while_armed(server):
+    server.reconcile(host("pc1"))
+    before = server.uri("pc1")
+    (server.scripts / "pc1.ipxe").unlink()
+    assert server.reconcile(host("pc1")) == {"pc1.ipxe": "new"}
+    assert server.uri("pc1") == before
+
+
+def boot(server, *names):
+    """Let netboot-once see that these hosts have booted."""
+    for name in names:
+        write(server.log, line(server.uri(name)))
+    with running(server):
+        wait_for(lambda: not set(names) & set(server.armed()))
+
+
+def test_booted_host_stays_so(server):
+    server.reconcile(host("pc1"), host("pc2"))
+    boot(server, "pc1")
+    assert (server.armed(), server.booted()) == (["pc2"], ["pc1"])
+    for test in (False, True):
+        assert server.reconcile(host("pc1"), host("pc2"), test=test) == {}
+    assert (server.armed(), server.booted()) == (["pc2"], ["pc1"])
+
+
+@pytest.mark.parametrize("path", [STAGE, ""])
+def test_another_entry(server, modules, path):
+    """An armed host boots the new one; one that has booted waits until somebody says so."""
+    server.reconcile(host("pc1"), host("pc2"))
+    boot(server, "pc1")
+    others = [host(name, entry="p11-livecd", path=path) for name in ("pc1", "pc2")]
+    changes = {"pc1": "changed", "pc2": "changed", "pc2.ipxe": "changed"}
+    before = server.uri("pc2")
+    assert server.reconcile(*others, test=True) == changes
+    assert server.reconcile(*others) == changes
+    assert server.reconcile(*others) == {}
+    assert "set nb-entry p11-livecd" in (server.scripts / "pc2.ipxe").read_text()
+    write(server.log, line(before))
+    with running(server):
+        time.sleep(1)
+    assert (server.armed(), server.booted()) == (["pc2"], ["pc1"])
+    (first, second) = modules.netboot_once.list()
+    assert (first["entry"], first["booted_entry"]) == ("p11-livecd", "p11-install")
+    assert (second["entry"], second["booted_entry"]) == ("p11-livecd", None)
+    modules.netboot.arm("pc1")
+    assert "set nb-entry p11-livecd" in (server.scripts / "pc1.ipxe").read_text()
+
+
+def test_arm_several(server, modules):
+    server.reconcile(*map(host, ("lab1", "lab2", "pc1")))
+    boot(server, "lab1", "lab2", "pc1")
+    assert [one["host"] for one in modules.netboot.arm("lab*")] == ["lab1", "lab2"]
+    assert server.armed() == ["lab1", "lab2"]
+
+
+def test_entry_that_gets_ready_later(server):
+    server.reconcile(host("pc1", path=""))
+    before = server.uri("pc1")
+    server.reconcile(host("pc1"))
+    server.reconcile(host("pc1", path=""))  # an image that is being fetched again
+    assert server.uri("pc1") == before
+    boot(server, "pc1")
+    assert server.booted() == ["pc1"]
+
+
+def test_dropped_host(server, modules):
+    server.reconcile(host("pc1"), host("pc2"))
+    boot(server, "pc1")
+    (server.scripts / "foreign.ipxe").write_text("#!ipxe\n")
+    changes = {"pc1": "dropped", "pc2": "dropped", "pc2.ipxe": "removed"}
+    assert server.reconcile(test=True) == changes
+    assert server.armed() == ["foreign", "pc2"]
+    assert server.reconcile() == changes
+    for test in (False, True):
+        assert server.reconcile(test=test) == {}
+    assert server.armed() == ["foreign"]
+    assert modules.netboot_once.list() == []
+    with pytest.raises(SaltInvocationError, match="No host 'pc1'"):
+        modules.netboot.arm("pc1")
+
+
+def test_pillar_that_lost_its_hosts_for_a_while(server):
+    """No machine is installed a second time by that."""
+    server.reconcile(host("pc1"), host("pc2"), host("pc3"))
+    boot(server, "pc1", "pc3")
+    server.reconcile()
+    hosts = [host("pc1"), host("pc2"), host("pc3", entry="p11-livecd")]
+    changes = {"pc1": "back", "pc2": "back", "pc2.ipxe": "new", "pc3": "back"}
+    assert server.reconcile(*hosts) == changes
+    assert server.reconcile(*hosts) == {}
+    assert (server.armed(), server.booted()) == (["pc2"], ["pc1", "pc3"])
+
+
+def test_arm_again(server, modules):
+    server.reconcile(host("PC1"))
+    first = server.uri("PC1")
+    boot(server, "pc1")
+    (again,) = modules.netboot.arm("PC1")
+    assert (again["host"], again["entry"], again["booted"]) == ("PC1", "p11-install", None)
+    assert server.uri("PC1") != first
+    # The log still has the boot before.
+    with running(server):
+        time.sleep(1)
+    assert server.armed() == ["pc1"]
+    boot(server, "pc1")
+    assert server.booted() == ["PC1"]
+    assert server.reconcile(host("PC1")) == {}
+
+
+def test_armed_and_booted_while_it_runs(server, modules):
+    with running(server):
+        server.reconcile(host("pc1"))
+        for _ in range(3):
+            write(server.log, line(server.uri("pc1")))
+            wait_for(lambda: server.armed() == [])
+            modules.netboot.arm("pc1")
+            assert server.booted() == []
+
+
+def test_arm_while_it_boots(server, modules):
+    """A download that began before it was armed again is none of the new arming."""
+    server.reconcile(host("pc1"))
+    before = server.uri("pc1")
+    modules.netboot.arm("pc1")
+    write(server.log, line(before))
+    with running(server):
+        time.sleep(1)
+    assert (server.armed(), server.booted()) == (["pc1"], [])
+
+
+def test_arm_a_host_that_does_not_boot_once(server, modules):
+    server.reconcile(host("pc1"))
+    with pytest.raises(SaltInvocationError, match=r"No host 'pc11' .*, did you mean pc1\?"):
+        modules.netboot.arm("pc11")
+
+
+def test_arm_where_nothing_was_applied(modules):
+    with pytest.raises(CommandExecutionError, match="Nothing was applied"):
+        modules.netboot.arm("pc1")
+
+
+def test_state_reads_hosts_from_the_pillar(server, states, minion_opts):
+    config = {"images": [], "elsewhere": [], "http": {"url": "http://192.0.2.10"}}
+    groups = {"lab": {"once": True, **ENTRY}}
+    pillar = Path(minion_opts["pillar_roots"]["base"][0])
+
+    def armed(hosts, test=False):
+        (pillar / "top.sls").write_text("base: {'*': [hosts]}")
+        netboot = {"hosts": hosts, "groups": groups}
+        (pillar / "hosts.sls").write_text(json.dumps({"netboot": netboot}))
+        staging = str(server.root / ".staging")
+        return states.netboot_once.armed(
+            str(server.scripts), config=config, staging=staging, test=test
+        )
+
+    try:
+        hosts = {"pc1": {"group": "lab"}, "pc2": {}}
+        foretold = armed(hosts, test=True)
+        assert foretold.result is None
+        assert foretold.changes == {"pc1": "armed", "pc1.ipxe": "new"}
+        assert server.armed() == []
+        assert armed(hosts).changes == foretold.changes
+        assert server.armed() == ["pc1"]
+        assert armed(hosts).changes == {}
+        assert armed({}).changes == {"pc1": "dropped", "pc1.ipxe": "removed"}
+    finally:
+        for path in pillar.iterdir():
+            path.unlink()
+
+
+def test_menu_of_a_host(server, modules):
+    config = {"http": {"url": "http://192.0.2.10"}, "address": "192.0.2.10"}
+    hosts = {"pc1": {"mac": "52:54:00:ab:cd:ef", "once": True, **ENTRY}, "pc2": {"entry": "local"}}
+    scripts = modules.netboot_hosts.scripts(hosts, {}, config)
+    scripts["config-x86_64.ipxe"] = "#!ipxe\nshell\n"
+    for name, text in scripts.items():
+        (server.root / "tftp" / name).write_text(text)
+    modules.netboot_records.write("owned", "menus", sorted(scripts))
+    server.reconcile(host("pc1"))
+
+    def shown(**which):
+        text = modules.netboot.menu("x86_64", **which)
+        return [one[4:] for one in text.splitlines() if one.startswith("=== ")]
+
+    assert modules.netboot.menu("x86_64") == scripts["config-x86_64.ipxe"]
+    files = ["config-mac-525400abcdef.ipxe", "once/pc1.ipxe", "config-x86_64.ipxe"]
+    for which in ("pc1", "5254.00AB.CDEF", "52:54:00:ab:cd:ef"):
+        assert shown(host=which) == files
+    boot(server, "pc1")
+    assert shown(host="pc1") == [files[0], files[2]]
+    assert shown(host="pc2") == ["config-host-pc2.ipxe", "config-x86_64.ipxe"]
+    with pytest.raises(SaltInvocationError, match="No host 'pc3' has a script"):
+        modules.netboot.menu("x86_64", host="pc3")
+    with pytest.raises(SaltInvocationError, match=r"it has config-x86_64\.ipxe\."):
+        modules.netboot.menu("aarch64")
+
+
+# -- what is a boot --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"method": "HEAD"},
+        {"status": 206},
+        {"status": 304, "sent": 0},
+        {"status": 404},
+        {"completion": ""},
+        {"sent": 999},
+        {"length": "-"},
+        {"uri": "/host/pc1.00000000" + STAGE},
+        {"uri": STAGE},
+        {"uri": None},
+        {"uri": "/host/pc2.X" + STAGE},
+    ],
+)
+def test_no_boot(server, other):
+    server.reconcile(host("pc1"), host("pc2"))
+    write(server.log, line(**{"uri": server.uri("pc1"), **other}))
+    write(server.log, line(server.uri("pc1") + "x") + line(server.uri("pc2")))
+    with running(server):
+        wait_for(lambda: server.booted() == ["pc2"])
+    assert server.armed() == ["pc1"]
+
+
+def test_log_with_rubbish(server):
+    """What a power cut, a full disk or a name without an encoding leaves."""
+    server.reconcile(host("pc1"))
+    rubbish = b'\0\0\0\n{"uri": "\xff"}\n[]\n3\n{"method": "GE' + b"\n"
+    server.log.write_bytes(rubbish + line(server.uri("pc1")).encode())
+    with running(server):
+        wait_for(lambda: server.booted() == ["pc1"])
+
+
+def test_line_that_is_not_complete_yet(server):
+    server.reconcile(host("pc1"))
+    text = line(server.uri("pc1"))
+    with running(server):
+        write(server.log, text[:-30])
+        time.sleep(1)
+        assert server.armed() == ["pc1"]
+        write(server.log, text[-30:])
+        wait_for(lambda: server.armed() == [])
+
+
+# -- rotation, kills, power cuts -------------------------------------------------------------------
+
+
+def rename(log):
+    os.replace(log, f"{log}.1")
+    log.touch()
+
+
+def copy_and_truncate(log):
+    shutil.copyfile(log, f"{log}.1")
+    os.truncate(log, 0)
+
+
+@pytest.mark.parametrize("rotate", [rename, copy_and_truncate])
+@pytest.mark.parametrize("up", [True, False])
+def test_rotation(server, rotate, up):
+    names = [f"pc{number}" for number in range(6)]
+    server.reconcile(*map(host, names))
+    lines = [line(server.uri(name)) for name in names]
+    with running(server) if up else contextlib.nullcontext():
+        write(server.log, lines[0] + lines[1])
+        rotate(server.log)
+        write(server.log, lines[2])
+        if up:
+            wait_for(lambda: server.booted() == names[:3])
+            rotate(server.log)
+            # The web server writes to the renamed file until it opens its log anew.
+            write(server.log.with_name(server.log.name + ".1"), lines[3])
+            write(server.log, lines[4])
+            wait_for(lambda: server.booted() == names[:5])
+            server.log.unlink()
+            time.sleep(0.7)
+            write(server.log, lines[5])
+            wait_for(lambda: server.booted() == names)
+    if not up:
+        with running(server):
+            wait_for(lambda: server.booted() == names[:3])
+
+
+def test_emptied_log_that_grew_to_the_same_size(server):
+    server.reconcile(host("pc1"), host("pc2"))
+    first, second = line(server.uri("pc1")), line(server.uri("pc2"))
+    assert len(first) == len(second)
+    write(server.log, first)
+    with running(server):
+        wait_for(lambda: server.booted() == ["pc1"])
+        with server.log.open("r+") as file:  # within one look of netboot-once
+            file.truncate()
+            file.write(second)
+        wait_for(lambda: server.booted() == ["pc1", "pc2"])
+
+
+def test_power_cut_between_record_and_script(server):
+    server.reconcile(host("pc1"))
+    script = (server.scripts / "pc1.ipxe").read_text()
+    boot(server, "pc1")
+    (server.scripts / "pc1.ipxe").write_text(script)
+    server.log.unlink()
+    with running(server):
+        wait_for(lambda: server.armed() == [])
+    (server.scripts / "pc1.ipxe").write_text(script)
+    assert server.reconcile(host("pc1")) == {"pc1.ipxe": "removed"}
+
+
+def test_killed_at_random(server, modules):
+    """Hosts boot, the log is rotated, hosts are armed again, and netboot-once dies all the time."""
+    seed = int(time.time())
+    chance = random.Random(seed)  # noqa: S311 (no secret)
+    names = [f"pc{number:02}" for number in range(60)]
+    server.reconcile(*map(host, names))
+    waiting, sent, again = list(names), set(), names[:10]
+    stay = chance.sample(names[10:], 5)  # their boots break off
+    while waiting:
+        with running(server):  # killed at its end
+            end = time.monotonic() + chance.uniform(0.05, 0.6)
+            while time.monotonic() < end and waiting:
+                name = waiting.pop(0)
+                other = {"completion": "", "sent": 10} if name in stay else {}
+                write(server.log, line(server.uri(name), **other))
+                sent.add(name)
+                if chance.random() < 0.1:
+                    wait_for(lambda: server.booted() == sorted(sent - set(stay)))
+                    rename(server.log)
+                time.sleep(chance.uniform(0, 0.05))
+    with running(server):
+        wait_for(lambda: server.armed() == sorted(stay))
+    assert server.booted() == sorted(set(names) - set(stay)), f"seed {seed}"
+    before = modules.netboot_once.list()
+    for name in again:
+        modules.netboot.arm(name)
+    with running(server):
+        time.sleep(1)
+    assert server.armed() == sorted({*stay, *again})
+    after = {one["host"]: one for one in modules.netboot_once.list()}
+    assert [after[one["host"]] for one in before if one["host"] not in again] == [
+        one for one in before if one["host"] not in again
+    ], "a line did something a second time"
+
+
+def test_writes_nothing_but_records_of_hosts(server):
+    server.reconcile(host("pc1"), host("pc2"))
+    before = set(server.records.rglob("*")) | set(server.root.rglob("*"))
+    boot(server, "pc1")
+    after = set(server.records.rglob("*")) | set(server.root.rglob("*"))
+    assert after - before == {server.records / "once/pc1.json"}
+    assert before - after == {server.scripts / "pc1.ipxe"}
+
+
+# -- the program -----------------------------------------------------------------------------------
+
+
+def test_program_is_for_python_3_9_and_its_standard_library():
+    tree = ast.parse(PROGRAM.read_text(), feature_version=(3, 9))
+    names = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import)
+             for alias in node.names}  # fmt: skip
+    assert names <= sys.stdlib_module_names
+    assert not any(isinstance(node, ast.ImportFrom) for node in ast.walk(tree))
+
+
+def test_no_log_and_no_records_yet(server):
+    server.reconcile(host("pc1"))
+    (server.records / "owned/once.json").unlink()
+    with running(server):
+        time.sleep(0.7)
+        server.reconcile(host("pc1"))
+        write(server.log, line(server.uri("pc1")))
+        wait_for(lambda: server.armed() == [])
+
+
+def test_reading_costs_what_was_added(tmp_path):
+    """Not what the log holds: a lesson of 200 machines leaves thousands of lines."""
+    path = tmp_path / "log"
+    path.write_text(line("/x") * 20000)
+    log = runpy.run_path(str(PROGRAM))["Log"](str(path))
+    assert len(log.new_lines()) == 20000
+    assert log.new_lines() == []
+    write(path, line("/y"))
+    assert len(log.new_lines()) == 1

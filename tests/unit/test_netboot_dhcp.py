@@ -1,0 +1,245 @@
+"""DHCP and firmware: mistakes in the pillar, dnsmasq's file, hints for other servers."""
+
+import json
+import re
+
+import jinja2
+import pytest
+
+from _modules import netboot_dhcp, netboot_keys
+from tests.conftest import CHECKOUT
+from tests.unit.test_netboot_pillar import SHA256, problems, resolve
+
+SUBNET = {"range": ["192.0.2.100", "192.0.2.199"]}
+SERVER = {"mode": "server", "subnets": {"192.0.2.0/24": SUBNET}}
+BINARY = {"url": "http://example.org/ipxe.efi", "checksum": {"sha256": SHA256}}
+
+
+def server(subnets=None, **dhcp):
+    return {"dhcp": {**SERVER, **({"subnets": subnets} if subnets else {}), **dhcp}}
+
+
+WRONG = [
+    ({"address": "127.0.0.1"}, "netboot:address: must be the address of a machine, and 127.0.0.1 "),
+    ({"address": "224.0.0.1"}, "netboot:address: must be the address of a machine"),
+    ({"address": "0.0.0.0"}, "netboot:address: must be the address of a machine"),  # noqa: S104
+    ({"address": "255.255.255.255"}, "netboot:address: must be the address of a machine"),
+    ({"address": 3221225994}, "netboot:address: must be an IPv4 address"),
+    ({"address": "192.0.2.99"}, "netboot:address: 192.0.2.99 is no address of this machine"),
+    ({"virtual_address": True}, "netboot:address: is missing"),
+    ({"interface": ["eth0", "eth0"]}, "netboot:interface: names one twice"),
+    ({"interface": ["eth0", "wlan0"]}, "netboot:interface: wlan0 has no IPv4 address"),
+    ({"interface": []}, "netboot:interface: must be the name of a network interface"),
+    ({"dhcp": {"mode": "server"}}, "netboot:dhcp:subnets: is missing"),
+    ({"dhcp": {"relayed": ["192.0.2.1/24"]}}, "netboot:dhcp:relayed: '192.0.2.1/24' must be"),
+    ({"dhcp": {"relayed": "192.0.2.0/24"}}, "netboot:dhcp:relayed: must be a list"),
+    ({"dhcp": {"clients_at_once": 0}}, "netboot:dhcp:clients_at_once: must be a whole number"),
+    (server({"192.0.2.0/24": {}}), "netboot:dhcp:subnets:192.0.2.0/24:range: is missing"),
+    (server({"192.0.2.7": SUBNET}), "netboot:dhcp:subnets:192.0.2.7: the name must be a subnet"),
+    (
+        server({"192.0.2.0/24": {"range": ["192.0.2.9", "192.0.2.8"]}}),
+        "netboot:dhcp:subnets:192.0.2.0/24:range: 192.0.2.9 comes after 192.0.2.8",
+    ),
+    (
+        server({"192.0.2.0/24": {"range": ["192.0.2.100", "192.0.3.1"]}}),
+        "netboot:dhcp:subnets:192.0.2.0/24:range: 192.0.3.1 is not in 192.0.2.0/24",
+    ),
+    (
+        server({"192.0.2.0/24": {"range": ["192.0.2.1", "192.0.2.99"]}}),
+        "netboot:dhcp:subnets:192.0.2.0/24:range: has 192.0.2.10, 192.0.2.11, which this",
+    ),
+    (
+        server({"192.0.2.0/24": {**SUBNET, "router": "192.0.3.1"}}),
+        "netboot:dhcp:subnets:192.0.2.0/24:router: 192.0.3.1 is not in 192.0.2.0/24",
+    ),
+    (
+        server({"192.0.2.0/24": {**SUBNET, "domain": "a b"}}),
+        "netboot:dhcp:subnets:192.0.2.0/24:domain: must be a domain",
+    ),
+    (
+        server({"203.0.113.0/24": {"range": ["203.0.113.5", "203.0.113.9"]}}),
+        "netboot:dhcp:subnets:203.0.113.0/24:router: is missing",
+    ),
+    (
+        server(
+            {
+                "192.0.2.0/24": SUBNET,
+                "192.0.2.128/25": {"range": ["192.0.2.200"] * 2, "router": "192.0.2.129"},
+            }
+        ),
+        "netboot:dhcp:subnets:192.0.2.128/25: overlaps with 192.0.2.0/24",
+    ),
+    (
+        server(leases={"52:54:00:00:00:01": {"address": "203.0.113.7"}}),
+        "netboot:dhcp:leases:52:54:00:00:00:01:address: 203.0.113.7 is in none of",
+    ),
+    (
+        server(leases={"52:54:00:00:00:01": {}}),
+        "netboot:dhcp:leases:52:54:00:00:00:01:address: is missing",
+    ),
+    (
+        server(
+            leases={
+                "52:54:00:00:00:01": {"address": "192.0.2.7"},
+                "52:54:00:00:00:02": {"address": "192.0.2.7"},
+            }
+        ),
+        "netboot:dhcp:leases:52:54:00:00:00:02: has 192.0.2.7 like 52:54:00:00:00:01",
+    ),
+    (
+        server(leases={"52-54-00-00-00-0z": {"address": "192.0.2.7"}}),
+        "netboot:dhcp:leases:52-54-00-00-00-0z: must be a MAC address",
+    ),
+    ({"firmware": {"efi-arm": BINARY}}, "netboot:firmware:efi-arm: must be one of"),
+    (
+        {"firmware": {"efi-aarch64": {"url": BINARY["url"]}}},
+        "netboot:firmware:efi-aarch64:checksum: is missing",
+    ),
+    (
+        {"firmware": {"efi-aarch64": {**BINARY, "url": "http://example.org/"}}},
+        "netboot:firmware:efi-aarch64:url: must be an http://",
+    ),
+    (
+        {"secure_boot": {"efi-x86_64": {"shim": BINARY, "ipxe": {"url": BINARY["url"]}}}},
+        "netboot:secure_boot:efi-x86_64:ipxe:checksum: is missing",
+    ),
+]
+
+
+@pytest.mark.parametrize(("pillar", "said"), WRONG, ids=[said for _, said in WRONG])
+def test_mistake_is_named(pillar, said):
+    (problem,) = problems(pillar)
+    assert problem.startswith(said)
+
+
+@pytest.mark.parametrize(
+    ("pillar", "said"),
+    [
+        ({"dhcp": {"subnets": {"192.0.2.0/24": SUBNET}}}, "subnets: means nothing while mode is"),
+        (server(relayed=["203.0.113.0/24"]), "relayed: means nothing while mode is server"),
+        ({**server(), "interface": ["eth0", "eth1"]}, "subnets: has no 198.51.0.0/16"),
+    ],
+)
+def test_likely_mistake_is_shown(pillar, said):
+    (warning,) = resolve(pillar)["warnings"]
+    assert warning.startswith(f"netboot:dhcp:{said}")
+
+
+@pytest.mark.parametrize(
+    "pillar",
+    [
+        {"address": "192.0.2.11"},  # a second address of the interface
+        {"address": "203.0.113.1", "virtual_address": True},
+        server(leases={"5254.0000.0001": {"address": "192.0.2.7", "hostname": "desk7"}}),
+        {"secure_boot": {"efi-x86_64": {"shim": BINARY, "ipxe": BINARY}}},
+    ],
+)
+def test_right(pillar):
+    assert problems(pillar) == []
+
+
+def test_names_of_firmware_are_the_same_everywhere():
+    assert {row["kind"] for row in netboot_dhcp.FIRMWARE} == set(netboot_keys.FIRMWARE)
+    arches = {arch for row in netboot_dhcp.FIRMWARE for arch in row["boots"]}
+    assert arches == set(netboot_keys.ARCHES)
+
+
+def test_first_interface_is_the_main_one():
+    config = resolve({"interface": ["eth1", "eth0"]})["config"]
+    assert (config["interface"], config["address"]) == ("eth1", "198.51.100.1")
+    assert [one["address"] for one in config["interfaces"]] == ["198.51.100.1", "192.0.2.10"]
+
+
+def test_boot_loader_of_the_pillar_replaces_the_package():
+    config = resolve({"firmware": {"bios": BINARY}})["config"]
+    files = {one["file"]: one for one in config["boot_files"]}
+    assert files["undionly.kpxe"] == {"kind": "bios", "file": "undionly.kpxe", **BINARY}
+    assert files["snponly-x86_64.efi"]["packaged"] == ["/usr/lib/ipxe/snponly.efi"]
+    assert files["snponly-i586.efi"]["packaged"] == []
+
+
+def test_secure_boot_starts_with_the_shim():
+    """The shim is told first; both it and the iPXE that it starts are laid down."""
+    pillar = {"secure_boot": {kind: {"shim": BINARY, "ipxe": BINARY} for kind in ("efi-x86_64",)}}
+    config = resolve(pillar)["config"]
+    files = {one["file"] for one in config["boot_files"] if "url" in one}
+    assert files == {"ipxe-shimx64.efi", "ipxe.efi"}
+    lines = dnsmasq(pillar)
+    assert 'pxe-service=tag:!ipxe,7,"Network boot",ipxe-shimx64.efi,192.0.2.10' in lines
+    assert 'pxe-service=tag:ipxe,7,"Network boot",config-x86_64.ipxe,192.0.2.10' in lines
+    assert "dhcp-boot=tag:efi-x86_64-http,http://192.0.2.10/tftp/ipxe-shimx64.efi" in lines
+
+
+def dnsmasq(pillar):
+    """The lines of dnsmasq.conf without comments, as Salt renders them."""
+    environment = jinja2.Environment(undefined=jinja2.StrictUndefined)  # noqa: S701 (no HTML)
+    environment.filters["regex_replace"] = lambda text, old, new: re.sub(old, new, text)
+    text = (CHECKOUT / "salt/netboot/files/dnsmasq.conf.jinja").read_text()
+    config = resolve(pillar)["config"]
+    rendered = environment.from_string(text).render(config=config, pillar={"netboot": pillar})
+    return [line for line in rendered.splitlines() if line and not line.startswith("#")]
+
+
+def test_dnsmasq_proxy():
+    lines = dnsmasq({"dhcp": {"relayed": ["203.0.113.0/24"]}})
+    assert "dhcp-range=192.0.2.0,proxy,255.255.255.0" in lines
+    assert "dhcp-range=203.0.113.0,proxy,255.255.255.0" in lines
+    assert "leasefile-ro" in lines
+    # dnsmasq 2.92 answers a BIOS client's pxe-service on a port where nobody listens
+    services = [line for line in lines if re.match("pxe-service=.*,(0|x86PC),", line)]
+    assert services == ['pxe-service=tag:rpi,0,"Raspberry Pi Boot"']
+
+
+def test_dnsmasq_server():
+    subnet = {**SUBNET, "lease_s": 600, "dns": ["192.0.2.1"], "domain": "example.org"}
+    leases = {
+        "52-54-00-00-00-01": {"address": "192.0.2.7", "hostname": "desk7"},
+        "525400000002": {"address": "192.0.2.8"},
+    }
+    lines = dnsmasq(server({"192.0.2.0/24": subnet}, leases=leases))
+    for line in (
+        "dhcp-range=set:subnet1,192.0.2.100,192.0.2.199,255.255.255.0,600",
+        "dhcp-option=tag:subnet1,option:router",
+        "dhcp-option=tag:subnet1,option:dns-server,192.0.2.1",
+        "dhcp-option=tag:subnet1,option:domain-name,example.org",
+        "dhcp-host=52:54:00:00:00:01,192.0.2.7,desk7",
+        "dhcp-host=52:54:00:00:00:02,192.0.2.8",
+    ):
+        assert line in lines
+    assert not any("proxy" in line or line.startswith("dhcp-ignore") for line in lines)
+
+
+def test_dnsmasq_off():
+    lines = dnsmasq({"dhcp": {"mode": "off"}})
+    assert not any(line.startswith(("dhcp-", "pxe-")) for line in lines)
+    assert "enable-tftp" in lines
+
+
+def test_dnsmasq_on_several_interfaces():
+    """Each client is told the address of the interface that it asked on."""
+    lines = dnsmasq({"interface": ["eth0", "eth1"], "http": {"port": 8080}})
+    assert {"interface=eth0", "interface=eth1", "dhcp-range=198.51.0.0,proxy,255.255.0.0"} <= {
+        *lines
+    }
+    for name, address in (("eth0", "192.0.2.10"), ("eth1", "198.51.100.1")):
+        url = f"http://{address}:8080/tftp/snponly-aarch64.efi"
+        assert f"dhcp-boot=tag:{name},tag:bios,tag:ipxe,config-x86_64.ipxe,,{address}" in lines
+        assert f"dhcp-boot=tag:{name},tag:efi-aarch64-http,{url}" in lines
+
+
+def test_hints_answer_each_client_once():
+    """Every kind in every server's words, with this machine's addresses."""
+    config = resolve({"http": {"port": 8080}})["config"]
+    hints = netboot_dhcp.hints(config)
+    classes = json.loads(hints["kea"])["Dhcp4"]["client-classes"]
+    assert len(classes) == len(hints["table"]) == hints["isc"].count("filename")
+    assert len({one["test"] for one in classes}) == len(classes)
+    assert len({one["name"] for one in classes}) == len(classes)
+    for row in hints["table"]:
+        assert f'filename "{row["file"]}"' in hints["isc"]
+        assert any(
+            line.endswith(row["file"]) or f",{row['file']},," in line
+            for line in hints["dnsmasq"].splitlines()
+        )
+    http = [row for row in hints["table"] if row["option_60"]]
+    assert {row["file"].partition("/tftp/")[0] for row in http} == {"http://192.0.2.10:8080"}
