@@ -727,6 +727,12 @@ KEYS = (
         "`false`: only tell which.",
     ),
     (
+        "clean_images",
+        _yes_or_no,
+        False,
+        "`state.apply netboot.clean` removes images too.",
+    ),
+    (
         "default_image.*",
         _text,
         None,

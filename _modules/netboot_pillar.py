@@ -277,6 +277,7 @@ def _config(pillar, target, platforms):
         },
         "kernel_over": dict(pillar.get("kernel_over") or {}),
         "prune": _setting(pillar, "prune"),
+        "clean_images": _setting(pillar, "clean_images"),
         "schedule": _schedule(pillar.get("schedule")),
         "fetch": {
             key: _setting(pillar, f"fetch.{key}")

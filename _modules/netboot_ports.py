@@ -25,8 +25,8 @@ def needed(config):
         The configuration, as ``netboot.config`` resolves it.
 
     Returns maps: ``protocol`` (tcp or udp), ``port``, ``for`` (what for), ``key`` (the pillar key
-    that changes or ends it) and ``ours``, the processes that may hold it: they serve others beside
-    us, or are ours.
+    that changes or ends it) and ``ours``, the processes or units that may hold it: they serve
+    others beside us, or are ours.
 
     CLI Example:
 
@@ -44,7 +44,7 @@ def needed(config):
     if "cifs" in config["serves"]:
         rows.append(("tcp", 445, "SMB", "methods", ("smbd",)))
     if "ftp" in config["serves"]:
-        rows.append(("tcp", 21, "FTP", "methods", ("vsftpd",)))
+        rows.append(("tcp", 21, "FTP", "methods", ("netboot-vsftpd.service",)))
     names = ("protocol", "port", "for", "key", "ours")
     return [dict(zip(names, row)) for row in rows]
 
@@ -62,11 +62,13 @@ def clashes(config):
 
         salt 'netboot*' netboot_ports.clashes '{...}'
     """
+    # Services that a package of ours started by itself, and that the states are about to stop.
+    silenced = __salt__["netboot_records.read"]("owned", "silenced") or []
     found = []
     for one in needed(config):
         for holder in listeners(one["protocol"], one["port"]):
             anywhere = holder["address"] in ("0.0.0.0", "::")  # noqa: S104 (compared, not bound)
-            if holder["process"] in one["ours"]:
+            if {holder["process"], holder["unit"]} & {*one["ours"], *silenced}:
                 continue
             if anywhere or holder["address"] == config["address"]:
                 unit = f" of {holder['unit']}" if holder["unit"] else ""

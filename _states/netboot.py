@@ -92,7 +92,7 @@ def config_applied(name, config, warnings=()):
     return ret
 
 
-def packages_installed(name, pkgs):
+def packages_installed(name, pkgs, silence=()):
     """
     Ensure that packages are installed, as ``pkg.installed`` does; ``test=True`` only looks.
 
@@ -105,6 +105,10 @@ def packages_installed(name, pkgs):
     pkgs
         Names of packages.
 
+    silence
+        Services that such a package starts by itself and that must not run: they are stopped and
+        disabled, but only when the package was not there before.
+
     ``changes`` is that of ``pkg.installed``; foretold are the names only.
 
     .. code-block:: yaml
@@ -115,67 +119,183 @@ def packages_installed(name, pkgs):
             - pkgs: [nginx]
     """
     missing = [package for package in pkgs if not __salt__["pkg.version"](package)]
-    if not missing:
-        return {"name": name, "result": True, "changes": {}, "comment": "All are installed."}
-    if __opts__["test"]:
+    if missing and __opts__["test"]:
         return {
             "name": name,
             "result": None,
             "changes": dict.fromkeys(missing, "would be installed"),
             "comment": f"{', '.join(missing)} would be installed.",
         }
-    return __states__["pkg.installed"](name, pkgs=pkgs, refresh=True)
+    ret = {"name": name, "result": True, "changes": {}, "comment": "All are installed."}
+    if missing:
+        # Before they are installed: a run that is killed then still knows whose services they are.
+        _remember_silenced(silence)
+        ret = __states__["pkg.installed"](name, pkgs=pkgs, refresh=True)
+    for service in _silenced(silence):
+        if __salt__["service.status"](service) or __salt__["service.enabled"](service):
+            ret["changes"][service] = "stopped and disabled"
+            if __opts__["test"]:
+                ret["result"] = None
+            else:
+                __salt__["service.stop"](service)
+                __salt__["service.disable"](service)
+    return ret
 
 
-def firmware_copied(name, firmware, staging):
+def _silenced(services):
+    known = __salt__["netboot_records.read"]("owned", "silenced") or []
+    return [service for service in services if service in known]
+
+
+def _remember_silenced(services):
+    known = __salt__["netboot_records.read"]("owned", "silenced") or []
+    if set(services) - set(known):
+        __salt__["netboot_records.write"]("owned", "silenced", sorted({*known, *services}))
+
+
+def firmware_copied(name, files, staging):
     """
-    Ensure that the boot loaders that the platform's packages bring lie in the TFTP root.
+    Ensure that the boot loaders lie in the TFTP root: from packages, or fetched and verified.
 
     name
         The TFTP root (absolute path).
 
-    firmware
-        Maps by kind of firmware (bios, efi-x86_64, ...) with ``source`` (absolute path of the
-        package's file) and ``file`` (its name in the TFTP root).
+    files
+        List of maps with ``kind`` (of firmware), ``file`` (name in the TFTP root), and either
+        ``packaged`` (list of absolute paths, of which the first that exists is taken; none need
+        exist) or ``url`` and ``checksum`` (digests by algorithm).
 
     staging
         Folder on the same filesystem, closed to others, for files being written.
 
-    Contents are compared. ``changes`` has the files that became different.
+    Contents are compared. ``changes`` has the files that became different; under ``test=True`` also
+    those whose package is still to be installed.
 
     .. code-block:: yaml
 
         netboot-firmware:
           netboot.firmware_copied:
             - name: /srv/export/tftp
-            - firmware:
-                bios: {source: /usr/lib/ipxe/undionly.kpxe, file: undionly.kpxe}
+            - files:
+              - {kind: bios, packaged: [/usr/lib/ipxe/undionly.kpxe], file: undionly.kpxe}
             - staging: /srv/export/.staging
     """
     ret = {"name": name, "result": True, "changes": {}, "comment": "All boot loaders are in place."}
-    for kind, one in sorted(firmware.items()):
+    installed = any(_source(one) for one in files)
+    if not installed and not __opts__["test"]:
+        ret["result"] = False
+        ret["comment"] = "The packages brought no boot loader: none of {} is there.".format(
+            ", ".join(path for one in files for path in one.get("packaged", []))
+        )
+        return ret
+    absent = []
+    for one in files:
         path = os.path.join(name, one["file"])
-        wanted, there = _content(one["source"]), _content(path)
-        if wanted is None and not __opts__["test"]:
+        try:
+            if "url" in one:
+                change = _keep_fetched(one, path, staging)
+            elif _source(one) or not installed and one["packaged"]:
+                change = _keep_copied(one, path, staging)
+            else:
+                absent.append(one["kind"])
+                continue
+        except (CommandExecutionError, OSError) as err:
             ret["result"] = False
-            ret["comment"] = f"{one['source']} is missing: its package did not bring it."
+            ret["comment"] = f"The boot loader for {one['kind']} is not there: {err}"
             return ret
-        if wanted is None or wanted != there:
-            ret["changes"][one["file"]] = "new" if there is None else "changed"
-            if not __opts__["test"]:
-                temporary = os.path.join(staging, one["file"])
-                try:
-                    shutil.copyfile(one["source"], temporary)
-                    os.chmod(temporary, 0o644)
-                    os.replace(temporary, path)
-                except OSError as err:
-                    ret["result"] = False
-                    ret["comment"] = f"The boot loader for {kind} cannot be kept as {path}: {err}"
-                    return ret
+        if change:
+            ret["changes"][one["file"]] = change
     if ret["changes"]:
         ret["result"] = None if __opts__["test"] else True
         would = "would be" if __opts__["test"] else "were"
-        ret["comment"] = f"{len(ret['changes'])} boot loaders {would} copied."
+        ret["comment"] = f"{len(ret['changes'])} boot loaders {would} brought."
+    if absent:
+        ret["comment"] += f" This system's packages have none for {', '.join(absent)}."
+    return ret
+
+
+def _source(file):
+    return next((path for path in file.get("packaged", []) if os.path.exists(path)), None)
+
+
+def _keep_copied(file, path, staging):
+    """Have the package's file under its name; returns ``new``, ``changed`` or None."""
+    source = _source(file)
+    wanted, there = source and _content(source), _content(path)
+    if wanted == there and wanted is not None:
+        return None
+    if not __opts__["test"]:
+        temporary = os.path.join(staging, file["file"])
+        shutil.copyfile(source, temporary)
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    return "new" if there is None else "changed"
+
+
+def _keep_fetched(file, path, staging):
+    """Have the file of an address under its name; returns ``new``, ``changed`` or None."""
+    checksum = file["checksum"]
+    there = os.path.exists(path)
+    if there:
+        found = __salt__["iso_fetch.digests"](path, list(checksum))["digests"]
+        if all(found[kind] == digest for kind, digest in checksum.items()):
+            return None
+    if not __opts__["test"]:
+        __salt__["iso_fetch.fetch"]([file["url"]], path, checksum, staging)
+    return "changed" if there else "new"
+
+
+def firmware_complete(name, config):
+    """
+    Ensure that each image can be booted by some firmware whose boot loader is there.
+
+    name
+        The TFTP root (absolute path).
+
+    config
+        The configuration, as ``netboot.config`` resolves it.
+
+    To be run at the end: an image's architecture is known once it was looked into. Changes nothing.
+
+    .. code-block:: yaml
+
+        netboot-firmware-complete:
+          netboot.firmware_complete:
+            - name: /srv/export/tftp
+            - config: {...}
+    """
+    ret = {
+        "name": name,
+        "result": True,
+        "changes": {},
+        "comment": "There is a boot loader for every image.",
+    }
+    if __opts__["test"] and not any(_source(one) for one in config["boot_files"]):
+        ret["comment"] = "What can be booted shows when the packages are installed."
+        return ret
+    coming = {one["file"] for one in config["boot_files"] if __opts__["test"] and "url" in one}
+    arches, kinds = set(), {}
+    for one in config["firmware"]:
+        for arch in one["boots"]:
+            kinds.setdefault(arch, []).append(one["kind"])
+        if one["file"] in coming or os.path.exists(os.path.join(name, one["file"])):
+            arches.update(one["boots"])
+    labels = {image["label"] for image in config["images"]}
+    images = [image for image in __salt__["netboot.images"]() if image["label"] in labels]
+    wanted = [
+        (f"the image {image['name']}", image["facts"]["arch"])
+        for image in [*images, *config["elsewhere"]]
+    ]
+    wanted += [(f"netboot:default_image:{arch}", arch) for arch in config["default_image"]]
+    missing = [
+        f"{what} is for {arch}, and no boot loader here starts that; give one in "
+        f"netboot:firmware:{kinds[arch][0]}"
+        for what, arch in wanted
+        if arch not in arches
+    ]
+    if missing:
+        ret["result"] = False
+        ret["comment"] = "Not bootable: " + "; ".join(missing) + "."
     return ret
 
 

@@ -1,8 +1,9 @@
-# Proxy DHCP and TFTP: a dnsmasq of its own, beside whatever dnsmasq the machine already runs.
+# DHCP (beside the network's own, or instead of it) and TFTP: a dnsmasq of its own, beside whatever dnsmasq the machine already runs.
 {%- from "netboot/map.jinja" import config, problems with context %}
 
 include:
   - netboot.{{ 'invalid' if problems else 'base' }}
+  - netboot.ports
 {%- if not problems %}
 
 netboot-dhcp-packages:
@@ -29,6 +30,9 @@ netboot-dhcp-unit:
   file.managed:
     - name: /etc/systemd/system/netboot-dnsmasq.service
     - source: salt://netboot/files/netboot-dnsmasq.service
+    - template: jinja
+    - context:
+        clients: {{ config.dhcp.clients_at_once }}
     - user: root
     - group: root
     - mode: '0644'

@@ -13,9 +13,16 @@ netboot-firmware-packages:
 netboot-firmware:
   netboot.firmware_copied:
     - name: {{ config.root }}/tftp
-    - firmware: {{ config.platform.firmware | json }}
+    - files: {{ config.boot_files | json }}
     - staging: {{ config.root }}/.staging
     - require:
       - netboot: netboot-firmware-packages
       - file: netboot-staging
+
+# When all images were looked into.
+netboot-firmware-complete:
+  netboot.firmware_complete:
+    - name: {{ config.root }}/tftp
+    - config: {{ config | json }}
+    - order: 90000
 {%- endif %}

@@ -12,6 +12,7 @@ netboot-ftp-packages:
   netboot.packages_installed:
     - name: FTP server
     - pkgs: {{ config.platform.packages.ftp | json }}
+    - silence: {{ ftp.silence | json }}
 
 netboot-ftp-config:
   file.managed:

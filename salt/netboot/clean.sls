@@ -1,0 +1,74 @@
+# Takes back what the other SLS put on this machine, in the order in which clients notice it least.
+# Packages stay. Images stay unless the pillar says netboot:clean_images: true.
+{%- from "netboot/map.jinja" import config, problems with context %}
+{%- if problems %}
+
+include:
+  - netboot.invalid
+{%- else %}
+{%- set platform = config.platform %}
+
+netboot-clean-services:
+  service.dead:
+    - names: [netboot-dnsmasq, netboot-once, netboot-vsftpd]
+    - enable: False
+
+netboot-clean-site:
+  file.absent:
+    - name: {{ platform.nginx.folder }}/{{ platform.nginx.site }}
+
+netboot-clean-shares:
+  netboot_exports.smb_absent:
+    - name: {{ platform.smb.config }}
+    - include: {{ platform.smb.include }}
+
+netboot-clean-exports:
+  file.absent:
+    - name: {{ platform.nfs.exports }}
+
+# Each only where it runs: the packages may never have been installed.
+{%- for state, module, command in [
+    ('site', 'file', 'systemctl try-reload-or-restart ' ~ platform.nginx.service),
+    ('shares', 'netboot_exports', 'systemctl try-reload-or-restart ' ~ platform.smb.service),
+    ('exports', 'file', 'exportfs -ra'),
+] %}
+
+netboot-clean-{{ state }}-read:
+  cmd.run:
+    - name: {{ command }}
+    - onchanges:
+      - {{ module }}: netboot-clean-{{ state }}
+{%- endfor %}
+
+netboot-clean-files:
+  file.absent:
+    - names:
+      - /etc/systemd/system/netboot-dnsmasq.service
+      - /etc/systemd/system/netboot-once.service
+      - /etc/systemd/system/netboot-vsftpd.service
+      - /usr/local/lib/netboot
+      - /var/lib/netboot-dnsmasq
+      - {{ platform.nginx.once_log }}
+      - /etc/netboot
+    - require:
+      - service: netboot-clean-services
+
+netboot-clean-units-read:
+  cmd.run:
+    - name: systemctl daemon-reload
+    - onchanges:
+      - file: netboot-clean-files
+{%- if opts.get('file_client') == 'remote' %}
+
+netboot-clean-schedule:
+  schedule.absent:
+    - name: netboot
+{%- endif %}
+
+netboot-clean-served:
+  netboot_clean.served:
+    - name: served files
+    - images: {{ config.clean_images | json }}
+    - require:
+      - service: netboot-clean-services
+{%- endif %}
