@@ -39,7 +39,7 @@ def __virtual__():
     return __virtualname__
 
 
-def fetch(sources, path, checksum, staging, attempts=5, stall_timeout_s=60):
+def fetch(sources, path, checksum, staging, attempts=5, stall_timeout_s=60, to_be_claimed=False):
     """
     Fetch a file and publish it under its name once its digests are right.
 
@@ -60,7 +60,11 @@ def fetch(sources, path, checksum, staging, attempts=5, stall_timeout_s=60):
         pauses of 1, 2, 4, ... seconds (at most 60) in between.
 
     stall_timeout_s
-        Seconds without a byte after which a source counts as broken off.
+        Seconds without a byte, or with fewer than 1 KiB/s, after which a source counts as broken
+        off.
+
+    to_be_claimed : False
+        Leave a note of where the file came from in the staging folder, for ``claim``.
 
     Returns a map: ``size`` (bytes), ``digests`` (those of ``checksum``, and always sha256),
     ``identity`` as of ``identity``, ``verified_at`` (seconds since 1970), ``source`` (address).
@@ -97,6 +101,38 @@ def fetch(sources, path, checksum, staging, attempts=5, stall_timeout_s=60):
         _event(name, {"file": name, "error": str(err)})
         raise
     _event(name, {"file": name, "size": record["size"], "percent": 100, "running": False})
+    if not to_be_claimed:
+        _unlink(_note_path(_part_path(staging, path)))
+    return record
+
+
+def claim(path, staging, record):
+    """
+    Put a verified ISO on record: as one that was fetched, if a run that published it was killed
+    before it came to this.
+
+    path, staging
+        As for ``fetch`` with ``to_be_claimed``.
+
+    record
+        What ``fetch`` or ``digests`` returned.
+
+    Returns the record.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt 'netboot*' iso_fetch.claim /srv/export/dist/a.iso /srv/export/.staging '{...}'
+    """
+    part = _part_path(staging, path)
+    note = _read_note(part)
+    published = not os.path.lexists(part) and note.get("inode") == record["identity"]["inode"]
+    if published:
+        record = {"source": note["url"], **record}
+    __salt__["netboot_records.write"]("isos", os.path.basename(path), record)
+    if published:
+        _unlink(_note_path(part))
     return record
 
 
@@ -421,7 +457,8 @@ def _receive_patiently(part, open_source, url, attempts, stall_s):
         try:
             return _receive(part, open_source, url, stall_s)
         except ConnectionError as err:
-            if part.size > furthest:
+            # A drip is given up, and that it went on a little is no reason to try it for ever.
+            if part.size > furthest and not isinstance(err, ConnectionAbortedError):
                 failed, furthest = 0, part.size
             failed += 1
             if failed >= attempts:
@@ -465,7 +502,7 @@ class _Part:
     """A file while it is unverified. What comes is written, hashed and put to disk side by side."""
 
     def __init__(self, staging, path, checksum):
-        self._path = os.path.join(staging, os.path.basename(path) + ".part")
+        self._path = _part_path(staging, path)
         self._kinds = checksum
         self._file = _open_locked(self._path)
         self._disk = _Aside(lambda _: os.fdatasync(self._file.fileno()))
@@ -533,6 +570,7 @@ class _Part:
             "total": total,
             "from": self.size,
             "started": time.time(),
+            "inode": os.fstat(self._file.fileno()).st_ino,
         }
         path = _note_path(self._path)
         with open(path + ".new", "w", encoding="utf-8") as file:
@@ -543,7 +581,6 @@ class _Part:
         self._disk.close()
         os.fchmod(self._file.fileno(), 0o644)
         os.fsync(self._file.fileno())
-        _unlink(_note_path(self._path))
         os.replace(self._path, path)
         handle = os.open(os.path.dirname(path), os.O_DIRECTORY)
         try:
@@ -581,6 +618,10 @@ def _open_locked(path):
         except FileNotFoundError:
             pass
         os.close(handle)
+
+
+def _part_path(staging, path):
+    return os.path.join(staging, os.path.basename(path) + ".part")
 
 
 def _note_path(part):

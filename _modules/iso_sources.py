@@ -25,13 +25,17 @@ from salt.exceptions import CommandExecutionError
 
 __virtualname__ = "iso_sources"
 
-CHUNK = 1 << 20
+# A chunk is still in the processor's cache when it is hashed and written.
+CHUNK = 1 << 18
 CONNECT_TIMEOUT_S = 10
 STALL_TIMEOUT_S = 60
 
 # RFC 9110, 15.5.9 and 15.6; RFC 6585, 4: the same request may be answered better later.
 _BUSY = (408, 429, 500, 502, 503, 504)
 _GONE = (404, 410)
+
+# Fewer bytes a second are as good as none: 4 GB would take 46 days.
+MIN_RATE = 1024
 
 # The sum file of a folder has some hundred lines.
 _TEXT_LIMIT = 1 << 20
@@ -56,7 +60,8 @@ class Source:
     url
         Where redirects led.
     chunks
-        Iterator over the bytes. Raises ConnectionError when they break off or stall.
+        Iterator over the bytes. Raises ConnectionError when they break off or stall, and its kind
+        ConnectionAbortedError when they are given up as they come too slowly.
     """
 
     def __init__(self, start, total, validator, url, chunks, close):
@@ -156,7 +161,8 @@ def _open_source(url, start=0, validator=None, unless=None, stall_timeout_s=STAL
         A validator too: if the file is still that one, None is returned.
 
     stall_timeout_s
-        Seconds without a byte after which the source has stalled.
+        Seconds without a byte, or with fewer than ``MIN_RATE`` bytes a second, after which the
+        source has stalled.
 
     Returns a ``Source``. Raises ConnectionError when it may work later, FileNotFoundError when
     there is no such file, CommandExecutionError when this source will not do.
@@ -167,6 +173,21 @@ def _open_source(url, start=0, validator=None, unless=None, stall_timeout_s=STAL
     if scheme == "ftp" and not _proxy(url):
         return _open_ftp(url, start, validator, unless, stall_timeout_s)
     return _open_http(url, start, validator, unless, stall_timeout_s)
+
+
+def _paced(chunks, stall_timeout_s):
+    """The chunks, as long as they come fast enough; what is done with them takes its own time."""
+    waited = came = 0
+    asked = time.monotonic()
+    for chunk in chunks:
+        waited += time.monotonic() - asked
+        came += len(chunk)
+        yield chunk
+        if came >= MIN_RATE * stall_timeout_s:
+            waited = came = 0
+        elif waited > stall_timeout_s:
+            raise ConnectionAbortedError(f"only {came} bytes came in {stall_timeout_s} s")
+        asked = time.monotonic()
 
 
 def _proxy(url):
@@ -216,7 +237,7 @@ def _open_http(url, start, validator, unless, stall_timeout_s):
         # RFC 9110, 13.1.5: a weak tag (W/"...") does not tell that the bytes are the same.
         tag if tag.startswith('"') else response.headers.get("Last-Modified"),
         response.url,
-        _http_chunks(response),
+        _paced(_http_chunks(response), stall_timeout_s),
         response.close,
     )
 
@@ -269,7 +290,8 @@ def _http_request(url, headers):
 
 def _http_chunks(response):
     try:
-        while chunk := response.read(CHUNK):
+        # What there is, as read() would wait until all of a chunk has come.
+        while chunk := response.read1(CHUNK):
             yield chunk
     except (OSError, http.client.HTTPException) as err:
         raise ConnectionError(_cause(err)) from err
@@ -348,7 +370,7 @@ def _open_ftp(url, start, validator, unless, stall_timeout_s):
         int(size) if size and size.isdigit() else None,
         time_,
         url,
-        _ftp_chunks(ftp, data),
+        _paced(_ftp_chunks(ftp, data), stall_timeout_s),
         lambda: (data.close(), ftp.close()),
     )
 

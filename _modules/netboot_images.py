@@ -67,6 +67,64 @@ def needs(record, asked=""):
     }
 
 
+def needs_of(record, image):
+    """
+    Say what the boot entries of an image need, as ``needs`` does, under the pillar's name for it.
+
+    record
+        The image's record.
+
+    image
+        The image, as ``netboot.config`` resolves it.
+
+    Raises CommandExecutionError when the pillar wants the ISO removed that an entry boots.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt 'netboot*' netboot_images.needs_of '{...}' '{...}'
+    """
+    named = {**record, "name": image["name"], "label": image["label"]}
+    needed = needs(named, image["unpack"])
+    if needed["iso"] and not image["keep_iso"]:
+        raise CommandExecutionError(
+            f"netboot:images:{image['name']}:keep_iso is false, but {', '.join(needed['iso'])} "
+            "boots the whole ISO; leave it out of the image's variants, or keep the ISO."
+        )
+    return needed
+
+
+def check_before_fetch(image, iso, checksum):
+    """
+    Raise as ``needs_of`` does if an ISO was unpacked here before, so that it isn't fetched in vain.
+
+    image
+        The image, as ``netboot.config`` resolves it.
+
+    iso
+        Path of its ISO.
+
+    checksum
+        The ISO's digests in the pillar, by algorithm.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt 'netboot*' netboot_images.check_before_fetch '{...}' /srv/export/dist/a.iso '{...}'
+    """
+    record = __salt__["netboot_records.read"]("images", image["label"])
+    known = __salt__["netboot_records.read"]("isos", os.path.basename(iso))
+    if (
+        record
+        and known
+        and known["digests"]["sha256"] == record["iso_sha256"]
+        and all(known["digests"].get(kind) == digest for kind, digest in checksum.items())
+    ):
+        needs_of(record, image)
+
+
 def is_current(record, image, iso_sha256):
     """
     Say whether an image's tree on record is what its ISO, the pillar and its entries ask for.
@@ -81,6 +139,8 @@ def is_current(record, image, iso_sha256):
         SHA-256 of the verified ISO.
 
     No file is read; those that clients fetch must be there with size, times and inode on record.
+
+    Raises CommandExecutionError as ``needs_of`` does.
 
     CLI Example:
 
@@ -98,7 +158,7 @@ def is_current(record, image, iso_sha256):
     ):
         return False
     if not image["mount"]:
-        needed = needs(record, image["unpack"])
+        needed = needs_of(record, image)
         if record["form"] != "tree" and (
             needed["form"] == "tree" or not set(needed["files"]) <= set(record["boot_files"])
         ):
@@ -132,6 +192,29 @@ def boot_files(tree, paths):
         except (FileNotFoundError, NotADirectoryError):
             sizes[path] = None
     return sizes
+
+
+def rotten(record):
+    """
+    Hash the kernel, initrd and stages that clients fetch from a tree.
+
+    record
+        The image's record.
+
+    Returns the paths below the tree of those that are not what was unpacked.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt 'netboot*' netboot_images.rotten '{...}'
+    """
+    return [
+        path
+        for path in record["boot_files"]
+        if __salt__["iso_fetch.digests"](os.path.join(record["tree"], path), [])["digests"]
+        != {"sha256": record["facts"]["sha256"][path]}
+    ]
 
 
 def same_elsewhere(image, iso_sha256, folder):

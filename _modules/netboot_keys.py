@@ -717,7 +717,8 @@ KEYS = (
         "fetch.stall_timeout_s",
         _whole(1, 3600),
         60,
-        "Seconds without a byte after which a source counts as broken off.",
+        "Seconds without a byte, or with fewer than 1 KiB/s, after which a source counts as broken "
+        "off.",
     ),
     (
         "prune",

@@ -1,9 +1,9 @@
 """
 What outlives a run: small JSON records in ``/var/lib/netboot`` (root, 0700, never served).
 
-Records have a kind (``applied``, ``isos``, ``images``, ``owned``) and a name. A record is either
-there as a whole or not at all, whenever the power fails. The minion option ``netboot.state_dir``
-puts them elsewhere.
+Records have a kind (``applied``, ``isos``, ``images``, ``owned``, ``once``) and a name. A record is
+either there as a whole or not at all, whenever the power fails. The minion option
+``netboot.state_dir`` puts them elsewhere.
 """
 
 import errno
@@ -15,6 +15,8 @@ import tempfile
 from salt.exceptions import CommandExecutionError, SaltInvocationError
 
 __virtualname__ = "netboot_records"
+
+_FORETOLD = "netboot_records.foretold"
 
 
 def __virtual__():
@@ -81,6 +83,9 @@ def read(kind, name):
         salt 'netboot*' netboot_records.read applied config
     """
     path = _path(kind, name)
+    foretold = __context__.get(_FORETOLD, {})
+    if path in foretold:
+        return foretold[path]
     try:
         with open(path, encoding="utf-8") as file:
             return json.load(file)
@@ -123,6 +128,25 @@ def write(kind, name, value):
     handle = os.open(folder, os.O_DIRECTORY)
     os.fsync(handle)
     os.close(handle)
+
+
+def foretell(kind, name, value):
+    """
+    Let ``read`` return, for the rest of this run, what a state under ``test=True`` would write.
+
+    kind, name
+        Which record (texts).
+
+    value
+        The record, or None if it would be removed.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt 'netboot*' netboot_records.foretell applied config '{}'
+    """
+    __context__.setdefault(_FORETOLD, {})[_path(kind, name)] = value
 
 
 def remove(kind, name):

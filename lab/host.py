@@ -1,9 +1,11 @@
 """What the lab needs from this machine: programs, and the Debian mirror that its apt uses."""
 
+import contextlib
 import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 # A name without a slash is looked up in PATH. None of these packages starts a daemon.
@@ -11,16 +13,22 @@ PACKAGES = {
     "apt-ftparchive": "apt-utils",
     "busybox": "busybox-static",
     "cpio": "cpio",
+    "grub-mkstandalone": "grub-common",
     "ip": "iproute2",
+    "mkfs.ext4": "e2fsprogs",
     "mksquashfs": "squashfs-tools",
     "mmdebstrap": "mmdebstrap",
     "nsenter": "util-linux",
+    "qemu-system-aarch64": "qemu-system-arm",
     "qemu-system-x86_64": "qemu-system-x86",
     "ssh-keygen": "openssh-client",
     "systemd-nspawn": "systemd-container",
     "tcpdump": "tcpdump",
     "xorriso": "xorriso",
     "/usr/lib/ipxe/qemu/efi-virtio.rom": "ipxe-qemu",
+    "/usr/share/AAVMF/AAVMF_CODE.fd": "qemu-efi-aarch64",
+    "/usr/share/OVMF/OVMF32_CODE_4M.secboot.fd": "ovmf-ia32",
+    "/usr/lib/grub/x86_64-efi/serial.mod": "grub-efi-amd64-bin",
     "/usr/share/OVMF/OVMF_CODE_4M.fd": "ovmf",
 }
 
@@ -124,3 +132,49 @@ def apt_options():
         text=True,
         stdout=subprocess.PIPE,
     ).stdout
+
+
+@contextlib.contextmanager
+def apt_of(release=None, arch=None):
+    """In this `with` block apt knows another Debian's packages, on this machine's own mirror.
+
+    release: "trixie", for example; arch: Debian's name of an architecture. None: this machine's.
+    Gives the environment for apt's programs; what other programs know of packages stays as it is.
+    """
+    sources = debian_sources()
+    if release:
+        sites = {line.split()[1] for line in sources if "-" not in line.split()[2]}
+        sources = [f"deb {site} {release} main" for site in sorted(sites)]
+    with tempfile.TemporaryDirectory(prefix="netboot-lab.") as work:
+        for folder in ("state/lists/partial", "cache/archives/partial"):
+            os.makedirs(f"{work}/{folder}")
+        settings = f"""{apt_options()}
+Dir::State "{work}/state";
+Dir::State::status "{work}/status";
+Dir::Cache "{work}/cache";
+Dir::Etc::SourceList "{work}/sources.list";
+Dir::Etc::SourceParts "/dev/null";
+Acquire::Languages "none";
+"""
+        if arch:
+            settings += f'APT::Architecture "{arch}"; APT::Architectures "{arch}";\n'
+        if os.geteuid() == 0:
+            settings += 'APT::Sandbox::User "root";\n'
+        for name, text in (
+            ("apt.conf", settings),
+            ("sources.list", "\n".join(sources) + "\n"),
+            ("status", ""),
+        ):
+            Path(work, name).write_text(text)
+        environment = {**os.environ, "APT_CONFIG": f"{work}/apt.conf"}
+        say(f"asking for the packages of {release or 'this Debian'}{f', {arch}' if arch else ''}")
+        done = subprocess.run(
+            ["apt-get", "-qq", "update"],
+            check=False,
+            text=True,
+            capture_output=True,
+            env=environment,
+        )
+        if done.returncode:
+            raise LabError(f"apt cannot list {', '.join(sources)}: {done.stderr.strip()[-500:]}")
+        yield environment

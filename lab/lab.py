@@ -14,6 +14,7 @@ from pathlib import Path
 
 from . import network, roots
 from .client import Client
+from .guest import Guest
 from .host import LabError, require
 from .machine import Machine, remove_cgroups, run
 from .web import Web
@@ -28,7 +29,8 @@ PACKAGES_PORT = 3142  # the port of the web server with Debian packages
 class Lab:
     """A virtual LAN in a `with` block. Needs root.
 
-    logs: where the logs go; a directory of your own survives the lab.
+    logs: where the logs go; a directory of your own survives the lab. router: whether there is a
+    DHCP server, which knows nothing of network boot.
 
     number, name: 0..255 and "nb<number>"; network: "198.18.<number>.0/24"; address: .1 of it, where
     the router, the web servers and the commands of run() are; directory: the lab's own files;
@@ -37,11 +39,11 @@ class Lab:
     SIGTERM ends a program with an open lab as Ctrl-C does, so that `with` cleans up.
     """
 
-    def __init__(self, logs=None):
+    def __init__(self, logs=None, router=True):
         if os.geteuid() != 0:
             raise LabError("The lab makes network namespaces and machines; run it as root.")
         require("ip", "nsenter", "ssh-keygen")
-        self._logs = logs
+        self._logs, self._router = logs, router
 
     def __enter__(self):
         _end_by_sigterm(self)
@@ -77,7 +79,8 @@ class Lab:
             check=True,
         )
         network.add_lan(self.name, self.address)
-        network.start_router(self)
+        if self._router:
+            network.start_router(self)
 
     def __exit__(self, *_):
         if self._lock is None:
@@ -126,31 +129,58 @@ class Lab:
         binds: paths of this host that it sees at the same place, read-only.
         Returns when its sshd answers; see Machine.
         """
+        number, address = self._place(name)
+        port, sources = f"machine{number}", self._sources(packages)
+        machine = Machine(self, name, roots.bare_root(), address, port, sources, binds)
+        machine.start()
+        return machine
+
+    def guest(self, name, packages=(), memory_mib=1024):
+        """The same as a QEMU machine, for what needs a kernel of its own: file systems, nfsd.
+
+        It is up after a quarter of a minute, and slower than server() in all it does. See Guest.
+        """
+        number, address = self._place(name)
+        sources = self._sources(packages)
+        guest = Guest(self, name, roots.guest_root(), address, number, sources, memory_mib)
+        guest.start()
+        return guest
+
+    def _place(self, name):
+        """The number and address of the next machine."""
         if not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,40}", name):
             raise LabError(f"{name!r} is no host name; use lower-case letters, digits and dashes.")
         number = next(self._machine_numbers)
         if number >= len(MACHINES):
             raise LabError(f"One lab has addresses for {len(MACHINES)} machines only.")
-        root = roots.bare_root()
-        sources = self._sources(root, packages) if packages else ""
-        address = f"{self.address.rpartition('.')[0]}.{MACHINES[number]}"
-        machine = Machine(self, name, root, address, f"machine{number}", sources, binds)
-        machine.start()
-        return machine
+        return number, f"{self.address.rpartition('.')[0]}.{MACHINES[number]}"
 
-    def _sources(self, root, packages):
-        repository = roots.package_repository(root, packages)
+    def _sources(self, packages):
+        if not packages:
+            return ""
+        repository = roots.package_repository(roots.bare_root(), packages)
         if self._packages is None:
             self._packages = self.web(repository.parent, PACKAGES_PORT)
         return f"deb [trusted=yes] {self._packages.url}/{repository.name} ./\n"
 
-    def client(self, firmware, memory_mib=2048, kernel=None, initrd=None, cmdline=None, extra=()):
+    def client(
+        self,
+        firmware,
+        memory_mib=2048,
+        kernel=None,
+        initrd=None,
+        cmdline=None,
+        extra=(),
+        number=None,
+    ):
         """Switch on a client.
 
         firmware: a key of client.FIRMWARE; memory_mib: its memory in MiB; kernel, initrd, cmdline:
-        boot these at once instead of the firmware; extra: more words for QEMU.
+        boot these at once instead of the firmware; extra: more words for QEMU; number: which of the
+        lab's clients it is (network.client_mac), None for one that was not there before.
         """
-        number = next(self._client_numbers)
+        if number is None:
+            number = next(self._client_numbers)
         return Client(self, number, firmware, memory_mib, kernel, initrd, cmdline, extra)
 
     def capture(self, path):

@@ -1,4 +1,4 @@
-"""A netboot server: a Debian with its own systemd and sshd, in systemd-nspawn."""
+"""Netboot servers: a Debian with its own systemd and sshd, in systemd-nspawn."""
 
 import contextlib
 import errno
@@ -44,26 +44,22 @@ ENVIRONMENT = [
 ]
 
 
-class Machine:
-    """One netboot server; made and started by Lab.server().
+class Server:
+    """A netboot server; what is the same in all kinds of them.
 
-    binds: paths of this host that it sees at the same place, read-only;
     name, address: its host name and IPv4 address; ssh_key: a key that root and admin accept;
     console_log: what it wrote while it booted.
     """
 
-    def __init__(self, lab, name, root, address, port, sources, binds=()):
-        require("systemd-nspawn", "ssh-keygen", "nsenter")
+    def __init__(self, lab, name, root, address, sources):
         self.name, self.address, self.ssh_key = name, address, lab.ssh_key
         self.console_log = lab.logs / f"{name}.log"
-        self._lab, self._root, self._port, self._binds = lab, root, port, binds
-        self._namespace = f"{lab.name}-{name}"
+        self._lab, self._root = lab, root
         self._directory = lab.directory / "machines" / name
         self._process = None
         for part in ("lower", "upper", "work", "merged"):
             (self._directory / part).mkdir(parents=True)
         self._write_identity(sources)
-        network.add_machine(lab.name, self._namespace, port, address, lab.address)
 
     def _write_identity(self, sources):
         self._write("etc/hostname", f"{self.name}\n")
@@ -98,6 +94,33 @@ class Machine:
                 shutil.copystat(lower, upper)
                 os.chown(upper, lower.stat().st_uid, lower.stat().st_gid)
         (upper / Path(name).name).write_text(text)
+
+    def _sshd_answers(self):
+        hello = f"exec 3<>/dev/tcp/{self.address}/22 && read -t 2 -u 3 line && [[ $line == SSH-* ]]"
+        return not self._lab.run(
+            ["bash", "-c", hello], check=False, stderr=subprocess.DEVNULL
+        ).returncode
+
+    def stop(self, timeout=60):
+        """Shut it down as its own `poweroff` does; pull the plug after `timeout` seconds."""
+        self.run(["systemctl", "poweroff"], check=False)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(timeout)
+        self.kill()
+
+
+class Machine(Server):
+    """One that shares this host's kernel; made and started by Lab.server().
+
+    binds: paths of this host that it sees at the same place, read-only.
+    """
+
+    def __init__(self, lab, name, root, address, port, sources, binds=()):
+        require("systemd-nspawn", "ssh-keygen", "nsenter")
+        super().__init__(lab, name, root, address, sources)
+        self._binds = binds
+        self._namespace = f"{lab.name}-{name}"
+        network.add_machine(lab.name, self._namespace, port, address, lab.address)
 
     @property
     def leader(self):
@@ -152,12 +175,6 @@ class Machine:
             self._process = self._lab.popen(argv, stdout=console, stderr=console)
         network.wait_until(self._sshd_answers, self._process, self.console_log, timeout, self.name)
 
-    def _sshd_answers(self):
-        hello = f"exec 3<>/dev/tcp/{self.address}/22 && read -t 2 -u 3 line && [[ $line == SSH-* ]]"
-        return not self._lab.run(
-            ["bash", "-c", hello], check=False, stderr=subprocess.DEVNULL
-        ).returncode
-
     def run(self, argv, check=True, input=None, timeout=None):
         """Run a command inside the machine as its root; not over the network.
 
@@ -167,13 +184,6 @@ class Machine:
         """
         enter = ["nsenter", f"--target={self._running()}", "--all", "--root", "--wd", *ENVIRONMENT]
         return run([*enter, *argv], check, input=input or "", timeout=timeout, capture_output=True)
-
-    def stop(self, timeout=60):
-        """Shut it down as its own `poweroff` does; pull the plug after `timeout` seconds."""
-        self.run(["systemctl", "poweroff"], check=False)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(timeout)
-        self.kill()
 
     def kill(self):
         """Pull the plug: nothing in it gets a chance to finish what it was doing."""

@@ -16,6 +16,9 @@ CACHE = Path(__file__).resolve().parents[1] / ".cache" / "lab"
 # What a machine has before anybody manages it: python3 and sshd, and what these need.
 BARE = ["ca-certificates", "dbus", "openssh-server", "python3", "sudo", "systemd", "systemd-sysv"]
 
+# What a machine needs besides to boot in QEMU. The initrd has the disk's and the network's drivers.
+GUEST = ["initramfs-tools", "kmod", "linux-image-cloud-amd64", "udev", "zstd"]
+
 # Identity (host keys, machine id) belongs to a machine, not to a root that many share.
 # The timers would take apt's lock in the middle of a test.
 SET_UP = """set -e
@@ -28,6 +31,12 @@ echo 'Acquire::Languages "none";' > "$1/etc/apt/apt.conf.d/lab"
 echo force-unsafe-io > "$1/etc/dpkg/dpkg.cfg.d/lab"
 rm -rf "$1"/etc/ssh/ssh_host_* "$1/etc/machine-id" "$1/var/lib/dbus/machine-id" \
     "$1/etc/apt/sources.list" "$1"/etc/apt/sources.list.d/*
+"""
+
+# eth0, as in the other machines, by net.ifnames=0; its address is the machine's own.
+SET_UP_GUEST = """set -e
+chroot "$1" systemctl enable systemd-networkd
+chroot "$1" systemctl mask systemd-networkd-wait-online.service
 """
 
 # $1 the bare root, $2 a work directory, $3 where the repository goes, then the packages.
@@ -66,6 +75,15 @@ CONTAINED = [
 
 def bare_root():
     """The path of a Debian root with only python3, sshd and sudo; built when not yet cached."""
+    return _root("the bare root", BARE, [SET_UP])
+
+
+def guest_root():
+    """The path of the bare root with Debian's cloud kernel; built when not yet cached."""
+    return _root("the root with a kernel", [*BARE, *GUEST], [SET_UP, SET_UP_GUEST])
+
+
+def _root(what, packages, set_up):
     require("mmdebstrap", "apt-ftparchive")
     sources = debian_sources()
 
@@ -77,16 +95,16 @@ def bare_root():
                 "mmdebstrap",
                 "--mode=root",
                 "--variant=minbase",
-                f"--include={','.join(BARE)}",
+                f"--include={','.join(packages)}",
                 f"--aptopt={target / 'apt.conf'}",
-                f"--customize-hook={SET_UP}",
+                *(f"--customize-hook={commands}" for commands in set_up),
                 "",
                 str(target / "result"),
                 *sources,
             ],
         )
 
-    return _cached("roots", "the bare root", [sources, BARE, SET_UP], build)
+    return _cached("roots", what, [sources, packages, *set_up], build)
 
 
 def package_repository(root, packages):

@@ -9,7 +9,7 @@ include:
 netboot-images-renamed:
   alt_iso.renamed:
     - name: {{ config.root }}/dist
-    - images: {{ config.images | json }}
+    - config: {{ config | json }}
     - require:
       - netboot: netboot-config-applied
 
@@ -38,8 +38,8 @@ netboot-image-{{ image.label }}-fetched:
     - require:
       - alt_iso: netboot-images-fetching
 
-netboot-image-{{ image.label }}-unpacked:
-  alt_iso.{{ 'mounted' if image.mount else 'unpacked' }}:
+netboot-image-{{ image.label }}-ready:
+  alt_image.{{ 'mounted' if image.mount else 'unpacked' }}:
     - name: {{ config.root }}/tftp/netboot
     - iso: {{ config.root }}/dist/{{ image.file }}
     - image: {{ image | json }}
@@ -53,7 +53,7 @@ netboot-image-{{ image.label }}-unpacked:
 
 # After the menus, so that these name nothing that is gone.
 netboot-images-pruned:
-  alt_iso.pruned:
+  alt_image.pruned:
     - name: {{ config.root }}
     - images: {{ images | json }}
     - staging: {{ config.root }}/.staging

@@ -28,7 +28,8 @@ class BadWeb(http.server.ThreadingHTTPServer):
     faults
         One map for each of the next requests, in order:
         ``status`` (answer that and no more), ``html`` (a page instead of the file), ``cut`` (close
-        after so many bytes), ``stall`` (send no more after so many bytes), ``length`` (announce so
+        after so many bytes), ``stall`` (send no more after so many bytes), ``drip`` (send a byte
+        every tenth of a second after so many bytes), ``length`` (announce so
         many bytes; None: none), ``whole`` (ignore Range), ``slow`` (seconds to wait in each of a
         hundred steps), ``to`` (redirect), ``meanwhile`` (called half way).
     asked
@@ -89,7 +90,7 @@ class _Web(http.server.BaseHTTPRequestHandler):
             self.send_header("Content-Length", str(length))
         self.end_headers()
         body = body[start:]
-        end = fault.get("cut", fault.get("stall", len(body)))
+        end = fault.get("cut", fault.get("stall", fault.get("drip", len(body))))
         step = max(1, len(body) // 100)
         with contextlib.suppress(ConnectionError):
             for at in range(0, min(end, len(body)), step):
@@ -99,6 +100,11 @@ class _Web(http.server.BaseHTTPRequestHandler):
                 time.sleep(fault.get("slow", 0))
             if "stall" in fault:
                 self.server.released.wait(30)
+            if "drip" in fault:
+                for byte in body[end:]:
+                    self.wfile.write(bytes([byte]))
+                    if self.server.released.wait(0.1):
+                        break
 
     def _start(self, tag, fault):
         asked = re.fullmatch(r"bytes=(\d+)-", self.headers["Range"] or "")

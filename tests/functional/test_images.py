@@ -60,8 +60,8 @@ class Server:
         done = self.apply()
         assert all(one["result"] for one in done.values()), done
         changes = {key: one["changes"] for key, one in done.items() if one["changes"]}
-        for key in changes:
-            assert foretold[key]["result"] is None, f"{key} was not foretold"
+        for key, one in foretold.items():
+            assert (one["result"] is None) == (key in changes), f"{key}: {one}"
         for again in (self.apply(), self.apply(test=True)):
             assert all(one["result"] and not one["changes"] for one in again.values()), again
         return {key: one for key, one in changes.items() if key.startswith("image")}
@@ -109,7 +109,7 @@ def reader(path):
 )
 def test_what_the_entries_need_is_unpacked_and_no_more(server, keys, form, files):
     server.name(**keys)
-    assert list(server.applied()) == [f"image-{LABEL}-fetched", f"image-{LABEL}-unpacked"]
+    assert list(server.applied()) == [f"image-{LABEL}-fetched", f"image-{LABEL}-ready"]
     assert content(server.tree()) == {name: FILES[name] for name in files}
     assert server.record()["form"] == form
     digests = {name: hashlib.sha256(FILES[name]).hexdigest() for name in STAGES}
@@ -138,7 +138,7 @@ def test_more_is_unpacked_when_an_entry_needs_more(server):
     server.name(variants=["install"])
     server.applied()
     server.name()
-    assert list(server.applied()) == [f"image-{LABEL}-unpacked"]
+    assert list(server.applied()) == [f"image-{LABEL}-ready"]
     assert set(content(server.tree())) == set(STAGES)
 
 
@@ -146,7 +146,7 @@ def test_damaged_tree_is_unpacked_again(server):
     server.name()
     server.applied()
     (server.tree() / "live").write_bytes(b"short")
-    assert list(server.applied()) == [f"image-{LABEL}-unpacked"]
+    assert list(server.applied()) == [f"image-{LABEL}-ready"]
     assert content(server.tree())["live"] == FILES["live"]
 
 
@@ -155,7 +155,38 @@ def test_rot_of_the_same_size_is_unpacked_again(server):
     server.applied()
     live = server.tree() / "live"
     live.write_bytes(b"x" * live.stat().st_size)
-    assert list(server.applied()) == [f"image-{LABEL}-unpacked"]
+    assert list(server.applied()) == [f"image-{LABEL}-ready"]
+    assert content(server.tree())["live"] == FILES["live"]
+
+
+def rot_unseen(server, name):
+    """Change a file of the tree and put the record right, as nothing tells when a disk rots."""
+    path = server.tree() / name
+    path.write_bytes(b"x" * path.stat().st_size)
+    record = server.record()
+    record["identities"][name] = server.modules.iso_fetch.identity(str(path))
+    server.modules.netboot_records.write("images", LABEL, record)
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_rot_that_no_time_tells_is_found_when_the_pillar_says_always(server, name):
+    server.name(verify="always")
+    server.applied()
+    rot_unseen(server, name)
+    done = server.apply()[f"image-{LABEL}-ready"]
+    assert (done["result"], list(done["changes"])) == (True, [str(server.tree())])
+    assert content(server.tree())[name] == FILES[name]
+    assert server.applied() == {}
+
+
+def test_rot_without_the_iso_is_told_and_mended_by_the_next_apply(server):
+    server.name(variants=["livecd"], keep_iso=False, verify="always")
+    server.applied()
+    rot_unseen(server, "live")
+    failed = server.apply()[f"image-{LABEL}-ready"]
+    assert failed["result"] is False
+    assert f"{server.tree()} rotted (live); apply again" in failed["comment"]
+    server.applied()
     assert content(server.tree())["live"] == FILES["live"]
 
 
@@ -174,7 +205,7 @@ def test_another_arch_in_the_pillar_leaves_no_tree_behind(server):
 def test_iso_that_contradicts_the_pillar_is_told_at_each_apply(server):
     server.name(dialect="altboot", alt_arch="aarch64", kernel="EFI/BOOT/BOOTX64.EFI")
     for _ in range(2):
-        told = server.apply()[f"image-{LABEL}-unpacked"]
+        told = server.apply()[f"image-{LABEL}-ready"]
         iso = server.root / "dist/a.iso"
         assert told["result"] is True
         assert told["warnings"] == [
@@ -192,7 +223,7 @@ def test_iso_that_contradicts_the_pillar_is_told_at_each_apply(server):
 )
 def test_kernel_in_the_pillar_that_the_iso_lacks(server, path, said):
     server.name(kernel=path)
-    failed = server.apply()[f"image-{LABEL}-unpacked"]
+    failed = server.apply()[f"image-{LABEL}-ready"]
     assert failed["result"] is False
     assert failed["changes"] == {}
     assert failed["comment"].startswith(f"netboot:images:{NAME}:kernel can't be used: ")
@@ -208,7 +239,7 @@ def test_image_is_refused_when_an_entry_needs_what_must_not_be_unpacked(server, 
     hostile = make_iso(tmp_path / "hostile.iso", {**HOSTILE, "boot/initrd.img": b"x"})
     server.made = {**made, "hostile.iso": hostile}
     server.name(file="hostile.iso")
-    failed = server.apply()[f"image-{LABEL}-unpacked"]
+    failed = server.apply()[f"image-{LABEL}-ready"]
     assert failed["result"] is False
     assert f"set netboot:images:{NAME}:initrd, netboot:images:{NAME}:kernel" in failed["comment"]
     assert "'boot/vmlinuz': the link points out of the tree" in failed["comment"]
@@ -218,7 +249,7 @@ def test_image_is_refused_when_an_entry_needs_what_must_not_be_unpacked(server, 
 def test_what_is_not_unpacked_is_told(server, made, tmp_path):
     server.made = {**made, "odd.iso": make_iso(tmp_path / "odd.iso", hostile=True)}
     server.name(file="odd.iso")
-    told = server.apply()[f"image-{LABEL}-unpacked"]
+    told = server.apply()[f"image-{LABEL}-ready"]
     assert told["result"] is True
     assert [warning.rpartition(": ")[2] for warning in told["warnings"]] == [
         "the link points out of the tree",
@@ -248,7 +279,7 @@ def test_iso_is_dropped_and_not_fetched_again(server):
     server.name("Other name", variants=["livecd"], keep_iso=False)
     del server.images[NAME]
     server.web.requests.clear()
-    assert list(server.applied()) == ["image-other_name-unpacked"]
+    assert list(server.applied()) == ["image-other_name-ready"]
     assert server.web.requests == []
 
 
@@ -264,7 +295,7 @@ def test_another_checksum_in_the_pillar_brings_a_dropped_iso_again(server, made)
 
 def test_iso_that_an_entry_boots_is_not_dropped(server):
     server.name(keep_iso=False)
-    failed = server.apply()[f"image-{LABEL}-unpacked"]
+    failed = server.apply()[f"image-{LABEL}-ready"]
     assert failed["result"] is False
     assert failed["changes"] == {}
     assert failed["comment"].startswith(f"netboot:images:{NAME}:keep_iso is false, but ")
@@ -276,20 +307,38 @@ def test_iso_that_an_entry_boots_is_not_dropped(server):
     server.name()
     server.applied()
     server.name(keep_iso=False)
-    failed = server.apply()[f"image-{LABEL}-unpacked"]
-    assert failed["comment"].startswith(f"netboot:images:{NAME}:keep_iso is false, but ")
+    for test in (True, False):
+        failed = server.apply(test)[f"image-{LABEL}-ready"]
+        assert failed["result"] is False
+        assert failed["comment"].startswith(f"netboot:images:{NAME}:keep_iso is false, but ")
     assert (server.root / "dist/a.iso").exists()
+
+
+@pytest.mark.parametrize("dropped", [True, False])
+def test_iso_that_an_entry_boots_is_not_fetched_to_find_that_out(server, dropped):
+    """What its image needs is on record from the last time it was here."""
+    server.name(variants=["livecd"], keep_iso=not dropped)
+    server.applied()
+    if not dropped:
+        (server.root / "dist/a.iso").unlink()
+    server.web.requests.clear()
+    server.name(unpack="tree", keep_iso=False)
+    for test in (True, False):
+        failed = server.apply(test)[f"image-{LABEL}-fetched"]
+        assert failed["result"] is False
+        assert f"netboot:images:{NAME}:keep_iso is false, but {LABEL}-install" in failed["comment"]
+    assert server.web.requests == []
 
 
 def test_iso_of_the_admin_is_not_dropped(server, made):
     (server.root / "dist").mkdir(parents=True)
     os.link(made["a.iso"], server.root / "dist/a.iso")
     server.name(variants=["livecd"], keep_iso=False)
-    done = server.apply()[f"image-{LABEL}-unpacked"]
+    done = server.apply()[f"image-{LABEL}-ready"]
     assert done["result"] is True
     assert "stays, as these states did not fetch it" in done["comment"]
     assert (server.root / "dist/a.iso").exists()
-    assert server.apply(test=True)[f"image-{LABEL}-unpacked"]["result"] is True
+    assert server.apply(test=True)[f"image-{LABEL}-ready"]["result"] is True
 
 
 def test_iso_that_is_read_is_dropped_later(server):
@@ -297,7 +346,7 @@ def test_iso_that_is_read_is_dropped_later(server):
     server.applied()
     server.name(variants=["livecd"], keep_iso=False)
     with reader(server.root / "dist/a.iso"):
-        done = server.apply()[f"image-{LABEL}-unpacked"]
+        done = server.apply()[f"image-{LABEL}-ready"]
         assert "is being read, and will be removed by a later apply" in done["comment"]
         assert (server.root / "dist/a.iso").exists()
     server.applied()
@@ -313,7 +362,7 @@ def test_renamed_image_is_neither_fetched_nor_unpacked_again(server):
     before = (server.tree() / "live").stat().st_ino
     server.web.requests.clear()
     server.images = {"Room 12": server.images[NAME]}
-    assert list(server.applied()) == ["image-room_12-unpacked"]
+    assert list(server.applied()) == ["image-room_12-ready"]
     assert server.web.requests == []
     assert (server.tree("room_12") / "live").stat().st_ino == before
     assert not server.tree().exists()
@@ -347,7 +396,7 @@ def test_iso_of_another_file_name_and_the_same_digest_is_not_fetched_again(serve
     assert (
         foretold["changes"] == done["images-renamed"]["changes"] == {new: {"old": old, "new": new}}
     )
-    assert not done[f"image-{LABEL}-unpacked"]["changes"]
+    assert not done[f"image-{LABEL}-ready"]["changes"]
     assert server.applied() == {}
     assert server.web.requests == []
     assert os.listdir(server.root / "dist") == ["a-1.iso"]
@@ -355,6 +404,22 @@ def test_iso_of_another_file_name_and_the_same_digest_is_not_fetched_again(serve
     assert "/dist/a-1.iso" in install["cmdline"]
     assert server.modules.netboot_images.is_owned_iso(new)
     assert set(server.modules.alt_iso.inspect(new)["sha256"]) == set(STAGES)
+
+
+def test_image_and_iso_are_renamed_at_once(server, made):
+    server.more = {"prune": True}
+    server.name()
+    server.applied()
+    server.web.requests.clear()
+    server.images = {}
+    server.made = {**made, "a-1.iso": made["a.iso"]}
+    server.name("Room 12", "a-1.iso")
+    foretold = server.apply(test=True)["image-room_12-ready"]["changes"]
+    assert foretold == {"room_12": f"would be renamed from {server.tree()}"}
+    assert list(server.applied()) == ["images-renamed", "image-room_12-ready"]
+    assert server.web.requests == []
+    assert os.listdir(server.root / "dist") == ["a-1.iso"]
+    assert os.listdir(server.tree().parent) == ["room_12"]
 
 
 # Pruned
@@ -474,12 +539,12 @@ def test_absent(server, states):
     server.name("other", "b.iso")
     server.applied()
     arguments = {"root": str(server.root), "staging": str(server.root / ".staging")}
-    assert states.alt_iso.absent(NAME, test=True, **arguments).result is None
+    assert states.alt_image.absent(NAME, test=True, **arguments).result is None
     assert server.tree().exists()
-    done = states.alt_iso.absent(NAME, **arguments)
+    done = states.alt_image.absent(NAME, **arguments)
     assert set(done.changes) == {str(server.tree()), str(server.root / "dist/a.iso")}
     assert not server.tree().exists()
-    assert states.alt_iso.absent(NAME, **arguments).changes == {}
+    assert states.alt_image.absent(NAME, **arguments).changes == {}
     assert server.tree("other").exists()
 
 

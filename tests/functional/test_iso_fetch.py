@@ -123,6 +123,7 @@ FAULTS = {
     "closes early": (HALF, "cannot be fetched: ", True),
     "closes early, length unknown": ({**HALF, "length": None}, "is not the expected file", False),
     "stalls": ({"stall": 3_000_000}, "nothing came for too long", True),
+    "drips": ({"drip": 3_000_000}, "bytes came in 1 s", True),
     "stalls at once": ({"stall": 0}, "nothing came for too long", False),
     "announces more": ({"length": len(BODY) + 9}, "cannot be fetched: ", True),
     "announces less": ({"length": 4_000_000}, "is not the expected file", False),
@@ -176,6 +177,14 @@ def test_broken_connections_are_retried_and_gone_on_with(bad, fetch, iso):
     assert time.monotonic() - begun >= 4
     starts = [int(asked[1][6:-1]) for asked in bad.asked[1:]]
     assert 0 < starts[0] == starts[1] < starts[2]
+
+
+def test_drip_is_given_up_although_something_new_comes(bad, fetch, iso):
+    bad.files["/mirror/a.iso"] = BODY
+    bad.faults = [{"drip": 1000}] * 2
+    fetch(f"{bad.url}/a.iso", f"{bad.url}/mirror/a.iso", attempts=2, stall_timeout_s=1)
+    assert iso.read_bytes() == BODY
+    assert [asked[0] for asked in bad.asked] == ["/a.iso", "/a.iso", "/mirror/a.iso"]
 
 
 def test_redirects_are_followed(bad, fetch, iso):
@@ -653,4 +662,4 @@ def test_note_tells_only_what_is_needed(bad, refused, staging):
     bad.faults = [HALF]
     refused(f"{bad.url}/a.iso")
     note = json.loads((staging / "a.iso.part.json").read_text())
-    assert set(note) == {"url", "validator", "total", "from", "started"}
+    assert set(note) == {"url", "validator", "total", "from", "started", "inode"}

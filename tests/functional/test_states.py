@@ -2,10 +2,15 @@
 
 import hashlib
 import os
+import subprocess
+import sys
 import threading
+import time
 
 import pytest
 from salt.exceptions import CommandExecutionError
+
+from tests.conftest import CHECKOUT
 
 ISO = os.urandom(100000)
 SHA256 = hashlib.sha256(ISO).hexdigest()
@@ -76,6 +81,62 @@ def test_file_that_changed_is_fetched_again(fetched, root, web):
     assert fetched().result is True
     assert (root / "dist/a.iso").read_bytes() == ISO
     assert len(web.requests) == 2
+
+
+def test_file_that_was_only_touched_is_no_change(fetched, root, web, modules):
+    fetched()
+    path = str(root / "dist/a.iso")
+    os.utime(path, (1, 1))
+    done = fetched()
+    assert done.result is True
+    assert done.changes == {}
+    record = modules.netboot_records.read("isos", "a.iso")
+    assert record["identity"] == modules.iso_fetch.identity(path)
+    assert fetched(test=True).result is True
+    assert len(web.requests) == 1
+
+
+STARTED = """
+import sys, time
+from _modules import iso_fetch, iso_sources
+iso_fetch.__context__ = {}
+iso_fetch.__salt__ = {"iso_sources.opener": iso_sources.opener}
+url, path, sha256, staging = sys.argv[1:]
+fetch = {"sources": [url], "path": path, "checksum": {"sha256": sha256}}
+iso_fetch.start([fetch], staging)
+time.sleep(60)
+"""
+
+
+@pytest.fixture
+def published(root, web):
+    """An ISO whose run was killed when it had its name and wasn't on record yet."""
+    (web.folder / "a.iso").write_bytes(ISO)
+    iso = root / "dist/a.iso"
+    arguments = [f"{web.url}/a.iso", str(iso), SHA256, str(root / ".staging")]
+    run = subprocess.Popen([sys.executable, "-c", STARTED, *arguments], cwd=CHECKOUT)
+    end = time.monotonic() + 20
+    while not iso.exists():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    run.kill()
+    run.wait()
+    return iso
+
+
+def test_killed_before_the_record_it_is_still_ours(fetched, root, web, modules, published):
+    assert fetched().result is True
+    assert modules.netboot_images.is_owned_iso(str(published))
+    assert web.requests == ["GET /a.iso"]
+    assert list((root / ".staging").iterdir()) == []
+
+
+def test_copy_that_somebody_put_there_after_a_kill_is_not_ours(fetched, modules, published):
+    copy = published.with_name("copy")
+    copy.write_bytes(ISO)
+    copy.rename(published)
+    assert fetched().result is True
+    assert not modules.netboot_images.is_owned_iso(str(published))
 
 
 def test_another_checksum_in_the_pillar_is_checked(fetched, web):
@@ -283,29 +344,110 @@ def test_config_applied(states, modules):
 
 
 def test_firmware_copied(states, root, tmp_path):
-    source = tmp_path / "snponly.efi"
+    packaged = [tmp_path / "snponly-x86_64.efi", tmp_path / "snponly.efi"]
 
     def copied(**kwargs):
+        files = [
+            {
+                "kind": "efi-x86_64",
+                "file": "snponly-x86_64.efi",
+                "packaged": [str(path) for path in packaged],
+            },
+            {"kind": "efi-aarch64", "file": "snponly-aarch64.efi", "packaged": ["/nowhere"]},
+        ]
         return states.netboot.firmware_copied(
-            str(root / "tftp"),
-            firmware={"efi-x86_64": {"source": str(source), "file": "snponly-x86_64.efi"}},
-            staging=str(root / ".staging"),
-            **kwargs,
+            str(root / "tftp"), files=files, staging=str(root / ".staging"), **kwargs
         )
 
     assert copied(test=True).result is None  # its package is still to be installed
     missing = copied()
     assert missing.result is False
-    assert str(source) in missing.comment
-    source.write_bytes(b"one")
-    assert copied().changes == {"snponly-x86_64.efi": "new"}
+    assert str(packaged[1]) in missing.comment
+    packaged[1].write_bytes(b"one")
+    first = copied()
+    assert first.changes == {"snponly-x86_64.efi": "new"}
+    assert "have none for efi-aarch64" in first.comment
     assert copied().changes == {}
-    source.write_bytes(b"two")
+    assert copied(test=True).changes == {}
+    packaged[1].write_bytes(b"two")
     assert copied(test=True).changes == {"snponly-x86_64.efi": "changed"}
     assert (root / "tftp/snponly-x86_64.efi").read_bytes() == b"one"
     assert copied().result is True
     assert (root / "tftp/snponly-x86_64.efi").read_bytes() == b"two"
+    packaged[0].write_bytes(b"of a newer package")
+    assert copied().changes == {"snponly-x86_64.efi": "changed"}
     assert list((root / ".staging").iterdir()) == []
+
+
+def test_firmware_fetched(states, root, tmp_path, web):
+    """A boot loader of the pillar's is verified before it can be read, and again at each apply."""
+    (tmp_path / "undionly.kpxe").write_bytes(b"bios")
+    (web.folder / "ipxe-arm64.efi").write_bytes(b"an EFI program")
+    digest = hashlib.sha256(b"an EFI program").hexdigest()
+    path = root / "tftp/snponly-aarch64.efi"
+
+    def copied(sha256, **kwargs):
+        bios = {"kind": "bios", "file": "undionly.kpxe"}
+        arm = {"kind": "efi-aarch64", "file": path.name, "url": f"{web.url}/ipxe-arm64.efi"}
+        return states.netboot.firmware_copied(
+            str(root / "tftp"),
+            files=[
+                {**bios, "packaged": [str(tmp_path / "undionly.kpxe")]},
+                {**arm, "checksum": {"sha256": sha256}},
+            ],
+            staging=str(root / ".staging"),
+            **kwargs,
+        )
+
+    assert path.name in copied(digest, test=True).changes
+    assert web.requests == []
+    wrong = copied("0" * 64)
+    assert wrong.result is False
+    assert "efi-aarch64" in wrong.comment
+    assert not path.exists()
+    assert copied(digest).changes == {path.name: "new"}
+    assert path.read_bytes() == b"an EFI program"
+    assert path.stat().st_mode & 0o777 == 0o644
+    web.requests.clear()
+    assert copied(digest).changes == {}
+    assert web.requests == []
+    path.write_bytes(b"an EFI PROGRAM")
+    assert copied(digest, test=True).changes == {path.name: "changed"}
+    assert copied(digest).changes == {path.name: "changed"}
+    assert list((root / ".staging").iterdir()) == []
+
+
+def test_image_that_no_firmware_boots(states, modules, root):
+    """It is named with its architecture, and the key that brings its boot loader."""
+    image = {"name": "ALT for ARM", "label": "alt_for_arm", "facts": {"arch": "aarch64"}}
+    modules.netboot_records.write("images", "alt_for_arm", image)
+    files = [
+        {"kind": "bios", "file": "undionly.kpxe", "packaged": [__file__]},
+        {"kind": "efi-aarch64", "file": "snponly-aarch64.efi", "packaged": ["/nowhere"]},
+    ]
+    config = {
+        "boot_files": files,
+        "firmware": [
+            {"kind": "bios", "file": "undionly.kpxe", "boots": ["x86_64", "i586"]},
+            {"kind": "efi-aarch64", "file": "snponly-aarch64.efi", "boots": ["aarch64"]},
+        ],
+        "images": [image],
+        "elsewhere": [],
+        "default_image": {"aarch64": "ALT for ARM"},
+    }
+    (root / "tftp/undionly.kpxe").touch()
+
+    def complete(**changes):
+        return states.netboot.firmware_complete(str(root / "tftp"), config={**config, **changes})
+
+    done = complete()
+    assert done.result is False
+    assert "the image ALT for ARM is for aarch64" in done.comment
+    assert "netboot:firmware:efi-aarch64" in done.comment
+    assert "netboot:default_image:aarch64" in done.comment
+    assert complete(images=[], default_image={}).result is True  # left behind, not offered
+    (root / "tftp/snponly-aarch64.efi").touch()
+    assert complete().result is True
 
 
 CONFIG = {
