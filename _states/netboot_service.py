@@ -120,3 +120,46 @@ def _put_back(name, known, reload):
     except CommandExecutionError as err:
         return f" It does not run with the old one either: {err}"
     return " It runs with the old one again, which was put back."
+
+
+def absent(name, files):
+    """
+    Ensure that a service of ours does not run, nor at the next start, and that its files are gone.
+
+    name
+        Name of the service.
+
+    files
+        Paths of its unit and configuration.
+
+    ``changes`` has the service, and each file that was removed.
+
+    .. code-block:: yaml
+
+        netboot-ftp-service:
+          netboot_service.absent:
+            - name: netboot-vsftpd
+            - files: [/etc/netboot/vsftpd.conf, /etc/systemd/system/netboot-vsftpd.service]
+    """
+    ret = {"name": name, "result": True, "changes": {}, "comment": f"There is no {name}."}
+    if __salt__["service.available"](name) and (
+        __salt__["service.status"](name) or __salt__["service.enabled"](name)
+    ):
+        ret["changes"][name] = "stopped and disabled"
+    ret["changes"].update({path: "removed" for path in files if os.path.lexists(path)})
+    if not ret["changes"]:
+        return ret
+    if __opts__["test"]:
+        ret.update(result=None, comment=f"{name} would be removed.")
+        return ret
+    if name in ret["changes"] and not (
+        __salt__["service.stop"](name) and __salt__["service.disable"](name)
+    ):
+        ret.update(result=False, changes={}, comment=f"{name} can't be stopped and disabled.")
+        return ret
+    for path in set(files) & set(ret["changes"]):
+        os.unlink(path)
+    __salt__["service.systemctl_reload"]()
+    __salt__["netboot_records.remove"]("services", name)
+    ret["comment"] = f"{name} was removed."
+    return ret

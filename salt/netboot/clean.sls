@@ -8,10 +8,17 @@ include:
 {%- else %}
 {%- set platform = config.platform %}
 
-netboot-clean-services:
-  service.dead:
-    - names: [netboot-dnsmasq, netboot-once, netboot-vsftpd]
-    - enable: False
+{%- for service, files in [
+    ('dnsmasq', ['/etc/netboot/dnsmasq.conf']),
+    ('once', ['/usr/local/lib/netboot/netboot-once', platform.nginx.once_log]),
+    ('vsftpd', ['/etc/netboot/vsftpd.conf']),
+] %}
+
+netboot-clean-{{ service }}:
+  netboot_service.absent:
+    - name: netboot-{{ service }}
+    - files: {{ (files + ['/etc/systemd/system/netboot-' ~ service ~ '.service']) | json }}
+{%- endfor %}
 
 netboot-clean-site:
   file.absent:
@@ -40,24 +47,9 @@ netboot-clean-{{ state }}-read:
       - {{ module }}: netboot-clean-{{ state }}
 {%- endfor %}
 
-netboot-clean-files:
+netboot-clean-folders:
   file.absent:
-    - names:
-      - /etc/systemd/system/netboot-dnsmasq.service
-      - /etc/systemd/system/netboot-once.service
-      - /etc/systemd/system/netboot-vsftpd.service
-      - /usr/local/lib/netboot
-      - /var/lib/netboot-dnsmasq
-      - {{ platform.nginx.once_log }}
-      - /etc/netboot
-    - require:
-      - service: netboot-clean-services
-
-netboot-clean-units-read:
-  cmd.run:
-    - name: systemctl daemon-reload
-    - onchanges:
-      - file: netboot-clean-files
+    - names: [/etc/netboot, /usr/local/lib/netboot, /var/lib/netboot-dnsmasq]
 {%- if opts.get('file_client') == 'remote' %}
 
 netboot-clean-schedule:
@@ -70,5 +62,7 @@ netboot-clean-served:
     - name: served files
     - images: {{ config.clean_images | json }}
     - require:
-      - service: netboot-clean-services
+      {%- for service in ('dnsmasq', 'once', 'vsftpd') %}
+      - netboot_service: netboot-clean-{{ service }}
+      {%- endfor %}
 {%- endif %}

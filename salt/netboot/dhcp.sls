@@ -1,4 +1,5 @@
-# DHCP (beside the network's own, or instead of it) and TFTP: a dnsmasq of its own, beside whatever dnsmasq the machine already runs.
+# DHCP (beside the network's own, or instead of it) and TFTP: a dnsmasq of its own, beside whatever
+# dnsmasq the machine already runs.
 {%- from "netboot/map.jinja" import config, problems with context %}
 
 include:
@@ -40,12 +41,11 @@ netboot-dhcp-unit:
       - netboot: netboot-dhcp-packages
 
 netboot-dhcp-service:
-  service.running:
+  netboot_service.current:
     - name: netboot-dnsmasq
-    - enable: True
+    - files: [/etc/netboot/dnsmasq.conf, /etc/systemd/system/netboot-dnsmasq.service]
     - require:
       - file: netboot-root
-    - watch:
       - file: netboot-dhcp-config
       - file: netboot-dhcp-unit
 {%- endif %}

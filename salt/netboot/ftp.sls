@@ -49,14 +49,8 @@ netboot-ftp-service:
 {%- else %}
 
 netboot-ftp-service:
-  service.dead:
+  netboot_service.absent:
     - name: netboot-vsftpd
-    - enable: False
-
-netboot-ftp-files:
-  file.absent:
-    - names: [/etc/systemd/system/netboot-vsftpd.service, /etc/netboot/vsftpd.conf]
-    - require:
-      - service: netboot-ftp-service
+    - files: [/etc/systemd/system/netboot-vsftpd.service, /etc/netboot/vsftpd.conf]
 {%- endif %}
 {%- endif %}

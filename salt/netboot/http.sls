@@ -49,10 +49,10 @@ netboot-http-site:
       - file: netboot-http-passwords
 
 netboot-http-service:
-  service.running:
+  netboot_service.current:
     - name: {{ nginx.service }}
-    - enable: True
-    - reload: True
-    - watch:
+    - files: [{{ nginx.folder }}/{{ nginx.site }}]
+    - reload: true
+    - require:
       - file: netboot-http-site
 {%- endif %}

@@ -50,14 +50,15 @@ netboot-once-unit:
     - mode: '0644'
 
 netboot-once-service:
-  service.running:
+  netboot_service.current:
     - name: netboot-once
-    - enable: True
+    - files:
+      - /usr/local/lib/netboot/netboot-once
+      - /etc/systemd/system/netboot-once.service
     - require:
       - netboot: netboot-once-packages
       - file: netboot-once-scripts
       - file: netboot-once-records
-    - watch:
       - file: netboot-once-program
       - file: netboot-once-unit
 
@@ -70,8 +71,8 @@ netboot-once-armed:
     - order: 89990
     - require:
       - file: netboot-staging
-      - service: netboot-http-service
-      - service: netboot-once-service
+      - netboot_service: netboot-http-service
+      - netboot_service: netboot-once-service
 {%- else %}
 
 netboot-once-armed:
@@ -83,15 +84,7 @@ netboot-once-armed:
       - file: netboot-staging
 
 netboot-once-service:
-  service.dead:
+  netboot_service.absent:
     - name: netboot-once
-    - enable: False
-
-netboot-once-files:
-  file.absent:
-    - names:
-      - /etc/systemd/system/netboot-once.service
-      - /usr/local/lib/netboot/netboot-once
-    - require:
-      - service: netboot-once-service
+    - files: [/etc/systemd/system/netboot-once.service, /usr/local/lib/netboot/netboot-once]
 {%- endif %}
