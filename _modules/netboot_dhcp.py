@@ -342,7 +342,10 @@ def _isc(rows):
     ]
     word = "if"
     for row in rows:
-        is_arch = " or ".join(f"option netboot-arch = {number}" for number in row["option_93"])
+        is_arch = " or ".join(
+            f"option netboot-arch = {number >> 8:02x}:{number & 255:02x}"
+            for number in row["option_93"]
+        )
         is_ipxe = '(exists netboot-ipxe or option user-class = "iPXE")'
         # dhcpd takes a parenthesis that comes first for one around the whole condition
         lines += [

@@ -16,12 +16,13 @@ from .host import LabError, require, tail
 class Firmware:
     """How QEMU becomes a machine with this firmware.
 
-    rom: the network card's boot ROM, None where the firmware has a driver of its own;
-    code, variables: the two flash chips of UEFI (QEMU manual: "pflash"), None for a BIOS.
+    machine: its words for QEMU; rom: the network card's boot ROM, None where the firmware has a
+    driver of its own; code, variables: the two flash chips of UEFI (QEMU manual: "pflash"), None
+    for a BIOS.
     """
 
     program: str
-    machine: str
+    machine: tuple[str, ...]
     rom: str | None = None
     code: str | None = None
     variables: str | None = None
@@ -31,15 +32,38 @@ FIRMWARE = {
     # Without "graphics", SeaBIOS shows its screen, and so iPXE's, on the serial port too.
     # The ROM is the card's default one: QEMU fits only that one to the card (pci_patch_ids).
     "bios": Firmware(
-        "qemu-system-x86_64", "pc,graphics=off", rom="/usr/lib/ipxe/qemu/efi-virtio.rom"
+        "qemu-system-x86_64",
+        ("-machine", "pc,graphics=off", "-vga", "std"),
+        rom="/usr/lib/ipxe/qemu/efi-virtio.rom",
     ),
     "efi-x86_64": Firmware(
         "qemu-system-x86_64",
-        "q35",
+        ("-machine", "q35", "-vga", "std"),
         code="/usr/share/OVMF/OVMF_CODE_4M.fd",
         variables="/usr/share/OVMF/OVMF_VARS_4M.fd",
     ),
+    # The processor has no long mode, so the menu is that of 32-bit UEFI for sure.
+    "efi-i386": Firmware(
+        "qemu-system-x86_64",
+        ("-machine", "q35,smm=on", "-cpu", "coreduo", "-vga", "std"),
+        code="/usr/share/OVMF/OVMF32_CODE_4M.secboot.fd",
+        variables="/usr/share/OVMF/OVMF32_VARS_4M.fd",
+    ),
+    "efi-aarch64": Firmware(
+        "qemu-system-aarch64",
+        ("-machine", "virt", "-cpu", "cortex-a57", "-device", "ramfb"),
+        code="/usr/share/AAVMF/AAVMF_CODE.fd",
+        variables="/usr/share/AAVMF/AAVMF_VARS.fd",
+    ),
 }
+
+#: More words for QEMU: UEFI boots over HTTP, as its way over PXE is switched off (EDK2,
+#: OvmfPkg/RUNTIME_CONFIG.md).
+HTTP_BOOT = tuple(
+    word
+    for version in (4, 6)
+    for word in ("-fw_cfg", f"name=opt/org.tianocore/IPv{version}PXESupport,string=no")
+)
 
 ESCAPES = re.compile(r"\x1b\[[0-9;?=]*[A-Za-z]")
 
@@ -75,16 +99,13 @@ class Client:
             # KVM is not used: it exists but hangs on some machines, and the lab must be the same
             # everywhere.
             firmware.program,
-            "-machine",
-            firmware.machine,
+            *firmware.machine,
             "-accel",
             "tcg",
             "-m",
             str(memory_mib),
             "-nodefaults",
             "-no-reboot",
-            "-vga",
-            "std",
             "-display",
             "none",
             "-serial",
@@ -94,7 +115,9 @@ class Client:
             "-netdev",
             f"tap,id=lan,ifname={self._tap},script=no,downscript=no",
             "-device",
-            f"virtio-net-pci,netdev=lan,mac={self.mac}" + ("" if firmware.rom else ",romfile="),
+            # First, however many disks there are.
+            f"virtio-net-pci,netdev=lan,mac={self.mac},bootindex=1"
+            + ("" if firmware.rom else ",romfile="),
         ]
         if kernel:
             argv += ["-kernel", str(kernel)]

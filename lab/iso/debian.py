@@ -6,9 +6,12 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from lab.host import apt_of
 from lab.iso.scratch import IsoError, run, unfinished
 
 ARCH = "x86_64"
+# The architectures whose images boot, and Debian's names of them.
+DEBIAN_ARCHES = {"x86_64": "amd64", "aarch64": "arm64"}
 MODULES = ("virtio_pci", "virtio_net", "squashfs", "loop", "isofs")
 # Loaded by the dialect, with a size; a kernel without it is one that ALT knows too (RT kernels).
 RAM_DISK = "brd"
@@ -74,22 +77,28 @@ def _module_name(path):
     return os.path.basename(path).partition(".")[0].replace("-", "_")
 
 
-def debian_kernel(cache):
+def debian_kernel(cache, arch=ARCH):
     """Debian's newest cloud kernel, downloaded through apt once and kept.
 
     cache: folder for downloads (Path); deleting it is how to get a newer kernel.
+    arch: a key of DEBIAN_ARCHES.
     Returns Kernel. Raises IsoError when apt does not know the packages or can't fetch them.
     """
-    kept = cache / "kernels" / ARCH
+    kept = cache / "kernels" / arch
     if not kept.exists():
-        shown = run("apt-cache", "show", "--no-all-versions", "linux-image-cloud-amd64")
-        kernel = re.search(r"^Depends:.*?(linux-image-\S+-cloud-amd64)", shown, re.MULTILINE)
-        if not kernel:
-            raise IsoError("apt knows no linux-image-cloud-amd64: run apt-get update on Debian")
-        with unfinished(kept) as work:
+        name = f"linux-image-cloud-{DEBIAN_ARCHES[arch]}"
+        with apt_of(arch=DEBIAN_ARCHES[arch]) as environment, unfinished(kept) as work:
+            shown = run("apt-cache", "show", "--no-all-versions", name, environment=environment)
+            kernel = re.search(r"^Depends:.*?(linux-image-[0-9]\S+)", shown, re.MULTILINE)
+            if not kernel:
+                raise IsoError(f"{name} does not say which kernel it is for: {shown}")
             packages = work / "packages"
             packages.mkdir(parents=True)
-            run("apt-get", "-q", "download", kernel[1], "busybox-static", cwd=packages)
+            run(
+                *("apt-get", "-q", "download", kernel[1], "busybox-static"),
+                cwd=packages,
+                environment=environment,
+            )
             for package in packages.iterdir():
                 run("dpkg-deb", "-x", str(package), str(work / "root"))
     packages = tuple(sorted(path.name for path in (kept / "packages").iterdir()))

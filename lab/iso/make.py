@@ -12,7 +12,7 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from lab.iso.debian import ARCH, MODULES, RAM_DISK, debian_kernel
+from lab.iso.debian import ARCH, DEBIAN_ARCHES, MODULES, RAM_DISK, debian_kernel
 from lab.iso.generations import GENERATIONS
 from lab.iso.scratch import IsoError, run, unfinished
 
@@ -67,8 +67,8 @@ def make_iso(directory, generation="p11", name=None, edition="test", stage_mib=8
     directory: where it goes. generation: a key of GENERATIONS. name: its file name without ".iso",
     by default ``alt-<generation>-<edition>-<arch>``. edition: a word for the volume id and the
     menu; ISOs of different editions have different stages. stage_mib: size of a stage in MiB of
-    data that does not compress. arch: one of the generation's; of others than x86_64 kernel and
-    initrd are placeholders, so that such an ISO can be looked into and unpacked, but not booted.
+    data that does not compress. arch: one of the generation's; of others than x86_64 and aarch64
+    kernel and initrd are placeholders: such an ISO can be looked into and unpacked, but not booted.
     Returns TestIso. The same arguments give the same bytes; a copy is kept in the cache.
     Raises IsoError when a program is missing or fails.
     """
@@ -76,8 +76,9 @@ def make_iso(directory, generation="p11", name=None, edition="test", stage_mib=8
         raise IsoError(f"no generation {generation}: there are {', '.join(GENERATIONS)}")
     if arch not in GENERATIONS[generation].arches:
         raise IsoError(f"{generation} has no {arch}: see its row in lab/iso/generations.py")
-    kernel = debian_kernel(CACHE)
-    recipe = hashlib.sha256(repr((generation, edition, stage_mib, arch, kernel.packages)).encode())
+    kernel = debian_kernel(CACHE, arch) if arch in DEBIAN_ARCHES else None
+    packages = kernel and kernel.packages
+    recipe = hashlib.sha256(repr((generation, edition, stage_mib, arch, packages)).encode())
     for source in sorted((*SOURCES.glob("*.py"), *SOURCES.glob("*.sh"))):
         recipe.update(source.read_bytes())
     kept = CACHE / "iso" / f"{generation}-{edition}-{arch}-{recipe.hexdigest()[:16]}"
@@ -122,7 +123,7 @@ def _make(work, generation, edition, stage_mib, arch, kernel):
     files = _medium_files(generation, arch, product, title, sizes)
     files[boot.kernel] = f"Not a kernel: this image of {arch} is made to be looked into.\n"
     files[boot.initrd] = f"Not an initrd: this image of {arch} is made to be looked into.\n"
-    if arch == ARCH:
+    if kernel:
         files[boot.kernel] = kernel.vmlinuz.read_bytes()
         files[boot.initrd] = _initramfs(work / "initramfs", generation, kernel, epoch)
     for original, copy in zip((boot.kernel, boot.initrd), generation.copies):

@@ -14,17 +14,22 @@ class IsoError(LabError):
     """A test image could not be made; the message says why and what to do."""
 
 
-def run(*command, cwd=None, stdin="", epoch=0):
+def run(*command, cwd=None, stdin="", epoch=0, environment=None):
     """Output (str) of a program that must succeed.
 
     command: the program and its arguments. cwd: folder to run in. stdin: text for it.
     epoch: the time it takes for now, in seconds, so that its output can be made again.
+    environment: its variables, by default those of this process.
     Raises LabError when it is missing and cannot be installed, IsoError when it fails or takes more
     than 15 minutes.
     """
     if command[0] in PACKAGES:
         require(command[0])
-    environment = {**os.environ, "LC_ALL": "C", "SOURCE_DATE_EPOCH": str(epoch)}
+    environment = {
+        **(environment or os.environ),
+        "LC_ALL": "C",
+        "SOURCE_DATE_EPOCH": str(epoch),
+    }
     try:
         done = subprocess.run(
             command,
