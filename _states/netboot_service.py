@@ -85,20 +85,26 @@ def _digest(contents):
 
 
 def _activate(name, runs, reload):
-    if not runs:
-        done = __salt__["service.start"](name)
-    elif isinstance(reload, list):
+    if isinstance(reload, list) and runs:
         said = __salt__["cmd.run_all"](reload, python_shell=False)
         if said["retcode"] or said["stderr"]:
             raise CommandExecutionError(f"{' '.join(reload)}: {said['stderr'] or said['stdout']}")
-        done = True
-    elif reload:
-        done = __salt__["service.reload"](name)
-    else:
-        done = __salt__["service.restart"](name)
-    # A daemon that refuses its configuration says so after systemd has started it.
-    time.sleep(1)
-    if not done or not __salt__["service.status"](name):
+        return
+    if not (reload and runs):
+        # Else systemd refuses to start what has just failed several times (StartLimitBurst=).
+        __salt__["cmd.retcode"](["systemctl", "reset-failed", name], python_shell=False)
+    do = "reload" if reload and runs else "restart" if runs else "start"
+    before = __salt__["service.show"](name).get("NRestarts") if do == "reload" else "0"
+    done = __salt__[f"service.{do}"](name)
+    # A daemon that refuses its configuration says so after systemd has started it, and may be
+    # started over and over.
+    for _ in range(4 if done else 0):
+        time.sleep(0.5)
+        now = __salt__["service.show"](name)
+        done = now.get("ActiveState") == "active" and now.get("NRestarts", before) == before
+        if not done:
+            break
+    if not done:
         raise CommandExecutionError(
             f"{name} does not run with its new configuration; journalctl -u {name} says why."
         )

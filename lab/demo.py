@@ -7,13 +7,17 @@ import time
 from pathlib import Path
 
 from . import Lab, LabError
-from .host import PACKAGES as PACKAGES_OF_PROGRAMS
+from .client import FIRMWARE
 from .host import require, say
 from .iso import make_iso
 from .salt import CHECKOUT, SaltSsh
 
 PACKAGES = ["dnsmasq-base", "ipxe", "nginx"]
 TITLE = "netboot-alt demo"
+BOOTED = ("efi-x86_64", "bios")
+# What the lab would install when it comes to it, so that this is a step of its own in the table.
+PROGRAMS = ["apt-ftparchive", "busybox", "cpio", "ip", "mksquashfs", "mmdebstrap", "nsenter"]
+PROGRAMS += ["ssh-keygen", "systemd-nspawn", "xorriso"]
 RESULTS = CHECKOUT / ".cache" / "demo"
 
 
@@ -65,7 +69,7 @@ def demo():
         return 1
     print(
         f"\n{steps.table()}\n\n"
-        f"Picture of the menu: {RESULTS / 'menu.png'}\n"
+        f"Pictures of the menu: {RESULTS / 'menu-*.png'}\n"
         f"Logs of the server, the client's serial port and Salt: {RESULTS}\n"
         "Next: change pillar/netboot.sls and conf/roster to your network, see README.md."
     )
@@ -74,7 +78,9 @@ def demo():
 
 def _run(steps):
     with steps.step("programs that the lab needs"):
-        require(*PACKAGES_OF_PROGRAMS)
+        firmware = [FIRMWARE[kind] for kind in BOOTED]
+        files = {file for one in firmware for file in (one.program, one.rom, one.code) if file}
+        require(*PROGRAMS, *sorted(files))
     with steps.step("ISO in ALT p11's layout") as notes:
         iso = make_iso(RESULTS / "iso", "p11")
         notes.append(f"{iso.size // 2**20} MiB")
@@ -103,13 +109,18 @@ def _run(steps):
             notes.append(_apply(salt, server, RESULTS / "apply.log"))
         with steps.step("state.apply once more") as notes:
             notes.append(_apply(salt, server, RESULTS / "apply-again.log", unchanged=True))
-        client = stack.enter_context(lab.client("efi-x86_64"))
-        with steps.step("efi-x86_64: power on to menu") as notes:
+        for kind in BOOTED:
+            _boot(steps, lab, iso, kind)
+
+
+def _boot(steps, lab, iso, kind):
+    with lab.client(kind) as client:
+        with steps.step(f"{kind}: power on to menu") as notes:
             client.wait_for(TITLE, timeout=180)
             time.sleep(1)  # the rest of the menu is drawn after its title
-            client.screenshot(RESULTS / "menu.png")
-            notes.append("ok, see menu.png")
-        with steps.step("efi-x86_64: menu to running ALT") as notes:
+            client.screenshot(RESULTS / f"menu-{kind}.png")
+            notes.append(f"ok, see menu-{kind}.png")
+        with steps.step(f"{kind}: menu to running ALT") as notes:
             marker = client.booted(timeout=180)
             if marker["digest"] != iso.stages[marker["stage"]][1]:
                 raise LabError(f"The client got other bytes than the ISO has: {marker}")

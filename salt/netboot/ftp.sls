@@ -25,6 +25,11 @@ netboot-ftp-config:
     - group: root
     - mode: '0644'
     - makedirs: True
+    # vsftpd has no checker; that it has no client it says, to where that would be, once it has read
+    # the whole file.
+    - check_cmd: >-
+        sh -c 'said=$(mktemp); timeout 10 vsftpd "$0" -olisten=NO 0<>"$said";
+        cat "$said"; grep -q "must be started from inetd" "$said"; read=$?; rm "$said"; exit $read'
     - require:
       - netboot: netboot-ftp-packages
 

@@ -28,7 +28,7 @@ def names(sls):
     return [f"netboot.{name}" if name != "init" else "netboot" for name in sls]
 
 
-@pytest.mark.parametrize("sls", names(set(SLS) - {"invalid"}))
+@pytest.mark.parametrize("sls", names(sorted(set(SLS) - {"invalid"})))
 def test_renders(rendered, sls):
     states = rendered(sls, PILLAR)
     assert all(name.startswith("netboot-") for name in states)

@@ -147,12 +147,19 @@ def test_ftp_can_only_be_read(applied, words):
     assert "root:" not in done.stdout
 
 
-def test_ftp_goes_back_to_the_configuration_that_worked(applied):
+@pytest.mark.parametrize(
+    ("line", "state", "said"),
+    [
+        ("nonsense=YES", "netboot-ftp-config", "check_cmd"),
+        # It can be read, and then there is no such address.
+        ("listen_address=192.0.2.99", "netboot-ftp-service", "runs with the old one again"),
+    ],
+)
+def test_ftp_goes_back_to_the_configuration_that_worked(applied, line, state, said):
     template = (CHECKOUT / "salt/netboot/files/vsftpd.conf.jinja").read_text()
-    with applied.salt.overridden("netboot/files/vsftpd.conf.jinja", f"{template}nonsense=YES\n"):
-        (failed,) = applied.salt.apply(applied.server, "netboot.ftp").failed.values()
-    assert "netboot-vsftpd does not run with its new configuration" in failed["comment"]
-    assert "the old one again" in failed["comment"]
+    with applied.salt.overridden("netboot/files/vsftpd.conf.jinja", f"{template}{line}\n"):
+        failed = applied.salt.apply(applied.server, "netboot.ftp").failed
+    assert said in failed[state]["comment"]
     url = f"ftp://{applied.server.address}/dist/"
     assert applied.iso.path.name in applied.client.run(["curl", "-sSf", url]).stdout
     again = applied.salt.apply(applied.server, "netboot.ftp")
