@@ -1,5 +1,7 @@
 """Real firmware boots an ALT-layout ISO from a machine that the states made a netboot server."""
 
+import hashlib
+import shutil
 import subprocess
 import time
 
@@ -7,6 +9,7 @@ import pytest
 
 from lab import network
 from lab.disk import MARKER, bios_disk, efi_disk
+from lab.ipxe import boot_loaders
 
 TITLE = "ALT Linux network boot"
 TREE = "/tftp/netboot/x86_64/alt_p11"
@@ -68,8 +71,13 @@ def unassigned(applied):
     hashed = subprocess.run(
         ["openssl", "passwd", "-6", "secret"], check=True, capture_output=True, text=True
     ).stdout.strip()
+    loader = applied.iso.path.parent / "snponly.efi"
+    shutil.copy(boot_loaders() / loader.name, loader)
+    digest = hashlib.sha256(loader.read_bytes()).hexdigest()
+    firmware = {"url": f"{applied.web.url}/{loader.name}", "checksum": {"sha256": digest}}
     pillar = {
         **{key: value for key, value in applied.pillar.items() if key != "default_image"},
+        "firmware": {"efi-x86_64": firmware},
         "menu": {"timeout_s": 3, "password": {"users": {"admin": hashed}}},
     }
     applied.salt.write_pillar({"netboot": pillar})

@@ -58,7 +58,12 @@ def beside(media, tmp_path_factory):
         pillar["firmware"] = {"efi-aarch64": binary, "efi-i386": binary}
         salt.write_pillar({"netboot": pillar})
         assert salt.apply(server).failed == {}
-        yield SimpleNamespace(lab=lab, server=server, isos=media.isos, refused=refused)
+
+        def apply(**more):
+            salt.write_pillar({"netboot": {**pillar, **more}})
+            assert salt.apply(server).failed == {}
+
+        yield SimpleNamespace(lab=lab, server=server, isos=media.isos, refused=refused, apply=apply)
 
 
 @pytest.fixture(scope="module")
@@ -111,6 +116,16 @@ def test_bios_through_undionly(beside):
 def test_aarch64(beside):
     boots(beside, beside.lab.client("efi-aarch64"), beside.isos["aarch64"])
     assert "/srv/export/tftp/snponly-aarch64.efi" in sent_over_tftp(beside)
+
+
+def test_kernel_over_tftp(beside):
+    """As Baikal-M boards need it; the stage comes over HTTP all the same."""
+    beside.apply(kernel_over={"aarch64": "tftp"})
+    iso = beside.isos["aarch64"]
+    fetched = boots(beside, beside.lab.client("efi-aarch64"), iso)
+    kernel = f"/netboot/aarch64/p11_aarch64{iso.kernel}"
+    assert f"/srv/export/tftp{kernel}" in sent_over_tftp(beside)
+    assert f"/tftp{kernel}" not in fetched
 
 
 def test_uefi_over_http(beside):
