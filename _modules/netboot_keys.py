@@ -743,8 +743,9 @@ KEYS = (
     (
         "default_variant.*",
         _one_of(*VARIANTS),
-        None,
-        "Which variant of `default_image` that is. Default: livecd, else install, else rescue.",
+        "livecd",
+        "Which variant of `default_image` that is. With `install`, clients install themselves when "
+        "nobody is at the menu.",
     ),
     (
         "methods",

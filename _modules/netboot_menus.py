@@ -73,17 +73,39 @@ def render(template, config, entries):
 
 
 def _default(entries, config, arch):
-    """The entry that the menu starts by itself: a live system rather than an installer."""
+    """The entry that the menu starts by itself; an installer only when the pillar says so."""
     image = config["default_image"].get(arch)
-    variant = config["default_variant"].get(arch)
-    of_image = {}
-    for entry in entries:
-        if entry["image"] == image:
-            of_image.setdefault(entry["variant"], entry["id"])
-    for one in [variant] if variant else ("livecd", "install", "rescue"):
-        if one in of_image:
-            return of_image[one]
-    return "local"
+    variant = config["default_variant"].get(arch, "livecd")
+    fit = (one for one in entries if (one["image"], one["variant"]) == (image, variant))
+    return next((one["id"] for one in fit), "local")
+
+
+def unmet_defaults(config, entries):
+    """
+    Say which default images have entries, but none that the menu may start by itself.
+
+    config, entries
+        As of ``render``.
+
+    Returns a list of one-line texts.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt 'netboot*' netboot_menus.unmet_defaults '{...}' '[]'
+    """
+    found = []
+    for arch, image in config["default_image"].items():
+        there = [one["variant"] for one in entries if one["image"] == image]
+        variant = config["default_variant"].get(arch, "livecd")
+        if there and variant not in there:
+            found.append(
+                f"netboot:default_image:{arch}: {image} has no {variant}; set "
+                f"netboot:default_variant:{arch} to one of {', '.join(dict.fromkeys(there))} if "
+                "clients shall start that when the menu's time is up"
+            )
+    return found
 
 
 def difference(folder, files, owned):

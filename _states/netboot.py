@@ -382,9 +382,11 @@ def menus_written(name, config, template, staging):
                 ret["comment"] = f"{len(ret['changes'])} menus were written."
             if set(owned) - set(scripts):
                 __salt__["netboot_records.write"]("owned", "menus", sorted(scripts))
-        if built["problems"]:
+        unmet = __salt__["netboot_menus.unmet_defaults"](config, bootable)
+        if built["problems"] or unmet:
             ret["result"] = False
-            ret["comment"] += "\nNot in the menu: " + "; ".join(built["problems"])
+            problems = [f"Not in the menu: {one}" for one in built["problems"]]
+            ret["comment"] = "\n".join([ret["comment"], *problems, *unmet])
     except (CommandExecutionError, SaltInvocationError) as err:
         ret.update(result=False, changes={}, comment=str(err))
     return ret

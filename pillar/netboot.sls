@@ -15,8 +15,11 @@ netboot:
         sha512: 24367d9090efc42d1987b9cb155338e1ec00f86c5e2e31e5cde226c1f1b791836a8228749bedcc903b935b25dac5ccf6f1b7463279332ee096c26cb3fe754e0d
 
   # The image that the menu starts by itself, by architecture. Left out: the client's own disk.
+  # Its live system; an installer only when that is said, as clients then install themselves.
   # default_image:
   #   x86_64: ALT Server 11.1
+  # default_variant:
+  #   x86_64: install
 
   menu:
     title: ALT Linux network boot

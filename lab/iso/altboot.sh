@@ -1,6 +1,6 @@
 # The dialect altboot, read by stage1.sh; VERSION is the n of make-initrd-bootchain 0.1.5-alt<n>.
 # Sources: the altboot manual ("From propagator to altboot", chapters 10, 30, 35, 51, 62, 65) and
-# the change log of make-initrd-bootchain. Of altboot's methods this speaks http.
+# the change log of make-initrd-bootchain. Methods nfs and cifs are in share.sh.
 
 set_up_network() {
     nics='' every_nic='' configured=''
@@ -33,19 +33,27 @@ set_up_network
 server=${server:-${next_server:-$router}}
 directory=${directory:-/pub/netinst/current}
 
+if [ "$method" = nfs ] || [ "$method" = cifs ]; then
+    share
+    if has_option hash; then
+        [ "$(digest "$stage" "$size")" = "$(option hash)" ] || refuse "the stage's SHA-256 is not hash="
+    fi
+    start
+fi
+
 # ramdisk_size= wins over type:iso. Before alt17 there is no type:, and without ramdisk_size= it is
 # always a whole ISO.
 form=tree path=$directory/$stagename
 if ! has_option ramdisk_size && { [ "$type" = iso ] || [ "$VERSION" -lt 17 ]; }; then
     form=iso path=$directory
 fi
-if [ -n "$imgsize" ]; then size=$imgsize; else http_size "$server" "$path"; fi
+if [ -n "$imgsize" ]; then size=$imgsize; else "${method}_size" "$server" "$path"; fi
 download
 
 # Only a whole ISO has its hash= checked after a download. For a tree the check then looks for a
 # mounted folder, finds a device or a file, and the boot ends.
 if has_option hash; then
-    [ $form = iso ] || refuse "hash= has no previous step's results to check with an http tree"
+    [ $form = iso ] || refuse "hash= has no previous step's results to check with an $method tree"
     [ "$(digest "$target" "$size")" = "$(option hash)" ] || refuse "the ISO's SHA-256 is not hash="
 fi
 

@@ -13,6 +13,8 @@ ARCH = "x86_64"
 # The architectures whose images boot, and Debian's names of them.
 DEBIAN_ARCHES = {"x86_64": "amd64", "aarch64": "arm64"}
 MODULES = ("virtio_pci", "virtio_net", "squashfs", "loop", "isofs")
+# Loaded when a share is mounted: SMB 3.1.1 hashes its negotiation, and signs even where it needn't.
+MOUNT_MODULES = ("nfsv4", "cifs", "cmac", "sha512_generic", "nls_utf8")
 # Loaded by the dialect, with a size; a kernel without it is one that ALT knows too (RT kernels).
 RAM_DISK = "brd"
 

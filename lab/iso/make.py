@@ -12,7 +12,14 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from lab.iso.debian import ARCH, DEBIAN_ARCHES, MODULES, RAM_DISK, debian_kernel
+from lab.iso.debian import (
+    ARCH,
+    DEBIAN_ARCHES,
+    MODULES,
+    MOUNT_MODULES,
+    RAM_DISK,
+    debian_kernel,
+)
 from lab.iso.generations import GENERATIONS
 from lab.iso.scratch import IsoError, run, unfinished
 
@@ -200,17 +207,23 @@ def _medium_files(generation, arch, product, title, stage_sizes):
 def _initramfs(tree, generation, kernel, epoch):
     """The initramfs as bytes; tree is a folder to make it in."""
     modules = kernel.modules(MODULES)
+    mount_modules = kernel.modules(MOUNT_MODULES)
     files = {
         "image.conf": f"GENERATION={generation.name}\nDIALECT={generation.dialect}\n"
         f"VERSION={generation.first_stage}\n",
         "init": (SOURCES / "stage1.sh").read_bytes(),
         "dialect.sh": (SOURCES / f"{generation.dialect}.sh").read_bytes(),
+        "share.sh": (SOURCES / "share.sh").read_bytes(),
         "dhcp.sh": (SOURCES / "dhcp.sh").read_bytes(),
         "bin/busybox": kernel.busybox.read_bytes(),
         "modules/order": "".join(f"{name}.ko\n" for name in modules),
+        "modules/order-of-shares": "".join(
+            f"{name}.ko\n" for name in mount_modules if name not in modules
+        ),
     }
     if kernel.has_module(RAM_DISK):
         modules |= kernel.modules([RAM_DISK])
+    modules |= mount_modules
     files |= {f"modules/{name}.ko": data for name, data in modules.items()}
     _write(tree, files)
     for program in ("init", "dhcp.sh", "bin/busybox"):

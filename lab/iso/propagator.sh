@@ -1,6 +1,6 @@
 # The dialect propagator, read by stage1.sh; VERSION is the date that propagator has for a version.
 # Sources: the change log of propagator, the wiki (en.altlinux.org/Propagator), chapter 62 of the
-# altboot manual on hash=. Of its methods this speaks http. Where no source says what propagator
+# altboot manual on hash=. Methods nfs and cifs are in share.sh. Where no source says what propagator
 # does, this refuses, so that no boot entry can rely on it.
 
 [ "$(option root)" != bootchain ] || say "stage1: root=bootchain is altboot's, propagator ignores it"
@@ -11,11 +11,20 @@ case $network in
     '') refuse "automatic= has no network:dhcp, and ip= is not propagator's" ;;
     *) refuse "this test image does not speak network:$network" ;;
 esac
-if [ "$VERSION" -lt 20210908 ] && ! has_option ramdisk_size; then
+mounts=''
+[ "$method" != nfs ] && [ "$method" != cifs ] || mounts=yes
+case " $cmdline " in *" lowmem "*) in_place=$mounts ;; esac
+if [ "$VERSION" -lt 20210908 ] && [ -z "$in_place" ] && ! has_option ramdisk_size; then
     refuse "there is no ramdisk_size=, which propagator needs until 2021-09-08"
 fi
 [ -n "$server" ] && [ -n "$directory" ] ||
     refuse "automatic= lacks server: or directory:, propagator would ask a person"
+
+if [ -n "$mounts" ]; then
+    ! has_option hash || refuse "what propagator does with hash= and $method is not known"
+    share
+    start
+fi
 
 # Until 2021-09-22 an ISO is a folder like any other, in which there is no stage.
 form=tree path=$directory/$stagename
@@ -29,7 +38,7 @@ esac
 if [ $form = iso ] && has_option hash; then
     refuse "what propagator compares hash= with in a whole ISO is not known"
 fi
-http_size "$server" "$path"
+"${method}_size" "$server" "$path"
 download
 if has_option hash; then
     [ "$(digest "$target" "$size")" = "$(option hash)" ] || refuse "the stage's SHA-256 is not hash="

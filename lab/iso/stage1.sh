@@ -19,9 +19,14 @@ set_up() {
     cmdline=$(cat /proc/cmdline)
     find_consoles
     say "stage1: $GENERATION, $DIALECT $VERSION, command line: $cmdline"
+    load /modules/order
+}
+
+# load FILE: the modules that it lists.
+load() {
     while read -r module; do
         insmod "/modules/$module" || say "stage1: $module did not load"
-    done < /modules/order
+    done < "$1"
 }
 
 # The kernel writes to a serial line only when console= says so, and the command lines under test
@@ -85,7 +90,7 @@ parse_automatic() {
     unset IFS
     [ ${#directory} -lt 3 ] || directory=${directory%/}
     case $method in
-        http) ;;
+        http | ftp | nfs | cifs) ;;
         '' | 0 | auto) refuse "automatic= names no method, $DIALECT would ask a person" ;;
         *) refuse "this test image does not speak method:$method" ;;
     esac
@@ -206,11 +211,25 @@ choose_target() {
     target=/download/tmpfs
 }
 
+# ftp_size SERVER PATH: what the server says of a file. Sets size.
+ftp_size() {
+    size=$(printf 'USER anonymous\r\nPASS a\r\nTYPE I\r\nSIZE %s\r\nQUIT\r\n' "$2" |
+        nc -w 5 "$1" 21 | sed -n 's/^213 \([0-9]*\).*/\1/p')
+    [ -n "$size" ] || refuse "the FTP server $1 tells no size of $2"
+}
+
+# ftp_get SERVER PATH SIZE TARGET: a file of an FTP server into a file or a device.
+ftp_get() {
+    ftpget -u anonymous -p a "$1" "$4" "$2" || refuse "ftp://$1$2 could not be fetched"
+    [ -b "$4" ] || [ "$(stat -c %s "$4")" = "$3" ] ||
+        refuse "ftp://$1$2 delivered $(stat -c %s "$4") bytes where $3 were expected"
+}
+
 # download: size bytes of path on server. Sets target.
 download() {
     choose_target
-    say "stage1: $size bytes from http://$server$path to $target"
-    http_get "$server" "$path" "$size" "$target"
+    say "stage1: $size bytes from $method://$server$path to $target"
+    "${method}_get" "$server" "$path" "$size" "$target"
 }
 
 # digest FILE SIZE: SHA-256 of the first SIZE bytes (a RAM disk is longer than what is in it).
@@ -218,16 +237,24 @@ digest() {
     head -c "$2" "$1" | sha256sum | cut -d ' ' -f 1
 }
 
-# Takes the stage out of what was downloaded (form, path, target, size), mounts the squashfs, reads
-# all of it, looks for what the command line would start there, and prints the marker.
+# Takes the stage out of what was downloaded (form, path, target, size).
 hand_over() {
     stage=$target
-    if [ "$form" = iso ]; then
-        mount -t iso9660 -o loop,ro "$target" /iso || refuse "$path is no ISO that can be mounted"
-        stage=/iso/$stagename
-        [ -s "$stage" ] || refuse "the ISO has no /$stagename"
-        size=$(stat -c %s "$stage")
-    fi
+    [ "$form" != iso ] || stage_of_iso "$target"
+    start
+}
+
+# stage_of_iso FILE: mounts it. Sets stage and its size.
+stage_of_iso() {
+    mount -t iso9660 -o loop,ro "$1" /iso || refuse "$path is no ISO that can be mounted"
+    stage=/iso/$stagename
+    [ -s "$stage" ] || refuse "the ISO has no /$stagename"
+    size=$(stat -c %s "$stage")
+}
+
+# Mounts the stage's squashfs, reads all of it, looks for what the command line would start there,
+# and prints the marker.
+start() {
     case $stage in
         /dev/*) mount -t squashfs -o ro "$stage" /stage ;;
         *) mount -t squashfs -o loop,ro "$stage" /stage ;;
@@ -251,5 +278,6 @@ hand_over() {
 }
 
 set_up
+. /share.sh
 . /dialect.sh
 refuse "$DIALECT ended without a stage"

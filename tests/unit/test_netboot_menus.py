@@ -70,6 +70,22 @@ def test_default_variant():
     assert "systemd.unit=install2.target" in boots(menus(**pillar)).end
 
 
+def test_no_installer_starts_unless_the_pillar_says_so():
+    """A server's image has no live system."""
+    facts = {**P11, "livecd": None}
+    pillar = {"default_image": {"x86_64": "ALT 0"}}
+    assert boots(menus(facts=facts, **pillar)).end == "exit 1"
+    config = resolve({"images": {"ALT 0": IMAGE}, **pillar})["config"]
+    entries = [{"image": "ALT 0", "variant": "install"}]
+    (said,) = netboot_menus.unmet_defaults(config, entries)
+    assert said.startswith(
+        "netboot:default_image:x86_64: ALT 0 has no livecd; set netboot:default_"
+    )
+    assert netboot_menus.unmet_defaults(config, []) == []
+    config["default_variant"] = {"x86_64": "install"}
+    assert netboot_menus.unmet_defaults(config, entries) == []
+
+
 def test_default_variant_that_the_image_lacks():
     pillar = {"default_image": {"x86_64": "ALT 0"}, "default_variant": {"x86_64": "rescue"}}
     assert boots(menus(facts={**P11, "rescue": None}, **pillar)).end == "exit 1"
