@@ -423,6 +423,8 @@ def upgrade(refresh=True, pkgs=None, **kwargs):
     """
     newer = list_upgrades(refresh=refresh)
     names = [one for one in newer if not pkgs or one in pkgs]
+    if pkgs and not names:
+        return {}
     old = list_pkgs()
     said, changes = _change(["install", *names] if pkgs else ["dist-upgrade"], old)
     if names and (said["retcode"] or not changes):

@@ -19,6 +19,8 @@ __virtualname__ = "netboot"
 
 __func_alias__ = {"list_": "list"}
 
+_OS_RELEASE = "/etc/os-release"
+
 # ioctl numbers from linux/sockios.h
 _SIOCGIFADDR = 0x8915
 _SIOCGIFNETMASK = 0x891B
@@ -59,9 +61,10 @@ def target():
     """
     Say what the pillar is checked against on this machine.
 
-    Returns a map: ``platform`` (``ID`` of os-release), ``interfaces`` (names, each with a list of
-    IPv4 addresses with prefix length), ``addresses`` (all IPv4 addresses of this machine) and
-    ``default_interface`` (the one with the IPv4 default route, or None).
+    Returns a map: ``platform`` (list: ``ID`` of os-release, then the words of its ``ID_LIKE``),
+    ``interfaces`` (names, each with a list of IPv4 addresses with prefix length), ``addresses``
+    (all IPv4 addresses of this machine) and ``default_interface`` (the one with the IPv4 default
+    route, or None).
 
     CLI Example:
 
@@ -69,8 +72,9 @@ def target():
 
         salt 'netboot*' netboot.target
     """
+    release = _os_release()
     return {
-        "platform": _os_release().get("ID", "unknown"),
+        "platform": [release.get("ID", "unknown"), *release.get("ID_LIKE", "").split()],
         "interfaces": {name: _addresses(name) for _index, name in socket.if_nameindex()},
         "addresses": _local_addresses(),
         "default_interface": _default_interface(),
@@ -79,7 +83,7 @@ def target():
 
 def _os_release():
     values = {}
-    with open("/etc/os-release", encoding="utf-8") as file:
+    with open(_OS_RELEASE, encoding="utf-8") as file:
         for line in file:
             key, _, value = line.strip().partition("=")
             values[key] = value.strip("'\"")

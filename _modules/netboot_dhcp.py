@@ -1,7 +1,7 @@
 """
 Which firmware asks for what: the table of kinds, their part of the pillar, hints for DHCP servers.
 
-Pure functions: they run on a minion, on the controller of salt-ssh (``salt/_wrapper`` links here)
+Pure functions: they run on a minion, on the controller of salt-ssh (``salt/_wrapper`` calls them)
 and in table tests alike. dnsmasq's own file is a template, ``salt/netboot/files``.
 """
 

@@ -1,7 +1,7 @@
 """
 Hosts: machines that boot something of their own, and boards, settings for all machines of a kind.
 
-Pure functions: they run on a minion, on the controller of salt-ssh (``salt/_wrapper`` links here)
+Pure functions: they run on a minion, on the controller of salt-ssh (``salt/_wrapper`` calls them)
 and in table tests alike. The scripts only set what the menu then acts on; nothing in iPXE can be
 quoted, so all that they hold was checked by ``netboot_keys``.
 """
@@ -355,6 +355,9 @@ def once(hosts, groups, config, entries):
     ``server``
         URL of the server that kernel and initrd must come from; empty if that does not matter.
 
+    ``told_by``
+        What identifies the machine, whatever its name in the pillar.
+
     CLI Example:
 
     .. code-block:: bash
@@ -380,6 +383,7 @@ def once(hosts, groups, config, entries):
             "host": name,
             "entry": entry,
             "straight": not settings.get("menu"),
+            "told_by": [f"{kind}={value.lower()}" for kind, value in _identities(name, host)],
             "path": path,
             # A board may want its kernel over TFTP, where nobody sees that it was fetched.
             "server": config["http"]["url"] if shown_by_initrd else "",

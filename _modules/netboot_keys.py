@@ -59,11 +59,14 @@ def _text(value):
     for word in _IPXE_ACTS_ON:
         if word in value:
             return f"has {word!r}, which iPXE acts on and cannot quote"
+    return _goes_on(value)
+
+
+def _goes_on(text):
+    # iPXE's script.c, process_script
+    if text.endswith("\\"):
+        return "ends in a backslash, by which iPXE takes the next line of the script for its rest"
     return None
-
-
-# What a kernel's argument may hold, and settings of iPXE such as ${mac:hexhyp}.
-_ARGUMENT = re.compile(r"([!-~]|\$\{[a-z0-9/:._-]+\})+")
 
 
 def _arguments(value):
@@ -75,26 +78,27 @@ def _arguments(value):
 
 
 def _argument(word):
-    if not isinstance(word, str) or not _ARGUMENT.fullmatch(word):
+    if not isinstance(word, str) or not re.fullmatch(r"[!-~]+", word):
         return "must be a kernel argument: letters, digits and signs without spaces"
+    # Settings of iPXE are fine, such as ${mac:hexhyp}.
     bare = re.sub(r"\$\{[a-z0-9/:._-]+\}", "", word)
     for sign in ("${", "||", "&&", ";"):
         if sign in bare:
             return f"has {sign!r}, which iPXE acts on and cannot quote"
     if word.startswith("#"):
         return "begins with #, which iPXE takes for a comment"
-    return None
+    return _goes_on(word)
 
 
 def _script(value):
     if not isinstance(value, str) or not value.strip():
         return "must be lines of an iPXE script"
-    for line in value.splitlines():
+    for line in value.split("\n"):
         if line.lstrip().startswith(":"):
             return f"has the label {line.strip()!r}, which could be one of the menu's own"
         if any(char not in string.printable or char in "\r\v\f" for char in line):
             return "has characters that iPXE cannot show"
-    return None
+    return _goes_on(value.strip())
 
 
 def _snippets(value):
@@ -154,20 +158,18 @@ def _path_in_iso(value):
 
 # The states give the root to root with mode 0755, and serve what lies in it.
 _NO_ROOTS = (
-    "/home",
     "/media",
     "/mnt",
     "/opt",
-    "/root",
     "/srv",
     "/tmp",
     "/var",
     "/var/lib",
-    "/var/tmp",
 )
 _NO_ROOTS_NOR_BELOW = (
     *("/bin", "/boot", "/dev", "/etc", "/lib", "/lib64", "/proc", "/run", "/sbin", "/sys", "/usr"),
-    "/var/lib/netboot",
+    *("/home", "/root", "/var/cache", "/var/log", "/var/spool", "/var/tmp"),
+    *("/var/lib/netboot", "/var/lib/netboot-dnsmasq", "/var/lib/samba"),
 )
 
 
@@ -179,6 +181,42 @@ def _directory(value):
     ):
         return f"must be a folder of its own, which {value} is not"
     return None
+
+
+def _file(value):
+    if not isinstance(value, str) or not re.fullmatch(
+        r"(/[A-Za-z0-9_@+-][A-Za-z0-9._@+-]*)+", value
+    ):
+        return "must be an absolute path of letters, digits and . _ @ + -"
+    return None
+
+
+def _file_below(value):
+    if not isinstance(value, str) or _file(f"/{value}"):
+        return "must be a path without a leading slash, of letters, digits and . _ @ + -"
+    return None
+
+
+def _files(value):
+    if not isinstance(value, list) or any(_file(one) for one in value):
+        return "must be a list of absolute paths of letters, digits and . _ @ + -"
+    return None
+
+
+def _unit(value):
+    if not isinstance(value, str) or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._@:+-]*", value):
+        return "must be the name of a unit of systemd"
+    return None
+
+
+def _names_of(what):
+    def check(value):
+        # A package's name may hold what a unit's may.
+        if not isinstance(value, list) or any(_unit(one) for one in value):
+            return f"must be a list of names of {what}"
+        return None
+
+    return check
 
 
 _ADDRESS = r"((https?|ftp)://[^\s/?#]+|file://)/[^\s?#]*"
@@ -296,12 +334,13 @@ def _port_range(value):
     return None
 
 
-def _networks(value):
+def _clients(value):
     if not isinstance(value, list) or not value:
         return "must be a list of networks, such as [192.0.2.0/24]"
     for one in value:
         try:
-            ipaddress.IPv4Network(one)
+            # A number would be taken for an address.
+            ipaddress.IPv4Network(one if isinstance(one, str) else None)
         except ValueError as err:
             return f"{one!r} must be a network, such as 192.0.2.0/24: {err}"
     return None
@@ -314,6 +353,11 @@ def _one_of(*choices):
         return None
 
     return check
+
+
+def _dhcp_mode(value):
+    # YAML takes a bare off for false.
+    return _one_of("proxy", "server", "off")("off" if value is False else value)
 
 
 def _some_of(*choices):
@@ -371,6 +415,13 @@ def _host_name(value):
     if not wrong and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", value):
         wrong = "must be letters, digits and . _ -"
     return wrong
+
+
+def _lease_name(value):
+    # dnsmasq(8), --dhcp-host: these words are no names there.
+    if isinstance(value, str) and re.fullmatch(r"ignore|infinite|[0-9]+[smhdw]?", value):
+        return "is a word that dnsmasq acts on"
+    return _host_name(value)
 
 
 # iPXE asks for a file with this in its name, and expands settings in it.
@@ -892,7 +943,7 @@ KEYS = (
     *((f"groups.*.{name}", *rest) for name, *rest in _HOST_SETTINGS),
     (
         "dhcp.mode",
-        _one_of("proxy", "server", "off"),
+        _dhcp_mode,
         "proxy",
         "`proxy`: boot information only, beside the DHCP server that the network has. "
         "`server`: addresses too, out of `subnets`. `off`: TFTP only; `netboot.dhcp_hints` prints "
@@ -949,7 +1000,7 @@ KEYS = (
     ),
     (
         "dhcp.leases.*.hostname",
-        _host_name,
+        _lease_name,
         None,
         "And its host name.",
     ),
@@ -998,7 +1049,7 @@ KEYS = (
     ),
     (
         "nfs.clients",
-        _networks,
+        _clients,
         None,
         "List of networks that may mount. Default: the networks of the interface.",
     ),
@@ -1020,6 +1071,45 @@ KEYS = (
         600,
         "Each run starts up to so many seconds later, so that many servers do not start at once.",
     ),
+    *(
+        (f"platform.packages.{one}", _names_of("packages"), None, f"Packages for {what}.")
+        for one, what in (
+            ("firmware", "iPXE. This and all below is known of ALT, Debian, Fedora and their kin"),
+            ("dhcp", "DHCP and TFTP (dnsmasq)"),
+            ("http", "the web server (nginx)"),
+            ("smb", "the SMB server (Samba)"),
+            ("ftp", "the FTP server (vsftpd)"),
+            ("nfs", "the NFS server"),
+            ("once", "Python"),
+        )
+    ),
+    (
+        "platform.firmware.*",
+        _files,
+        None,
+        "Paths of iPXE for a kind of firmware, of which the first that is there is taken; NAME as "
+        "of `firmware`.",
+    ),
+    *(
+        (f"platform.{path}", check, None, meaning)
+        for path, check, meaning in (
+            ("dnsmasq.user", _user_name, "User that dnsmasq runs as."),
+            ("dnsmasq.group", _user_name, "And group."),
+            ("dnsmasq.silence", _names_of("units"), "Units that its package starts by itself."),
+            ("nginx.service", _unit, "Unit of nginx."),
+            ("nginx.group", _user_name, "Group that nginx runs as."),
+            ("nginx.folder", _file, "Folder of `nginx.conf`."),
+            ("nginx.site", _file_below, "File for our site, below that folder."),
+            ("nginx.once_log", _file, "Log that nginx writes for hosts that boot once."),
+            ("smb.service", _unit, "Unit of Samba's smbd."),
+            ("smb.config", _file, "Samba's configuration."),
+            ("smb.include", _file, "File for our shares, which that includes."),
+            ("ftp.user", _user_name, "User of anonymous FTP."),
+            ("ftp.silence", _names_of("units"), "Units that vsftpd's package starts by itself."),
+            ("nfs.service", _unit, "Unit of the NFS server."),
+            ("nfs.exports", _file, "File for our exports."),
+        )
+    ),
 )
 
 _arch = _one_of(*ARCHES)
@@ -1039,6 +1129,7 @@ NAMES = {
     "dhcp.subnets.*": _subnet,
     "dhcp.leases.*": _mac,
     "firmware.*": _one_of(*FIRMWARE),
+    "platform.firmware.*": _one_of(*FIRMWARE),
     "secure_boot.*": _one_of("efi-x86_64", "efi-aarch64"),
 }
 
@@ -1084,7 +1175,7 @@ def _walk(value, pattern, path, found):
         found.append(f"{key(path)}: must be a map{words}")
         return
     for name, below in value.items():
-        if name in known:
+        if name in known and name != "*":
             _walk(below, (*pattern, name), (*path, name), found)
         elif "*" in known:
             name_check = _NAME_CHECKS.get((*pattern, "*"))
@@ -1151,7 +1242,8 @@ def key(path):
 
         salt-call netboot_keys.key '[menu, title]'
     """
-    return ":".join(("netboot", *(str(part) for part in path)))
+    parts = (str(part) for part in path)
+    return ":".join(("netboot", *(part if part.isprintable() else repr(part) for part in parts)))
 
 
 def nearest(word, words):

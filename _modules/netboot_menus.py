@@ -97,7 +97,12 @@ def unmet_defaults(config, entries):
     """
     found = []
     for arch, image in config["default_image"].items():
-        there = [one["variant"] for one in entries if one["image"] == image]
+        of_image = [one for one in entries if one["image"] == image]
+        there = [one["variant"] for one in of_image if one["arch"] in MENUS[arch]]
+        if of_image and not there:
+            found.append(
+                f"netboot:default_image:{arch}: {image} is an image for {of_image[0]['arch']}"
+            )
         variant = config["default_variant"].get(arch, "livecd")
         if there and variant not in there:
             found.append(

@@ -97,9 +97,30 @@ def reconcile(folder, hosts, staging, test=False):
         return _reconcile(folder, hosts, staging, test)
 
 
+def _renamed(old, booted, hosts):
+    """What is on record of a machine, under the name that the pillar has for it now."""
+    names = {
+        told: key
+        for key, arming in old.items()
+        if key not in hosts
+        for told in arming.get("told_by", [])
+    }
+    renamed = {}
+    for key, host in hosts.items():
+        before = next((names[told] for told in host["told_by"] if told in names), None)
+        if before in old and key not in old:
+            renamed[key] = before
+            old[key] = old.pop(before)
+            booted[key] = booted.pop(before, None)
+    return renamed
+
+
 def _reconcile(folder, hosts, staging, test):
     old, booted = _armings(), _booted()
-    changes = {}
+    keys = set(old)
+    # A new name must not install a machine anew.
+    renamed = _renamed(old, booted, hosts)
+    changes = dict.fromkeys(renamed, "renamed")
     armings = {key: {**arming, "dropped": True} for key, arming in old.items()}
     for key, host in hosts.items():
         before = old.get(key)
@@ -128,10 +149,14 @@ def _reconcile(folder, hosts, staging, test):
         if not arming["dropped"] and not _is_booted(arming, booted.get(key))
     }
     files = __salt__["netboot_menus.difference"](
-        folder, scripts, [f"{key}.ipxe" for key in armings]
+        folder, scripts, [f"{key}.ipxe" for key in keys | set(armings)]
     )
     if not test:
-        if armings != old:
+        for key in renamed:
+            # Before the arming: one without the other would be armed.
+            if booted[key]:
+                __salt__["netboot_records.write"]("once", key, booted[key])
+        if armings != old or renamed:
             # Before the scripts, which a run that is killed here would not know as its own.
             __salt__["netboot_records.write"]("owned", "once", armings)
         if files:

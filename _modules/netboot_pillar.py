@@ -2,7 +2,7 @@
 What the pillar key ``netboot`` comes to on a given machine: problems, or the configuration.
 
 Pure functions; what a single key may hold is in ``netboot_keys``. They run on a minion, on the
-controller of salt-ssh (``salt/_wrapper`` links here) and in table tests alike.
+controller of salt-ssh (``salt/_wrapper`` calls them) and in table tests alike.
 """
 
 import ipaddress
@@ -138,7 +138,8 @@ def resolve(pillar, target, platforms):
         What ``netboot.target`` returned on that machine.
 
     platforms
-        The table of platforms (``salt/netboot/platforms.yaml``), by their ``ID`` in os-release.
+        The table of platforms (``salt/netboot/platforms.yaml``), by their ``ID`` in os-release; a
+        system that is not in it counts as the first of its ``ID_LIKE`` that is.
 
     Returns a map: ``problems``, a list of one-line texts, each starting with its pillar key;
     ``warnings``, the same for what is not fatal; and, when there are no problems, ``config``: all
@@ -148,12 +149,14 @@ def resolve(pillar, target, platforms):
 
     .. code-block:: bash
 
-        salt-call netboot_pillar.resolve '{images: {}}' '{platform: debian, ...}' '{debian: ...}'
+        salt-call netboot_pillar.resolve '{images: {}}' '{platform: [debian], ...}' '{debian: ...}'
     """
     problems = []
     if not isinstance(pillar, dict):
         return {"problems": ["netboot: must be a map"], "warnings": []}
     pillar = dict(pillar)
+    if isinstance(pillar.get("dhcp"), dict) and pillar["dhcp"].get("mode") is False:
+        pillar["dhcp"] = {**pillar["dhcp"], "mode": "off"}
     pillar["images"] = _images_by_name(pillar.get("images") or {}, problems)
     problems += __salt__["netboot_keys.problems"](pillar)
     _check_interface(pillar, target, problems)
@@ -171,11 +174,7 @@ def resolve(pillar, target, platforms):
     schedule = pillar.get("schedule")
     if isinstance(schedule, dict) and schedule and ("hours" in schedule) == ("minutes" in schedule):
         problems.append("netboot:schedule: give either hours or minutes")
-    if target["platform"] not in platforms:
-        problems.append(
-            f"netboot: this machine runs {target['platform']!r}, which netboot-alt does not know; "
-            "it knows {}".format(", ".join(sorted(platforms)))
-        )
+    platform = _platform(pillar, target, platforms, problems)
     if problems:
         return {"problems": problems, "warnings": []}
     return {
@@ -184,11 +183,39 @@ def resolve(pillar, target, platforms):
         + __salt__["netboot_hosts.warnings"](hosts, groups)
         + __salt__["netboot_dhcp.warnings"](pillar, target),
         "config": {
-            **_config(pillar, target, platforms),
+            **_config(pillar, target, platform),
             # Not the hosts themselves: the states read them in the pillar.
             "once": __salt__["netboot_hosts.any_once"](hosts, groups),
         },
     }
+
+
+def _platform(pillar, target, platforms, problems):
+    """The row of this machine's system, with what the pillar says else."""
+    kin = next((one for one in target["platform"] if one in platforms), None)
+    row = {section: dict(keys) for section, keys in platforms.get(kin, {}).items()}
+    own = pillar.get("platform")
+    for section, keys in own.items() if isinstance(own, dict) else ():
+        row.setdefault(section, {}).update(keys if isinstance(keys, dict) else {})
+    if kin is None:
+        wanted = _keys_of_row(next(iter(platforms.values()), {}))
+        missing = [one for one in wanted if one not in _keys_of_row(row)]
+        if missing:
+            problems.append(
+                f"netboot:platform: netboot-alt does not know {target['platform'][0]!r}, only "
+                f"{', '.join(sorted(platforms))} and their kin; give {', '.join(missing)}"
+            )
+    return row
+
+
+def _keys_of_row(row):
+    """As they stand in the pillar; which firmware has a boot loader is a system's own affair."""
+    keys = {
+        section if section == "firmware" else f"{section}:{key}": None
+        for section, below in row.items()
+        for key in below
+    }
+    return list(keys)
 
 
 def _sound(pillar, kind, problems):
@@ -201,6 +228,10 @@ def _sound(pillar, kind, problems):
         if problem.startswith(start):
             path = problem[len(start) :].partition(": ")[0]
             told |= {path, path.rpartition(":")[0]}
+    # A path ends where its problem begins, unless a name has ": " itself.
+    for name in (str(name) for name in maps if ": " in str(name)):
+        if any(problem.startswith(f"{start}{name}:") for problem in problems):
+            told.add(name)
     return {name: None if str(name) in told else one for name, one in maps.items()}
 
 
@@ -248,8 +279,8 @@ def _warnings(images, mirrors):
     return found
 
 
-def _config(pillar, target, platforms):
-    platform = dict(platforms[target["platform"]])
+def _config(pillar, target, platform):
+    platform = dict(platform)
     interface = __salt__["netboot_dhcp.interfaces"](pillar, target)[0]
     networks = [ipaddress.IPv4Interface(one) for one in target["interfaces"][interface]]
     address = ipaddress.IPv4Address(pillar.get("address") or networks[0].ip)

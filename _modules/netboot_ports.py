@@ -70,7 +70,8 @@ def clashes(config):
             anywhere = holder["address"] in ("0.0.0.0", "::")  # noqa: S104 (compared, not bound)
             if {holder["process"], holder["unit"]} & {*one["ours"], *silenced}:
                 continue
-            if anywhere or holder["address"] == config["address"]:
+            ours = [config["address"], *(one["address"] for one in config["interfaces"])]
+            if anywhere or holder["address"] in ours:
                 unit = f" of {holder['unit']}" if holder["unit"] else ""
                 found.append(
                     f"{one['protocol'].upper()} port {one['port']}, which {one['for']} needs, is "

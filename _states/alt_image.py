@@ -3,6 +3,7 @@ Keep ALT's images on a netboot server ready for booting: unpacked or mounted, an
 """
 
 import os
+import time
 
 from salt.exceptions import CommandExecutionError, SaltInvocationError
 
@@ -150,12 +151,26 @@ def _sha256(verified, iso):
     return verified["digests"]["sha256"]
 
 
+def _keep_foreign(tree, staging):
+    """Move a folder out of the way that these states did not make, and that is not empty."""
+    owned = __salt__["netboot_records.read"]("owned", "trees") or []
+    owned += [image["tree"] for image in __salt__["netboot.images"]()]
+    if tree not in owned:
+        if os.path.isdir(tree) and not os.path.ismount(tree) and os.listdir(tree):
+            # Under a name that alt_iso.sweep doesn't know.
+            aside = f"foreign.{os.path.basename(tree)}.{int(time.time())}"
+            os.rename(tree, os.path.join(staging, aside))
+        # Before anything lies there: a run that is killed still knows whose it is.
+        __salt__["netboot_records.write"]("owned", "trees", sorted({*owned, tree}))
+
+
 def _unpacked(folder, iso, image, sha256, staging, old):
     """Unpack what the entries need, and put it on record."""
     record = _inspected(folder, iso, image, sha256)
     needed = __salt__["netboot_images.needs_of"](record, image)
     _unmount(old)
     os.makedirs(os.path.dirname(record["tree"]), mode=0o755, exist_ok=True)
+    _keep_foreign(record["tree"], staging)
     names = None if needed["form"] == "tree" else needed["files"]
     facts = __salt__["alt_iso.unpack"](
         iso, record["tree"], staging, image["name"], _overrides(image), names
@@ -366,6 +381,7 @@ def mounted(name, iso, image, checksum, staging):
         }
         record["form"] = "mount"
         _unmount(old)
+        _keep_foreign(record["tree"], staging)
         aside = __salt__["alt_iso.set_aside"](record["tree"], staging)
         done = _mount(record)
         if done["result"]:

@@ -3,7 +3,7 @@ Keep what clients are offered in step with the pillar and the images.
 """
 
 import os
-import shutil
+import tempfile
 
 from salt.exceptions import CommandExecutionError, SaltInvocationError
 
@@ -182,7 +182,7 @@ def firmware_copied(name, files, staging):
     """
     ret = {"name": name, "result": True, "changes": {}, "comment": "All boot loaders are in place."}
     installed = any(_source(one) for one in files)
-    if not installed and not __opts__["test"]:
+    if not installed and not __opts__["test"] and not any("url" in one for one in files):
         ret["result"] = False
         ret["comment"] = "The packages brought no boot loader: none of {} is there.".format(
             ", ".join(path for one in files for path in one.get("packaged", []))
@@ -225,11 +225,22 @@ def _keep_copied(file, path, staging):
     if wanted == there and wanted is not None:
         return None
     if not __opts__["test"]:
-        temporary = os.path.join(staging, file["file"])
-        shutil.copyfile(source, temporary)
-        os.chmod(temporary, 0o644)
+        _own_firmware(file["file"])
+        handle, temporary = tempfile.mkstemp(dir=staging, prefix="firmware.")
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(wanted)
+            os.fchmod(stream.fileno(), 0o644)
+            stream.flush()
+            os.fsync(stream.fileno())
         os.replace(temporary, path)
     return "new" if there is None else "changed"
+
+
+def _own_firmware(name):
+    """Put on record, before it is written, that a boot loader is ours to remove."""
+    owned = __salt__["netboot_records.read"]("owned", "firmware") or []
+    if name not in owned:
+        __salt__["netboot_records.write"]("owned", "firmware", sorted([*owned, name]))
 
 
 def _keep_fetched(file, path, staging):
@@ -241,6 +252,7 @@ def _keep_fetched(file, path, staging):
         if all(found[kind] == digest for kind, digest in checksum.items()):
             return None
     if not __opts__["test"]:
+        _own_firmware(file["file"])
         __salt__["iso_fetch.fetch"]([file["url"]], path, checksum, staging)
     return "changed" if there else "new"
 
@@ -355,20 +367,25 @@ def menus_written(name, config, template, staging):
         if not cached:
             raise CommandExecutionError(f"{template} is not in the state tree.")
         pillar = __pillar__.get("netboot", {})
+        menus = __salt__["netboot_menus.render"](cached, config, bootable)
         scripts = {
             **__salt__["netboot_hosts.scripts"](
                 pillar.get("hosts") or {}, pillar.get("groups") or {}, config
             ),
-            **__salt__["netboot_menus.render"](cached, config, bootable),
+            **menus,
         }
-        pillar = __pillar__.get("netboot", {})
-        scripts.update(
-            __salt__["netboot_hosts.scripts"](
-                pillar.get("hosts") or {}, pillar.get("groups") or {}, config
-            )
-        )
         owned = __salt__["netboot_records.read"]("owned", "menus") or []
-        ret["changes"] = __salt__["netboot_menus.difference"](name, scripts, owned)
+        changes = __salt__["netboot_menus.difference"](name, scripts, owned)
+        foreign = [
+            script
+            for script, change in changes.items()
+            if change == "changed" and script not in owned and script not in menus
+        ]
+        if foreign:
+            ret["warnings"] = [f"Not ours, and left as they are: {', '.join(sorted(foreign))}"]
+        for script in foreign:
+            del scripts[script], changes[script]
+        ret["changes"] = changes
         if __opts__["test"]:
             if ret["changes"]:
                 ret["result"] = None
@@ -378,7 +395,10 @@ def menus_written(name, config, template, staging):
                 # Before the scripts, so that a run that is killed here still knows its files.
                 __salt__["netboot_records.write"]("owned", "menus", sorted({*owned, *scripts}))
             if ret["changes"]:
-                __salt__["netboot_menus.write"](name, scripts, ret["changes"], staging)
+                # Hosts first: a run that is killed leaves no host to a default that is new.
+                for part in (set(scripts) - set(menus), set(menus), set(owned) - set(scripts)):
+                    some = {script: changes[script] for script in part if script in changes}
+                    __salt__["netboot_menus.write"](name, scripts, some, staging)
                 ret["comment"] = f"{len(ret['changes'])} menus were written."
             if set(owned) - set(scripts):
                 __salt__["netboot_records.write"]("owned", "menus", sorted(scripts))
@@ -387,6 +407,6 @@ def menus_written(name, config, template, staging):
             ret["result"] = False
             problems = [f"Not in the menu: {one}" for one in built["problems"]]
             ret["comment"] = "\n".join([ret["comment"], *problems, *unmet])
-    except (CommandExecutionError, SaltInvocationError) as err:
+    except (CommandExecutionError, SaltInvocationError, OSError) as err:
         ret.update(result=False, changes={}, comment=str(err))
     return ret

@@ -51,7 +51,7 @@ def served(name, images=False):
                 ret["result"] = False
                 return ret
         tftp = os.path.join(root, "tftp")
-        files = [*_owned("menus"), *(one["file"] for one in applied["boot_files"])]
+        files = [*_owned("menus"), *_owned("firmware")]
         files += [f"once/{key}.ipxe" for key in _owned("once")]
         for path in (os.path.join(tftp, file) for file in files):
             if os.path.lexists(path):
@@ -59,7 +59,8 @@ def served(name, images=False):
                 if not __opts__["test"]:
                     os.unlink(path)
         if not __opts__["test"]:
-            for record in ("menus", "once"):
+            # Who has booted once stays on record as long as there are records.
+            for record in ("menus", "firmware"):
                 __salt__["netboot_records.remove"]("owned", record)
             _remove_empty_folders(root, ret["changes"])
             if not __salt__["netboot.images"]() and not __salt__["netboot_records.names"]("isos"):
@@ -82,8 +83,15 @@ def _owned(record):
 
 
 def _remove_empty_folders(root, changes):
-    """Remove a folder and those below it as far as they are empty."""
-    for folder, _, _ in os.walk(root, topdown=False):
-        if not os.listdir(folder):
+    """Remove the folders that these states made, as far as they are empty and not mounted."""
+    netboot = os.path.join(root, "tftp", "netboot")
+    arches = os.listdir(netboot) if os.path.isdir(netboot) else []
+    for folder in (
+        *(os.path.join(netboot, arch) for arch in arches),
+        *(os.path.join(root, below) for below in ("tftp/netboot", "tftp/once", "tftp", "dist")),
+        os.path.join(root, ".staging"),
+        root,
+    ):
+        if os.path.isdir(folder) and not os.path.ismount(folder) and not os.listdir(folder):
             os.rmdir(folder)
             changes[folder] = "removed"

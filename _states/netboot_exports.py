@@ -144,7 +144,7 @@ def smb_absent(name, include):
 
 def _content(path):
     try:
-        with open(path, encoding="utf-8") as file:
+        with open(path, encoding="utf-8", errors="surrogateescape") as file:
             return file.read()
     except FileNotFoundError:
         return None
@@ -152,7 +152,7 @@ def _content(path):
 
 def _write(path, text):
     handle, temporary = tempfile.mkstemp(dir=os.path.dirname(path), prefix=".netboot.")
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
+    with os.fdopen(handle, "w", encoding="utf-8", errors="surrogateescape") as file:
         file.write(text)
         os.fchmod(file.fileno(), 0o644)
         file.flush()
@@ -172,7 +172,9 @@ def _testparm(argv):
 
 def _effective(text):
     """What Samba takes the options that keep guests out for, in a configuration."""
-    with tempfile.NamedTemporaryFile("w", suffix=".conf", encoding="utf-8") as file:
+    with tempfile.NamedTemporaryFile(
+        "w", suffix=".conf", encoding="utf-8", errors="surrogateescape"
+    ) as file:
         file.write(text)
         file.flush()
         options = ("map to guest", "restrict anonymous", "server signing", "server smb encrypt")
@@ -189,7 +191,7 @@ def _check(text, include, shares):
         with open(copy, "w", encoding="utf-8") as file:
             file.write(shares)
         whole = os.path.join(folder, "smb.conf")
-        with open(whole, "w", encoding="utf-8") as file:
+        with open(whole, "w", encoding="utf-8", errors="surrogateescape") as file:
             file.write(text.replace(f"include = {include}", f"include = {copy}"))
         said = _testparm([whole])
     bad = [

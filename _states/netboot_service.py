@@ -74,14 +74,16 @@ def current(name, files, reload=None):
 
 def _content(path):
     try:
-        with open(path, encoding="utf-8") as file:
+        with open(path, encoding="utf-8", errors="surrogateescape") as file:
             return file.read()
     except FileNotFoundError:
         return None
 
 
 def _digest(contents):
-    return hashlib.sha256(repr(sorted(contents.items())).encode()).hexdigest()
+    return hashlib.sha256(
+        repr(sorted(contents.items())).encode(errors="surrogateescape")
+    ).hexdigest()
 
 
 def _activate(name, runs, reload):
@@ -119,7 +121,7 @@ def _put_back(name, known, reload):
             if os.path.exists(path):
                 os.unlink(path)
         else:
-            with open(path, "w", encoding="utf-8") as file:
+            with open(path, "w", encoding="utf-8", errors="surrogateescape") as file:
                 file.write(content)
     try:
         _activate(name, __salt__["service.status"](name), reload)

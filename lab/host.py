@@ -21,6 +21,7 @@ PACKAGES = {
     "nsenter": "util-linux",
     "qemu-system-aarch64": "qemu-system-arm",
     "qemu-system-x86_64": "qemu-system-x86",
+    "rpmbuild": "rpm",
     "ssh-keygen": "openssh-client",
     "systemd-nspawn": "systemd-container",
     "tcpdump": "tcpdump",
@@ -91,9 +92,10 @@ def _present(name):
     return Path(name).exists() if name.startswith("/") else shutil.which(name) is not None
 
 
-def debian_sources():
+def debian_sources(release=None):
     """This machine's own Debian sources, as sources.list lines without options.
 
+    release: of another Debian on the same mirrors, such as "trixie". None: this machine's.
     Raises LabError when apt here knows no Debian mirror.
     """
     listed = subprocess.run(
@@ -113,6 +115,9 @@ def debian_sources():
         raise LabError(
             "apt on this machine knows no Debian mirror; run apt-get update, or use a Debian host."
         )
+    if release:
+        sites = {line.split()[0] for line in listed if "-" not in line.split()[1]}
+        return [f"deb {site} {release} main" for site in sorted(sites)]
     return [f"deb {line}" for line in sorted(set(listed))]
 
 
@@ -141,10 +146,7 @@ def apt_of(release=None, arch=None):
     release: "trixie", for example; arch: Debian's name of an architecture. None: this machine's.
     Gives the environment for apt's programs; what other programs know of packages stays as it is.
     """
-    sources = debian_sources()
-    if release:
-        sites = {line.split()[1] for line in sources if "-" not in line.split()[2]}
-        sources = [f"deb {site} {release} main" for site in sorted(sites)]
+    sources = debian_sources(release)
     with tempfile.TemporaryDirectory(prefix="netboot-lab.") as work:
         for folder in ("state/lists/partial", "cache/archives/partial"):
             os.makedirs(f"{work}/{folder}")

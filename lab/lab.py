@@ -123,15 +123,17 @@ class Lab:
         """
         return Web(self, directory, port, rate)
 
-    def server(self, name, packages=(), binds=()):
+    def server(self, name, packages=(), binds=(), release=None):
         """Boot a bare Debian, in which apt can install `packages` and all that these need.
 
-        binds: paths of this host that it sees at the same place, read-only.
+        binds: paths of this host that it sees at the same place, read-only; release: of another
+        Debian than this host's, such as "trixie".
         Returns when its sshd answers; see Machine.
         """
         number, address = self._place(name)
-        port, sources = f"machine{number}", self._sources(packages)
-        machine = Machine(self, name, roots.bare_root(), address, port, sources, binds)
+        port, root = f"machine{number}", roots.bare_root(release)
+        sources = self._sources(packages, release)
+        machine = Machine(self, name, root, address, port, sources, binds)
         machine.start()
         return machine
 
@@ -155,10 +157,10 @@ class Lab:
             raise LabError(f"One lab has addresses for {len(MACHINES)} machines only.")
         return number, f"{self.address.rpartition('.')[0]}.{MACHINES[number]}"
 
-    def _sources(self, packages):
+    def _sources(self, packages, release=None):
         if not packages:
             return ""
-        repository = roots.package_repository(roots.bare_root(), packages)
+        repository = roots.package_repository(roots.bare_root(release), packages, release)
         if self._packages is None:
             self._packages = self.web(repository.parent, PACKAGES_PORT)
         return f"deb [trusted=yes] {self._packages.url}/{repository.name} ./\n"

@@ -73,9 +73,12 @@ CONTAINED = [
 ]
 
 
-def bare_root():
-    """The path of a Debian root with only python3, sshd and sudo; built when not yet cached."""
-    return _root("the bare root", BARE, [SET_UP])
+def bare_root(release=None):
+    """The path of a Debian root with only python3, sshd and sudo; built when not yet cached.
+
+    release: "trixie", for example. None: this machine's.
+    """
+    return _root(f"the bare root{f' of {release}' if release else ''}", BARE, [SET_UP], release)
 
 
 def guest_root():
@@ -83,9 +86,9 @@ def guest_root():
     return _root("the root with a kernel", [*BARE, *GUEST], [SET_UP, SET_UP_GUEST])
 
 
-def _root(what, packages, set_up):
+def _root(what, packages, set_up, release=None):
     require("mmdebstrap", "apt-ftparchive")
-    sources = debian_sources()
+    sources = debian_sources(release)
 
     def build(target):
         (target / "apt.conf").write_text(apt_options())
@@ -107,14 +110,14 @@ def _root(what, packages, set_up):
     return _cached("roots", what, [sources, packages, *set_up], build)
 
 
-def package_repository(root, packages):
+def package_repository(root, packages, release=None):
     """A flat repository of all that `root` lacks to install `packages` with what they recommend.
 
-    root: a path that bare_root() returned; packages: Debian package names.
+    root: a path that bare_root(release) returned; packages: Debian package names.
     Returns the repository's path; its directory's name is the hash of its recipe.
     """
     packages = sorted(set(packages))
-    sources = debian_sources()
+    sources = debian_sources(release)
 
     def build(target):
         (target / "apt.conf").write_text(apt_options())

@@ -135,7 +135,7 @@ class Client:
 
     def _imgfetch(self, rest, positional):
         self.fetched.append(positional[-1])
-        return True
+        return positional[-1] in self.files or "/private/" in positional[-1]
 
     def _chain(self, rest, positional):
         replace = "--replace" in rest

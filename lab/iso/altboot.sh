@@ -34,6 +34,12 @@ server=${server:-${next_server:-$router}}
 directory=${directory:-/pub/netinst/current}
 
 if [ "$method" = nfs ] || [ "$method" = cifs ]; then
+    nfs=vers=4.2,clientaddr=$address smb=3.1.1
+    # The words live and rescue count only with a stage of that name.
+    case "$stagename $cmdline " in
+        *" lowmem "* | "live "*" live "* | "rescue "*" rescue "*) in_place=yes ;;
+        *) in_place='' ;;
+    esac
     share
     if has_option hash; then
         [ "$(digest "$stage" "$size")" = "$(option hash)" ] || refuse "the stage's SHA-256 is not hash="

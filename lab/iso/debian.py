@@ -13,8 +13,9 @@ ARCH = "x86_64"
 # The architectures whose images boot, and Debian's names of them.
 DEBIAN_ARCHES = {"x86_64": "amd64", "aarch64": "arm64"}
 MODULES = ("virtio_pci", "virtio_net", "squashfs", "loop", "isofs")
-# Loaded when a share is mounted: SMB 3.1.1 hashes its negotiation, and signs even where it needn't.
-MOUNT_MODULES = ("nfsv4", "cifs", "cmac", "sha512_generic", "nls_utf8")
+# Loaded when a share is mounted: the kernel's SMB 3.1.1 wants its ciphers even for guests.
+MOUNT_MODULES = ("nfsv4", "nfsv3", "cifs", "nls_utf8", "cmac", "sha512_generic", "ccm", "gcm")
+MOUNT_MODULES += ("ctr", "ghash_generic")
 # Loaded by the dialect, with a size; a kernel without it is one that ALT knows too (RT kernels).
 RAM_DISK = "brd"
 

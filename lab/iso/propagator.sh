@@ -11,7 +11,7 @@ case $network in
     '') refuse "automatic= has no network:dhcp, and ip= is not propagator's" ;;
     *) refuse "this test image does not speak network:$network" ;;
 esac
-mounts=''
+mounts='' in_place=''
 [ "$method" != nfs ] && [ "$method" != cifs ] || mounts=yes
 case " $cmdline " in *" lowmem "*) in_place=$mounts ;; esac
 if [ "$VERSION" -lt 20210908 ] && [ -z "$in_place" ] && ! has_option ramdisk_size; then
@@ -22,6 +22,10 @@ fi
 
 if [ -n "$mounts" ]; then
     ! has_option hash || refuse "what propagator does with hash= and $method is not known"
+    # Assumed of NFS: it comes from mdk-stage1, which mounts version 3. SMB 1 alone until 2021-09-02,
+    # when it learnt to try an older one after the kernel's own choice (ALT's bug 40554).
+    nfs=vers=3,proto=tcp,mountproto=tcp,nolock smb=3.1.1
+    [ "$VERSION" -ge 20210902 ] || smb=1.0
     share
     start
 fi
@@ -35,6 +39,7 @@ case $directory in
         fi
         ;;
 esac
+[ $method = http ] || [ $form = tree ] || refuse "whether propagator takes a whole ISO over ftp is not known"
 if [ $form = iso ] && has_option hash; then
     refuse "what propagator compares hash= with in a whole ISO is not known"
 fi

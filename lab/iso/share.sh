@@ -1,8 +1,9 @@
 # Methods nfs and cifs, which both dialects have: a share is mounted, and what it holds is used where
-# it lies (lowmem) or after it was copied into memory. Sources: chapters 63 and 69 of the altboot
-# manual. These images speak NFS 4 and SMB 3.1.1, whatever ALT's of that generation speak.
+# it lies or after it was copied into memory. Sources: chapters 63 and 69 of the altboot manual.
+# Which NFS and SMB a dialect speaks is in its own file, and assumed where no source says it.
 
-# share: mounts directory of server. Sets form, path, target, stage and size.
+# share: mounts directory of server. Sets form, path, target, stage and size; in_place is set when
+# nothing is to be copied.
 share() {
     load /modules/order-of-shares
     mkdir -p /share
@@ -18,7 +19,7 @@ share() {
         size=$(stat -c %s "$stage")
     fi
     target=share
-    case " $cmdline " in *" lowmem "*) return ;; esac
+    [ -z "$in_place" ] || return 0
     choose_target
     cat "$stage" > "$target"
     stage=$target
@@ -26,11 +27,11 @@ share() {
 
 # A folder, or, if that can't be mounted, a file in the folder above.
 share_nfs() {
-    options=ro,vers=4.2,addr=$server,clientaddr=$address,soft,timeo=30
+    options=ro,$nfs,addr=$server,soft,timeo=30
     found=/share
-    mount -t nfs4 -o "$options" "$server:$directory" /share && return
+    mount -t nfs -o "$options" "$server:$directory" /share && return
     found=/share/${directory##*/}
-    mount -t nfs4 -o "$options" "$server:${directory%/*}" /share ||
+    mount -t nfs -o "$options" "$server:${directory%/*}" /share ||
         refuse "$server:$directory can't be mounted"
     [ -f "$found" ] || refuse "$server:$directory is neither a folder nor a file"
 }
@@ -39,7 +40,7 @@ share_nfs() {
 share_cifs() {
     name=${directory#/} name=${name%%/*}
     found=/share${directory#"/$name"}
-    mount -t cifs -o "ro,guest,vers=3.1.1,ip=$server" "//$server/$name" /share ||
-        refuse "//$server/$name can't be mounted"
+    mount -t cifs -o "ro,user=,vers=$smb,ip=$server" "//$server/$name" /share ||
+        refuse "//$server/$name can't be mounted: $(dmesg | tail -n 3 | tr '\n' ' ')"
     [ -e "$found" ] || refuse "the share $name of $server has no ${directory#"/$name"}"
 }

@@ -4,6 +4,8 @@ The function ``netboot.config`` as salt-ssh's controller runs it while it render
 One question to the target for each apply instead of one for each SLS; the pillar stays here.
 """
 
+import salt.loader
+
 __virtualname__ = "netboot"
 
 
@@ -26,6 +28,9 @@ def config(pillar, platforms):
     asked = (pillar, __context__["netboot.target"], platforms)
     answered = __context__.get("netboot.config")
     if not answered or answered[0] != asked:
-        answered = (asked, __salt__["netboot_pillar.resolve"](*asked))
+        # The modules themselves, on this machine. Links to them in this folder would go to the
+        # target, where Python's tarfile, since 3.12, refuses links that lead out of an archive.
+        here = salt.loader.minion_mods(__opts__)
+        answered = (asked, here["netboot_pillar.resolve"](*asked))
         __context__["netboot.config"] = answered
     return answered[1]

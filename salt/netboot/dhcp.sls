@@ -11,6 +11,7 @@ netboot-dhcp-packages:
   netboot.packages_installed:
     - name: DHCP and TFTP
     - pkgs: {{ config.platform.packages.dhcp | json }}
+    - silence: {{ config.platform.dnsmasq.silence | json }}
 
 netboot-dhcp-config:
   file.managed:

@@ -29,7 +29,8 @@ netboot-smb-shares:
 netboot-smb-service:
   netboot_service.current:
     - name: {{ smb.service }}
-    - files: [{{ smb.config }}, {{ smb.include }}]
+    # Not smb.conf, which is the admin's: what is put back when Samba does not run is ours alone.
+    - files: [{{ smb.include }}]
     - reload: true
     - require:
       - netboot_exports: netboot-smb-shares

@@ -73,7 +73,7 @@ def test_boots(applied, image, variant, stage, expected):
     served(applied)
     order = [(entry["image"], entry["variant"]) for entry in applied.entries]
     steps = order.index((image, variant)) - order.index((GENERATIONS[0], "livecd"))
-    with applied.lab.client("efi-x86_64") as client:
+    with applied.lab.client("bios") as client:
         client.wait_for(TITLE, timeout=120)
         client.press(*["down" if steps > 0 else "up"] * abs(steps), "ret")
         marker = client.booted(timeout=180)

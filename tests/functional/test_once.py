@@ -24,7 +24,14 @@ ENTRY = {"image": "P11", "variant": "install"}
 
 
 def host(name, entry="p11-install", path=STAGE):
-    return {"host": name, "entry": entry, "straight": True, "server": "", "path": path}
+    return {
+        "host": name,
+        "entry": entry,
+        "straight": True,
+        "server": "",
+        "path": path,
+        "told_by": [f"mac={name}"],
+    }
 
 
 @pytest.fixture
@@ -505,3 +512,21 @@ def test_reading_costs_what_was_added(tmp_path):
     assert log.new_lines() == []
     write(path, line("/y"))
     assert len(log.new_lines()) == 1
+
+
+def test_new_name_in_the_pillar_installs_nobody_anew(modules, tmp_path):
+    """The same machine, which has booted, is called otherwise now."""
+    folder, staging = tmp_path / "once", tmp_path / "staging"
+    folder.mkdir()
+    staging.mkdir()
+    before = {**host("pc1"), "told_by": ["mac=525400000001"]}
+    modules.netboot_once.reconcile(str(folder), {"pc1": before}, str(staging))
+    arming = modules.netboot_records.read("owned", "once")["pc1"]["arming"]
+    booted = {"arming": arming, "entry": "p11-install", "booted_at": 1}
+    modules.netboot_records.write("once", "pc1", booted)
+    after = {**host("lab-pc1"), "told_by": ["mac=525400000001"]}
+    changes = modules.netboot_once.reconcile(str(folder), {"lab-pc1": after}, str(staging))
+    assert changes == {"lab-pc1": "renamed", "pc1.ipxe": "removed"}
+    assert list(folder.iterdir()) == []
+    assert modules.netboot_once.list()[0]["booted"]
+    assert modules.netboot_once.reconcile(str(folder), {"lab-pc1": after}, str(staging)) == {}

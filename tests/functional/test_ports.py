@@ -7,6 +7,7 @@ import pytest
 
 CONFIG = {
     "address": "127.0.0.1",
+    "interfaces": [],
     "http": {"port": 80},
     "dhcp": {"mode": "off"},
     "serves": ["http"],

@@ -508,12 +508,19 @@ def test_stale_menus_go_and_foreign_files_stay(menus_written, modules, root):
     modules.netboot_records.write("owned", "menus", [*owned, stale.name])
     foreign = root / "tftp/config-mac-525400000002.ipxe"
     foreign.write_text("of the admin")
+    board = root / "tftp" / sorted(BOARDS)[0]
+    board.write_text("of the admin, as netinstall-alt has it")
+    owned = [one for one in modules.netboot_records.read("owned", "menus") if one != board.name]
+    modules.netboot_records.write("owned", "menus", owned)
     assert menus_written(test=True).changes == {stale.name: "removed"}
     assert stale.exists()
     assert menus_written().changes == {stale.name: "removed"}
     assert menus_written().changes == {}
     assert not stale.exists()
     assert foreign.read_text() == "of the admin"
+    assert board.read_text() == "of the admin, as netinstall-alt has it"
+    (warning,) = warnings_of(menus_written())
+    assert board.name in warning
 
 
 def test_missing_template_is_named(menus_written):

@@ -33,6 +33,7 @@ WRONG = [
     ({"dhcp": {"mode": "server"}}, "netboot:dhcp:subnets: is missing"),
     ({"dhcp": {"relayed": ["192.0.2.1/24"]}}, "netboot:dhcp:relayed: '192.0.2.1/24' must be"),
     ({"dhcp": {"relayed": "192.0.2.0/24"}}, "netboot:dhcp:relayed: must be a list"),
+    ({"dhcp": {"relayed": ["192.0.2.7"]}}, "netboot:dhcp:relayed: '192.0.2.7' must be a subnet"),
     ({"dhcp": {"clients_at_once": 0}}, "netboot:dhcp:clients_at_once: must be a whole number"),
     (server({"192.0.2.0/24": {}}), "netboot:dhcp:subnets:192.0.2.0/24:range: is missing"),
     (server({"192.0.2.7": SUBNET}), "netboot:dhcp:subnets:192.0.2.7: the name must be a subnet"),

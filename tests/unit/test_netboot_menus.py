@@ -76,12 +76,14 @@ def test_no_installer_starts_unless_the_pillar_says_so():
     pillar = {"default_image": {"x86_64": "ALT 0"}}
     assert boots(menus(facts=facts, **pillar)).end == "exit 1"
     config = resolve({"images": {"ALT 0": IMAGE}, **pillar})["config"]
-    entries = [{"image": "ALT 0", "variant": "install"}]
+    entries = [{"image": "ALT 0", "variant": "install", "arch": "x86_64"}]
     (said,) = netboot_menus.unmet_defaults(config, entries)
     assert said.startswith(
         "netboot:default_image:x86_64: ALT 0 has no livecd; set netboot:default_"
     )
     assert netboot_menus.unmet_defaults(config, []) == []
+    (said,) = netboot_menus.unmet_defaults(config, [{**entries[0], "arch": "aarch64"}])
+    assert said == "netboot:default_image:x86_64: ALT 0 is an image for aarch64"
     config["default_variant"] = {"x86_64": "install"}
     assert netboot_menus.unmet_defaults(config, entries) == []
 
@@ -187,6 +189,7 @@ def test_scripts_of_hosts_are_looked_up_in_order():
         url.removeprefix(f"{TFTP}/config-") for url in boots(menus(), settings=settings).fetched
     ] == [
         "x86_64.ipxe",
+        "x86_64.ipxe",
         "host-pc1.ipxe",
         "uuid-0-1.ipxe",
         "serial-S%201.ipxe",
@@ -242,6 +245,13 @@ def test_server_that_has_gone():
         assert boots(scripts, refused={command}).end == "exit 1"
 
 
+def test_web_server_that_is_away_for_a_moment():
+    """The scripts of this machine can't be had: it must not get what others get."""
+    installs = {"default_image": {"x86_64": "ALT 0"}, "default_variant": {"x86_64": "install"}}
+    pinned = host_script(menus(**installs), "set nb-entry local")
+    assert boots(pinned, refused={"imgfetch"}).end == "exit 1"
+
+
 def test_disk_that_does_not_boot():
     assert boots(menus(), platform="pcbios", refused={"sanboot"}).end == "exit 1"
 
@@ -255,6 +265,16 @@ def test_password():
     assert boots(scripts, chosen=["!shell"]).end == "shell"
     assert "alt_0-livecd" in dict(client.items)
     assert not any("$6$" in text for text in scripts.values())
+
+
+@pytest.mark.parametrize("count", [1, 30])
+def test_default_that_asks_for_a_password_is_not_started_by_a_time_out(count):
+    installs = {"default_image": {"x86_64": "ALT 0"}, "default_variant": {"x86_64": "install"}}
+    scripts = menus(count, **installs, menu={"password": USERS})
+    assert boots(scripts).end == "exit 1"
+    client = boots(scripts, chosen=["!alt_0-install"])
+    assert "install2.target" in client.end
+    assert "http://:@192.0.2.10/private/granted" in client.fetched
 
 
 def test_snippets_run_before_their_image():

@@ -9,7 +9,7 @@ from _modules import netboot_entries, netboot_keys, netboot_pillar
 from tests.conftest import CHECKOUT
 
 TARGET = {
-    "platform": "debian",
+    "platform": ["debian"],
     "interfaces": {"eth0": ["192.0.2.10/24"], "eth1": ["198.51.100.1/16"], "wlan0": []},
     "addresses": ["127.0.0.1", "192.0.2.10", "192.0.2.11", "198.51.100.1"],
     "default_interface": "eth0",
@@ -111,6 +111,10 @@ def test_image_on_another_server():
     ]
     assert "server:192.0.2.20,directory:/p10/x.iso live" in entries[0]["cmdline"]
     assert entries[0]["cmdline"].startswith("changedisk ")
+
+
+def test_dhcp_off_as_yaml_reads_it():
+    assert resolve(yaml.safe_load("dhcp: {mode: off}"))["config"]["dhcp"]["mode"] == "off"
 
 
 def test_settings_are_used():
@@ -266,6 +270,13 @@ WRONG = [
     ({"menu": {"title": "a\nkernel b"}}, "netboot:menu:title: has characters"),
     ({"menu": {"title": "${mac}"}}, "netboot:menu:title: has '${'"),
     ({"menu": {"title": "a || goto b"}}, "netboot:menu:title: has '||'"),
+    ({"menu": {"title": "Room 12 \\"}}, "netboot:menu:title: ends in a backslash"),
+    ({"menu": {"extra": {"a": {"script": "x \\\n"}}}}, "netboot:menu:extra:a:script: ends in a b"),
+    ({"menu": {"extra": {"a": {"script": "x\ry"}}}}, "netboot:menu:extra:a:script: has characters"),
+    (
+        {"menu": {"extra": {"a": {"script": "x\u2028y"}}}},
+        "netboot:menu:extra:a:script: has characters",
+    ),
     ({"menu": {"extra": {"a": {"chain": "x"}}}}, "netboot:menu:extra:a:chain: must be an http://"),
     ({"menu": {"extra": {"a": {}}}}, "netboot:menu:extra:a: give one of kernel, chain and script"),
     (
@@ -285,6 +296,10 @@ WRONG = [
     ({"arguments": {"x86_64": "a;b"}}, "netboot:arguments:x86_64: 'a;b' has ';'"),
     ({"arguments": {"x86_64": ["a b"]}}, "netboot:arguments:x86_64: 'a b' must be a kernel argum"),
     ({"arguments": {"x86_64": "#a"}}, "netboot:arguments:x86_64: '#a' begins with #"),
+    ({"arguments": {"x86_64": "a\\"}}, "netboot:arguments:x86_64: 'a\\\\' ends in a backslash"),
+    ({"arguments": {"x86_64": "${a}" * 99 + "\t"}}, "netboot:arguments:x86_64: '${a}"),
+    ({"nfs": {"clients": [True]}}, "netboot:nfs:clients: True must be a network"),
+    ({"groups": {"a: b": {"image": []}}}, "netboot:groups:a: b:image: must be a text"),
     ({"arguments": {"x86": "a"}}, "netboot:arguments:x86: must be one of x86_64"),
     ({"arguments": {"x86_64": "a=${b"}}, "netboot:arguments:x86_64: 'a=${b' has '${'"),
     ({"methods": ["smb"]}, "netboot:methods: 'smb' is not one of http, cifs, nfs, ftp"),
@@ -316,6 +331,14 @@ def test_mistake_is_named(pillar, said):
     assert "\n" not in problem
 
 
+@pytest.mark.parametrize("host", [True, [1], {"mac": 5}, {"group": []}, {"arguments": 5}])
+def test_host_with_two_mistakes(host):
+    """A colon and a space in a name look like the end of the key in a problem."""
+    name, value = problems({"hosts": {"a: b": host}})
+    assert name.startswith("netboot:hosts:a: b: the name must")
+    assert value.startswith("netboot:hosts:a: b:")
+
+
 def test_all_mistakes_are_told_at_once():
     found = problems({"imags": {}, "interface": "eth7", "images": {"a": {"url": URL}}})
     assert [one.split(": ")[0] for one in found] == [
@@ -333,12 +356,6 @@ def test_no_default_route_and_no_interface():
 def test_default_route_over_an_interface_without_an_address():
     (problem,) = problems({}, default_interface="wlan0")
     assert problem.startswith("netboot:interface: is missing, and wlan0, which has the default")
-
-
-def test_unknown_platform():
-    (problem,) = problems({}, platform="plan9")
-    assert "'plan9'" in problem
-    assert "debian" in problem
 
 
 def test_form_of_an_image_is_resolved():

@@ -1,1 +1,0 @@
-../../_modules/netboot_keys.py

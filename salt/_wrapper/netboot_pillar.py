@@ -1,1 +1,0 @@
-../../_modules/netboot_pillar.py
