@@ -130,7 +130,8 @@ def packages_installed(name, pkgs, silence=()):
     if missing:
         # Before they are installed: a run that is killed then still knows whose services they are.
         _remember_silenced(silence)
-        ret = __states__["pkg.installed"](name, pkgs=pkgs, refresh=True)
+        # Samba's recommended ones are a domain controller's and as large as all the rest.
+        ret = __states__["pkg.installed"](name, pkgs=pkgs, refresh=True, install_recommends=False)
     for service in _silenced(silence):
         if __salt__["service.status"](service) or __salt__["service.enabled"](service):
             ret["changes"][service] = "stopped and disabled"

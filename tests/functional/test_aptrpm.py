@@ -267,6 +267,9 @@ def test_exit_status_is_not_trusted(alt):
     result, changes, comment = alt.state("pkg.uptodate", "all", refresh=True)
     assert (result, changes) == (False, {})
     assert "fine: error: " in comment
+    result, changes, comment = alt.state("pkg.installed", "fine", version="2.0-alt1")
+    assert (result, changes) == (False, {})
+    assert "fine: error: " in comment
 
 
 def test_from_a_file_and_again(alt, tmp_path):

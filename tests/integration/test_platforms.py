@@ -10,7 +10,8 @@ from lab.salt import SaltSsh
 from tests.integration.test_apply import get
 
 PACKAGES = ["dnsmasq-base", "ipxe", "nginx", "samba", "vsftpd"]
-RELEASES = {"bullseye": "3.9", "trixie": "3.13"}
+# Not Debian 11: tornado and urllib3, which salt-ssh of 3008 sends along, want more than Python 3.9.
+RELEASES = {"trixie": "3.13"}
 
 
 @pytest.fixture(scope="module", params=RELEASES)
