@@ -40,6 +40,9 @@ def nfs(config, mounts):
         is another file system; a fixed ``fsid``, as ISO 9660 has no number that survives a reboot;
         and ``mountpoint``, so that the empty folder below is never exported.
 
+    The folders have ``subtree_check``: without it, clients that make up file handles read whatever
+    anybody may read on the file system that the folders are on (exports(5)).
+
     CLI Example:
 
     .. code-block:: bash
@@ -47,11 +50,10 @@ def nfs(config, mounts):
         salt 'netboot*' netboot_exports.nfs '{...}' '[]'
     """
     lines = ["# Managed by netboot-alt: changes are lost at the next apply."]
-    common = "ro,all_squash,insecure,no_subtree_check"
+    common = "ro,all_squash,insecure"
     for path in [*(f"{config['root']}/{folder}" for folder in FOLDERS), *sorted(mounts)]:
         options = f"{common},fsid={uuid.uuid5(uuid.NAMESPACE_URL, path)}"
-        if path in mounts:
-            options += ",mountpoint"
+        options += ",no_subtree_check,mountpoint" if path in mounts else ",subtree_check"
         lines.append(" ".join([path, *(f"{one}({options})" for one in config["nfs"]["clients"])]))
     return "\n".join(lines) + "\n"
 

@@ -19,8 +19,9 @@ def test_nfs():
     for line in lines:
         _path, *clients = line.split()
         assert [one.partition("(")[0] for one in clients] == CONFIG["nfs"]["clients"]
-        assert all("ro,all_squash,insecure,no_subtree_check,fsid=" in one for one in clients)
-        assert line.count(",mountpoint)") == (2 if mount in line else 0)
+        assert all("ro,all_squash,insecure,fsid=" in one for one in clients)
+        rest = ",no_subtree_check,mountpoint)" if mount in line else ",subtree_check)"
+        assert line.count(rest) == 2
     assert len({line.split("fsid=")[1][:36] for line in lines}) == 3
 
 
