@@ -7,6 +7,7 @@ A file that is open survives its removal, but a client asks for more than one: i
 ranges, opens the stage after the kernel, or holds an NFS handle, which no process shows.
 """
 
+import glob
 import os
 import time
 
@@ -67,6 +68,34 @@ def nfs_wait_s(since):
     except (OSError, ValueError):
         return 0
     return max(0, since + NFS_GRACE_S - time.time()) if serves else 0
+
+
+def nfs_let_go():
+    """
+    Make the kernel's NFS server let go of file systems that no client reads any more.
+
+    It holds what it once looked up among its exports until it is told to look again, and, since
+    Linux 5.19, what a client had open that was switched off without a word (its status is then
+    ``courtesy``; fs/nfsd/nfs4state.c), so that such a file system can't be unmounted for a day.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt 'netboot*' netboot_readers.nfs_let_go
+    """
+    if not os.path.exists(NFSD_THREADS):
+        return
+    for client in glob.glob(f"{os.path.dirname(NFSD_THREADS)}/clients/*"):
+        try:
+            with open(f"{client}/info", encoding="utf-8", errors="replace") as file:
+                is_gone = "status: courtesy" in file.read()
+            if is_gone:
+                with open(f"{client}/ctl", "w", encoding="ascii") as file:
+                    file.write("expire\n")
+        except OSError:  # it went by itself
+            continue
+    __salt__["cmd.run_all"](["exportfs", "-f"], python_shell=False)
 
 
 def _inodes(path):

@@ -412,6 +412,7 @@ def _mount(record):
 def _unmount(record):
     """Take back the loop mount on record, if it is one."""
     if record and record.get("form") == "mount":
+        __salt__["netboot_readers.nfs_let_go"]()
         done = __states__["mount.unmounted"](record["tree"], device=record["iso"], persist=True)
         if not done["result"]:
             raise CommandExecutionError(f"{record['tree']} can't be unmounted: {done['comment']}")

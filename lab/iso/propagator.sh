@@ -39,7 +39,8 @@ case $directory in
         fi
         ;;
 esac
-[ $method = http ] || [ $form = tree ] || refuse "whether propagator takes a whole ISO over ftp is not known"
+[ $method = http ] || [ $form = tree ] ||
+    refuse "whether propagator takes a whole ISO over ftp is not known"
 if [ $form = iso ] && has_option hash; then
     refuse "what propagator compares hash= with in a whole ISO is not known"
 fi

@@ -4,6 +4,9 @@ Two clients go through firmware and menu, the others start the kernel with the e
 line, as the way there is the same.
 """
 
+import sys
+import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -14,6 +17,32 @@ from lab.iso import make_iso
 from lab.salt import SaltSsh
 
 HOST = 70  # a client of the lab that has an entry of its own
+NFS3 = str(Path(__file__).parents[1] / "nfs3.py")
+
+# $1 NFS version, $2 what to mount, $3 a command to run there.
+MOUNTED = """mkdir -p /mnt/nfs
+mount -t nfs -o "vers=$1,rw,soft,retry=0" "$2" /mnt/nfs || exit 99
+cd /mnt/nfs && sh -c "$3"; code=$?
+cd / && umount /mnt/nfs && exit $code
+"""
+
+# What the NFS server knows of clients that have a stage open at the top of a file system.
+HOLDERS = """cd /proc/fs/nfsd/clients
+for one in *; do grep -q '"/live"' "$one/states" && cat "$one/info"; done; true
+"""
+
+# Says of each file what ext4 calls it: number and generation, and those of its folder.
+HANDLES = """import ctypes, os, struct, sys
+libc = ctypes.CDLL(None, use_errno=True)
+for path in sys.argv[1:]:
+    said = b""
+    for name in (path, os.path.dirname(path)):
+        handle = ctypes.create_string_buffer(struct.pack("Ii", 128, 0), 136)
+        if libc.name_to_handle_at(-100, name.encode(), handle, ctypes.byref(ctypes.c_int()), 0):
+            sys.exit(f"{name}: {os.strerror(ctypes.get_errno())}")
+        said += handle.raw[8:16]
+    print(said.hex())
+"""
 
 
 @pytest.fixture(scope="module")
@@ -87,13 +116,17 @@ def test_second_apply_changes_nothing(applied):
 @pytest.mark.parametrize(
     ("ident", "method", "form", "dialect"),
     [
+        ("mounted-livecd", "nfs", "tree", "altboot"),
         ("p11-livecd-nfs-iso", "nfs", "iso", "altboot"),
         ("p11-livecd-cifs-tree", "cifs", "tree", "altboot"),
+        ("p11-livecd-cifs-iso", "cifs", "iso", "altboot"),
+        ("p11-livecd-ftp-tree", "ftp", "tree", "altboot"),
         ("p11-livecd-ftp-iso", "ftp", "iso", "altboot"),
         ("p10-livecd-cifs-iso", "cifs", "iso", "propagator"),
         ("p10-livecd-nfs-tree", "nfs", "tree", "propagator"),
+        ("p10-livecd-nfs-iso", "nfs", "iso", "propagator"),
         ("p10-livecd-ftp-tree", "ftp", "tree", "propagator"),
-        ("mounted-livecd", "nfs", "tree", "altboot"),
+        ("p9-livecd", "nfs", "iso", "propagator"),
     ],
 )
 def test_boots(applied, ident, method, form, dialect):
@@ -113,6 +146,70 @@ def test_nfs_exports_nothing_else(applied):
     assert "is neither a folder nor a file" in said
 
 
+def mounted(applied, version, path, command, address=None):
+    """Run a command where the server has mounted an export of its own, as mount.nfs does it."""
+    what = f"{address or applied.server.address}:{path}"
+    return applied.server.run(["sh", "-c", MOUNTED, "sh", version, what, command], check=False)
+
+
+@pytest.mark.parametrize("version", ["3", "4.2"])
+def test_nfs_can_only_be_read(applied, version):
+    iso = applied.isos["p11"]
+    said = mounted(applied, version, "/srv/export/dist", f"sha256sum {iso.path.name}; touch x")
+    assert said.stdout.split()[0] == iso.sha256
+    assert "Read-only file system" in said.stderr
+
+
+@pytest.mark.parametrize(
+    ("version", "path", "address"),
+    [
+        ("3", "/", None),
+        ("3", "/srv/export", None),
+        ("3", "/srv/export/.staging", None),
+        ("3", "/srv/export/dist/../.staging", None),
+        ("4.2", "/srv/export/.staging", None),
+        ("4.2", "/etc", None),
+        # Not an address of netboot:nfs:clients.
+        ("3", "/srv/export/dist", "127.0.0.1"),
+        ("4.2", "/srv/export/dist", "127.0.0.1"),
+    ],
+)
+def test_nfs_refuses(applied, version, path, address):
+    said = mounted(applied, version, path, "true", address)
+    assert said.returncode == 99, said.stdout
+    assert "denied" in said.stderr or "No such file" in said.stderr
+
+
+def test_nfs_4_shows_the_way_to_the_exports_alone(applied):
+    said = mounted(applied, "4.2", "/", "find . -mindepth 1 -maxdepth 3")
+    assert sorted(said.stdout.split()) == [
+        "./srv",
+        "./srv/export",
+        "./srv/export/dist",
+        "./srv/export/tftp",
+    ]
+
+
+def test_nfs_handles_lead_to_the_exports_alone(applied):
+    """Clients can make up the handle of any file of the file system that an export is on."""
+    kernel = applied.isos["p11"].kernel[1:]
+    inside = f"/srv/export/tftp/netboot/x86_64/p11/{kernel}"
+    outside = "/etc/debian_version"
+    asked = ["python3", "-c", HANDLES, inside, outside]
+    handles = applied.server.run(asked).stdout.split()
+    read, refused = (
+        applied.lab.run(
+            [sys.executable, NFS3, applied.server.address, "/srv/export/tftp", handle],
+            check=False,
+            capture_output=True,
+        )
+        for handle in handles
+    )
+    assert bytes.fromhex(read.stdout) == (applied.web / "p11" / kernel).read_bytes()[:64]
+    stale = 70
+    assert refused.stderr == f"READ: {stale}\n"
+
+
 @pytest.mark.parametrize(
     ("number", "image", "method"), [(None, "p11", "nfs"), (HOST, "p10", "cifs")]
 )
@@ -123,18 +220,50 @@ def test_through_firmware_and_menu(applied, number, image, method):
     assert marker["digest"] == applied.isos[image].stages["live"][1]
 
 
+def again(applied, changes, **more):
+    """Apply the pillar with other keys in some images, or without those that are None."""
+    images = {
+        name: {
+            key: value
+            for key, value in {**image, **changes.get(name, {})}.items()
+            if value is not None
+        }
+        for name, image in applied.pillar["images"].items()
+    }
+    applied.salt.write_pillar({"netboot": {**applied.pillar, "images": images, **more}})
+    return applied.salt.apply(applied.server)
+
+
+def test_smb1_and_no_mount(applied):
+    """A first stage from before 2021-09-02 gets its stage over SMB once the pillar agrees."""
+    entry = applied.entries["p9-livecd-cifs-iso"]
+    assert "/dist can't be mounted" in start(applied, entry)
+    # In the same apply a mounted image is unpacked that was booted, while the NFS server goes on.
+    wait_for_its_clients(applied.server)
+    done = again(applied, {"mounted": {"mount": None}}, smb={"smb1": True})
+    assert done.failed == {}
+    assert "iso9660" not in applied.server.run(["cat", "/proc/mounts"]).stdout
+    for ident in ("p9-livecd-cifs-iso", "mounted-livecd"):
+        entry = applied.entries[ident]
+        digest = applied.isos[entry["image"]].stages["live"][1]
+        assert f"digest={digest} method={entry['method']}" in start(applied, entry)
+
+
+def wait_for_its_clients(server):
+    """Wait until NFS clients of the mounted image that were switched off have lost their lease."""
+    end = time.monotonic() + 180
+    while "confirmed" in (said := server.run(["sh", "-c", HOLDERS]).stdout):
+        assert time.monotonic() < end, said
+        time.sleep(2)
+
+
 def test_off(applied):
     """The exports go with the methods, and what the machine exports besides stays."""
     applied.server.run(["mkdir", "-p", "/srv/own", "/etc/exports.d"])
     applied.server.run(["tee", "/etc/exports.d/own.exports"], input="/srv/own *(ro)\n")
     applied.server.run(["exportfs", "-ra"])
-    pillar = applied.pillar
-    images = {
-        name: {key: value for key, value in image.items() if key not in ("methods", "mount")}
-        for name, image in pillar["images"].items()
-    }
-    applied.salt.write_pillar({"netboot": {**pillar, "images": images}})
-    assert applied.salt.apply(applied.server).failed == {}
+    off = {name: {"methods": None, "forms": None, "mount": None} for name in applied.isos}
+    assert again(applied, off).failed == {}
     exported = applied.server.run(["exportfs", "-s"]).stdout
     assert "/srv/own" in exported
     assert "/srv/export" not in exported

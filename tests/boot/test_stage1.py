@@ -22,6 +22,7 @@ BAD_SERVER = str(Path(__file__).parents[2] / "lab/iso/badserver.py")
 TREE = f"{ALTBOOT} ip=dhcp4 stagename=live {HTTP},directory:/tree"
 WHOLE_ISO = f"{ALTBOOT} ip=dhcp4 stagename=live {HTTP},type:iso,directory:/{{name}}"
 FAULT = f"{ALTBOOT} ip=dhcp4 stagename=live automatic=method:http,server:{{bad_server}},directory:/"
+NOBODY = f"{ALTBOOT} ip=dhcp4 stagename=live automatic=server:{{nobody}},directory:/tree"
 INSTALLER = "systemd.unit=install2.target"
 # The same for other generations: their trees are beside their ISOs.
 PROPAGATOR = "changedisk fastboot automatic=method:http,network:dhcp,server:{server}"
@@ -50,6 +51,7 @@ class Lan:
         words = cmdline.format(
             server=self.web.url.removeprefix("http://"),
             bad_server=f"{self.lab.address}:8001",
+            nobody=self.lab.address,  # but for the two web servers
             mac=network.client_mac(self.lab.number, self.boots),  # a lab counts its clients
             name=iso.path.name,
             generation=generation,
@@ -187,6 +189,9 @@ def test_names_the_boot_nic(lan):
             "no NIC eth7",
             id="no such NIC",
         ),
+        pytest.param(f"{NOBODY},method:nfs", "/tree can't be mounted", id="no NFS server"),
+        pytest.param(f"{NOBODY},method:cifs", "/tree can't be mounted", id="no SMB server"),
+        pytest.param(f"{NOBODY},method:ftp", "tells no size of /tree/live", id="no FTP server"),
     ],
 )
 def test_refuses(lan, cmdline, reason):
@@ -302,6 +307,24 @@ def test_other_generations_boot(lan, generation, stage, cmdline, expected):
             f"{PROPAGATOR_ISO} stagename=live hash={{iso_sha256}}",
             "hash= .* is not known",
             id="10.1: whole ISO with hash",
+        ),
+        pytest.param(
+            "p10.1",
+            f"{PROPAGATOR_ISO},method:ftp stagename=live",
+            "whole ISO over ftp is not known",
+            id="10.1: whole ISO over FTP",
+        ),
+        pytest.param(
+            "p10.1",
+            f"{PROPAGATOR_TREE},method:cifs stagename=live lowmem hash={{stage_sha256}}",
+            "hash= and cifs is not known",
+            id="10.1: hash and a share",
+        ),
+        pytest.param(
+            "p9",
+            f"{PROPAGATOR_TREE},method:nfs stagename=live",
+            "no ramdisk_size=, which propagator needs",
+            id="before 2021-09-08: a share without lowmem or ramdisk_size",
         ),
         pytest.param(
             "sisyphus-2022",
