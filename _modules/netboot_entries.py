@@ -8,6 +8,8 @@ propagator, mkimage-profiles (features.in/grub/cfg.in) for the words that ALT's 
 asheplyakov/netinstall-alt for lines that booted real media.
 """
 
+import re
+
 __virtualname__ = "netboot_entries"
 
 #: How a stage travels: a row for each method, dialect and form.
@@ -149,6 +151,15 @@ RESERVE_MIB = 512
 KERNEL_MIB = 256
 _MIB = 1024 * 1024
 
+# Characters that a kernel takes (COMMAND_LINE_SIZE: 2048 on x86 and arm64, 1024 on riscv; the rest
+# is cut off), less what hosts, their groups and boards may add.
+_LONGEST_CMDLINE = 2048 - 3 * 256
+_LONGEST_CMDLINE_OF = {"riscv64": 1024 - 256}
+# Of the board, of hand-written scripts as for netinstall-alt, of the host.
+_MORE_ARGUMENTS = "${nb-board-arguments} ${linux_extra_cmdline} ${nb-arguments}"
+# What else ``${...}`` stands for: a MAC address, a locale, the path of a host that boots once.
+_LONGEST_SETTING = 64
+
 
 def __virtual__():
     return __virtualname__
@@ -165,7 +176,7 @@ def build(config, images):
         The images that are ready, as ``netboot.images`` lists them.
 
     Returns a map: ``entries``, a list of maps; and ``problems``, one line for each image that has
-    no entry, with the reason. An entry has:
+    no entry and each entry that no kernel could take, with the reason. An entry has:
 
     ``id``, ``image`` (name), ``label``, ``arch``, ``variant`` (livecd, install, rescue),
     ``method`` (http, cifs, nfs, ftp), ``form`` (tree or iso), ``title``
@@ -193,6 +204,9 @@ def build(config, images):
         Whether a line of this form is known to have booted ALT's own media; else it follows from
         what the first stage is documented to do.
 
+    ``password``
+        Whether the menu asks for one.
+
     ``before``
         Lines of iPXE script that run first.
 
@@ -214,7 +228,9 @@ def build(config, images):
             for variant in _offered(image, offer)
             for number, row in enumerate(_forms(config, image["facts"], setting, variant))
         ]
-        entries += made
+        too_long = [_too_long(entry) for entry in made]
+        entries += [entry for entry, wrong in zip(made, too_long) if not wrong]
+        problems += filter(None, too_long)
         if not made:
             problems.append(f"{image['name']}: {_why_none(config, image, offer)}")
     return {"entries": entries, "problems": problems}
@@ -326,8 +342,7 @@ def _entry(config, image, offer, variant, row, number):
         "showopts lang=${lang}",
         *config.get("arguments", {}).get(facts["arch"], []),
         *offer.get("arguments", []),
-        # of the board, of hand-written scripts as for netinstall-alt, of the host
-        "${nb-board-arguments} ${linux_extra_cmdline} ${nb-arguments}",
+        _MORE_ARGUMENTS,
     ]
     files = f"{config['http']['url']}/tftp{tree}"
     ident, title = f"{image['label']}-{variant}", f"{image['name']}: {variant}"
@@ -355,8 +370,29 @@ def _entry(config, image, offer, variant, row, number):
         "bytes": size + sum(sizes.get(facts[file], 0) for file in ("kernel", "initrd")),
         "memory_mib": memory,
         "proven": variant in row["proven"],
+        "password": _asks_for_password(config, offer, variant),
         "before": [one["snippet"] for one in offer.get("extra_ipxe_conf", [])],
     }
+
+
+def _asks_for_password(config, offer, variant):
+    password = config.get("menu", {}).get("password", {})
+    asks = variant in password.get("variants", ()) or offer.get("password", False)
+    return bool(password.get("users")) and asks
+
+
+def _too_long(entry):
+    """What to tell of a command line that the kernel would cut off, or None."""
+    own = entry["cmdline"].replace(_MORE_ARGUMENTS, "")
+    length = len(re.sub(r"\$\{.+?\}", "x" * _LONGEST_SETTING, own))
+    most = _LONGEST_CMDLINE_OF.get(entry["arch"], _LONGEST_CMDLINE)
+    if length <= most:
+        return None
+    return (
+        f"{entry['id']}: its kernel command line has up to {length} characters, of {most} at most "
+        f"on {entry['arch']}; shorten netboot:arguments:{entry['arch']} or "
+        f"netboot:images:{entry['image']}:arguments"
+    )
 
 
 def _automatic(config, offer, row, directory, size):

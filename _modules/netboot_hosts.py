@@ -86,8 +86,8 @@ def _settings(host, groups):
     """A host's settings with those of its group: its own win, its arguments come after."""
     group = dict(groups.get(host.get("group")) or {})
     if "entry" in host:
-        group.pop("image", None)
-        group.pop("variant", None)
+        for key in ("image", "variant", "once"):
+            group.pop(key, None)
     if "image" in host:
         group.pop("entry", None)
     arguments = _words(group.get("arguments")) + _words(host.get("arguments"))
@@ -192,28 +192,43 @@ def _refused(image, variant, images):
     return f"netboot:images:{image}:variants offers only {', '.join(offered)}"
 
 
-def warnings(hosts, groups):
+def warnings(hosts, groups, asks):
     """
-    Say what is allowed, but likely a mistake: an installer that starts by itself at every boot.
+    Say what is allowed, but likely a mistake: an installer that starts by itself at every boot, a
+    default that a menu cannot start.
 
     hosts, groups
         As of ``problems``, without any.
+
+    asks
+        List of [image, variant] that ask for a password.
 
     CLI Example:
 
     .. code-block:: bash
 
-        salt-call netboot_hosts.warnings '{}' '{}'
+        salt-call netboot_hosts.warnings '{}' '{}' '[]'
     """
-    again = []
+    again, asked = [], []
     for name, host in hosts.items():
         settings = _settings(host, groups)
         if settings.get("variant") == "install" and not settings.get("once"):
             again.append(name)
-    if not again:
-        return []
-    shown = ", ".join(again[:5]) + (f" and {len(again) - 5} more" if len(again) > 5 else "")
-    return [f"netboot:hosts: {shown} will start the installer at every boot; once: true is safer"]
+        if settings.get("menu") and [settings.get("image"), settings.get("variant")] in asks:
+            asked.append(name)
+    return [
+        f"netboot:hosts: {', '.join(names[:5])}"
+        + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+        + f" {wrong}"
+        for names, wrong in (
+            (again, "will start the installer at every boot; once: true is safer"),
+            (
+                asked,
+                "will boot from disk when the menu's time is up, as the entry asks for a password",
+            ),
+        )
+        if names
+    ]
 
 
 def any_once(hosts, groups):

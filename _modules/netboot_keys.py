@@ -3,7 +3,7 @@ The keys that may stand below the pillar key ``netboot``: what each may hold, an
 
 ``KEYS`` is the only place where a key is defined; validation, defaults and ``docs/pillar.md`` come
 from it. Pure functions: they run on a minion, on the controller of salt-ssh (``salt/_wrapper``
-links here) and in table tests alike. What holds between keys is ``netboot_pillar``'s.
+calls them) and in table tests alike. What holds between keys is ``netboot_pillar``'s.
 """
 
 import difflib
@@ -42,6 +42,10 @@ def __virtual__():
 # A menu has 80 columns, and a file name 255 bytes, of which other names take their part.
 _LONGEST_TEXT = 76
 _LONGEST_FILE = 200
+# A kernel's command line has 2048 characters (COMMAND_LINE_SIZE of x86 and arm64). A host, its
+# group and its board add to an entry's line, which netboot_entries limits.
+_LONGEST_ARGUMENTS = 1024
+_LONGEST_HOST_ARGUMENTS = 256
 
 
 def _text(value):
@@ -69,12 +73,19 @@ def _goes_on(text):
     return None
 
 
-def _arguments(value):
-    if isinstance(value, list):
-        return next((f"{one!r} {wrong}" for one in value if (wrong := _argument(one))), None)
-    if not isinstance(value, str) or not value.strip():
-        return "must be a list of kernel arguments, or a text of them"
-    return next((f"{one!r} {wrong}" for one in value.split(" ") if (wrong := _argument(one))), None)
+def _arguments(most):
+    def check(value):
+        if not isinstance(value, list) and (not isinstance(value, str) or not value.strip()):
+            return "must be a list of kernel arguments, or a text of them"
+        words = value if isinstance(value, list) else value.split(" ")
+        for word in words:
+            if wrong := _argument(word):
+                return f"{word!r} {wrong}"
+        if len(" ".join(words)) > most:
+            return f"must have {most} characters at most together, as kernels cut the rest off"
+        return None
+
+    return check
 
 
 def _argument(word):
@@ -118,7 +129,7 @@ _BOOT_URL = r"(https?|tftp|nfs|ftp)://[^\s/?#]+/\S*"
 
 def _boot_url(value):
     if not isinstance(value, str) or not re.fullmatch(_BOOT_URL, value):
-        return "must be an http://, https:// or tftp:// address"
+        return "must be an http://, https://, tftp://, nfs:// or ftp:// address"
     return _argument(value)
 
 
@@ -136,7 +147,7 @@ def _languages(value):
             r"[a-z]{2,3}_[A-Z]{2}(\.[A-Za-z0-9-]+)?", one
         ):
             return f"{one!r} must be a locale such as ru_RU"
-    return None
+    return "names one twice" if len(set(value)) < len(value) else None
 
 
 # What nginx compares passwords with: crypt(3) and its own (ngx_crypt.c).
@@ -392,8 +403,8 @@ def _in_quotes(value):
 
 
 def _mac(value):
-    if not isinstance(value, str):
-        return "must be a text: put it in quotes, or YAML takes it for a number"
+    if wrong := _in_quotes(value):
+        return wrong
     bare = re.sub(r"[:.-]", "", value)
     if not re.fullmatch(r"[0-9A-Fa-f]{12}", bare):
         return "must be a MAC address, such as '52:54:00:12:34:56'"
@@ -403,8 +414,8 @@ def _mac(value):
 
 
 def _uuid(value):
-    if not isinstance(value, str):
-        return "must be a text: put it in quotes, or YAML takes it for a number"
+    if wrong := _in_quotes(value):
+        return wrong
     if not re.fullmatch(r"[0-9A-Fa-f]{32}", value.replace("-", "")):
         return "must be a UUID, such as 'f81d4fae-7dec-11d0-a765-00a0c91e6bf6'"
     return None
@@ -503,7 +514,7 @@ _HOST_SETTINGS = (
     ),
     (
         "arguments",
-        _arguments,
+        _arguments(_LONGEST_HOST_ARGUMENTS),
         (),
         "More kernel arguments, whatever it boots. A host's come after its group's.",
     ),
@@ -658,9 +669,15 @@ KEYS = (
     ),
     (
         "images.*.arguments",
-        _arguments,
+        _arguments(_LONGEST_ARGUMENTS),
         (),
         "More kernel arguments for this image, such as `[ai, 'curl=http://192.0.2.1/meta/']`.",
+    ),
+    (
+        "images.*.password",
+        _yes_or_no,
+        False,
+        "`true`: all its lines of the menu ask for a password, not only `menu:password:variants`.",
     ),
     (
         "images.*.extra_ipxe_conf",
@@ -806,7 +823,7 @@ KEYS = (
     ),
     (
         "arguments.*",
-        _arguments,
+        _arguments(_LONGEST_ARGUMENTS),
         (),
         "More kernel arguments for all images of an architecture.",
     ),
@@ -872,7 +889,7 @@ KEYS = (
     ),
     (
         "menu.extra.*.arguments",
-        _arguments,
+        _arguments(_LONGEST_ARGUMENTS),
         (),
         "With these kernel arguments.",
     ),
@@ -887,6 +904,12 @@ KEYS = (
         _script,
         None,
         "Or run these lines of iPXE script.",
+    ),
+    (
+        "menu.extra.*.password",
+        _yes_or_no,
+        False,
+        "`true`: the line asks for a password.",
     ),
     (
         "menu.extra.*.arches",

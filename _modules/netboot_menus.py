@@ -110,6 +110,11 @@ def unmet_defaults(config, entries):
                 f"netboot:default_variant:{arch} to one of {', '.join(dict.fromkeys(there))} if "
                 "clients shall start that when the menu's time is up"
             )
+        if any(one["password"] for one in of_image if one["variant"] == variant):
+            found.append(
+                f"netboot:default_image:{arch}: {image}: {variant} asks for a password, so clients "
+                "boot from their own disks when the menu's time is up"
+            )
     return found
 
 

@@ -164,6 +164,7 @@ def resolve(pillar, target, platforms):
         _check_images(pillar["images"], problems)
         _check_default_image(pillar, problems)
     _check_menu(pillar.get("menu"), problems)
+    _check_passwords(pillar, problems)
     if not any(problem.startswith(_OF_DHCP) for problem in problems):
         problems += __salt__["netboot_dhcp.problems"](pillar, target)
     hosts = _sound(pillar, "hosts", problems)
@@ -180,7 +181,7 @@ def resolve(pillar, target, platforms):
     return {
         "problems": [],
         "warnings": _warnings(pillar["images"], pillar.get("mirrors") or [])
-        + __salt__["netboot_hosts.warnings"](hosts, groups)
+        + __salt__["netboot_hosts.warnings"](hosts, groups, _behind_passwords(pillar))
         + __salt__["netboot_dhcp.warnings"](pillar, target),
         "config": {
             **_config(pillar, target, platform),
@@ -236,9 +237,12 @@ def _sound(pillar, kind, problems):
 
 
 def _check_default_image(pillar, problems):
-    defaults = pillar.get("default_image")
+    defaults = pillar.get("default_image") or {}
     if not isinstance(defaults, dict):
         return
+    for arch in _map(pillar, "default_variant"):
+        if arch not in defaults:
+            problems.append(f"netboot:default_variant:{arch}: needs netboot:default_image:{arch}")
     for arch, name in defaults.items():
         key = f"netboot:default_image:{arch}:"
         told = any(problem.startswith(key) for problem in problems)
@@ -256,6 +260,34 @@ def _check_menu(menu, problems):
             problems.append(f"netboot:menu:extra:{title}: give one of kernel, chain and script")
         elif "kernel" not in extra and {"initrd", "arguments"} & set(extra):
             problems.append(f"netboot:menu:extra:{title}: initrd and arguments need a kernel")
+
+
+def _check_passwords(pillar, problems):
+    """A line that asks for a password which nobody has could never be chosen."""
+    menu = pillar.get("menu") or {}
+    if not isinstance(menu, dict) or _map(menu, "password").get("users"):
+        return
+    for where, named in (("images", _map(pillar, "images")), ("menu:extra", _map(menu, "extra"))):
+        problems += [
+            f"netboot:{where}:{name}:password: nobody has one; give netboot:menu:password:users"
+            for name, one in named.items()
+            if isinstance(one, dict) and one.get("password") is True
+        ]
+
+
+def _behind_passwords(pillar):
+    """List of [image, variant] that ask for a password."""
+    password = _menu(pillar)["password"]
+    return [
+        [name, variant]
+        for name, image in pillar["images"].items()
+        for variant in ("livecd", "install", "rescue")
+        if password["users"] and (image.get("password") or variant in password["variants"])
+    ]
+
+
+def _map(settings, key):
+    return settings[key] if isinstance(settings.get(key), dict) else {}
 
 
 def _warnings(images, mirrors):
@@ -353,6 +385,7 @@ def _menu(pillar):
                 "title": title,
                 "arches": list(extra.get("arches") or []),
                 "arguments": _words(extra.get("arguments") or []),
+                "password": extra.get("password", False),
                 **{
                     key: extra[key]
                     for key in ("kernel", "initrd", "chain", "script")
@@ -404,7 +437,7 @@ def _image(name, image, mirrors):
 
 
 def _offer(image):
-    keys = ("variants", "methods", "forms", "extra_ipxe_conf")
+    keys = ("variants", "methods", "forms", "extra_ipxe_conf", "password")
     keys += ("kernel_url", "initrd_url", "stage2_http_url")
     return {
         "arguments": _words(image.get("arguments") or []),

@@ -354,3 +354,14 @@ def test_image_without_an_entry_is_named(kwargs, said):
     assert built["entries"] == []
     (problem,) = built["problems"]
     assert problem.startswith(said)
+
+
+def test_command_line_that_a_kernel_would_cut_off():
+    built = build(offer={"arguments": ["a" * 1000]})
+    assert built["entries"] == []
+    assert built["problems"][0].startswith(
+        "image-livecd: its kernel command line has up to 1441 characters, of 1280 at most on x86_64"
+    )
+    assert len(build(offer={"arguments": ["a" * 600]})["entries"]) == 3
+    riscv = {"config": {**CONFIG, "arguments": {"riscv64": ["a" * 600]}}, "arch": "riscv64"}
+    assert "of 768 at most on riscv64; shorten netboot:arguments:riscv64" in str(build(**riscv))

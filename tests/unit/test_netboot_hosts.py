@@ -295,6 +295,19 @@ def test_installer_at_every_boot_is_warned_about():
     ]
 
 
+def test_menu_whose_default_asks_for_a_password():
+    hosts = {"pc": {**INSTALL, "once": True, "menu": True}, "straight": {**INSTALL, "once": True}}
+    menu = {"password": {"users": {"admin": "$6$salt$hash"}}}
+    (warning,) = resolve({"images": IMAGES, "hosts": hosts, "menu": menu})["warnings"]
+    assert warning.startswith("netboot:hosts: pc will boot from disk when the menu's time is up")
+
+
+def test_local_disk_of_a_host_wins_over_what_its_group_boots_once():
+    groups = {"lab": {**INSTALL, "once": True}}
+    hosts = {"pc": {"group": "lab", "entry": "local"}}
+    assert resolve({"images": IMAGES, "hosts": hosts, "groups": groups})["problems"] == []
+
+
 # -- mistakes --------------------------------------------------------------------------------------
 
 
@@ -345,6 +358,7 @@ def test_installer_at_every_boot_is_warned_about():
         ({"a": {"arguments": "a || b"}}, "a:arguments: '||' has '||', which iPXE acts on"),
         ({"a": {"arguments": "a\nreboot"}}, "a:arguments: 'a\\nreboot' must be a kernel argument"),
         ({"a": {"arguments": "a #b"}}, "a:arguments: '#b' begins with #"),
+        ({"a": {"arguments": "a" * 257}}, "a:arguments: must have 256 characters at most"),
         ({"a": {"timeout_s": 0}}, "a:timeout_s: must be a whole number"),
         ({"a": {"kernel_over": "ftp"}}, "a:kernel_over: must be one of http, tftp"),
         ({"a": {"mac": MAC}, "b": {"mac": "525400ABCDEF"}},

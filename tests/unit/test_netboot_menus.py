@@ -76,7 +76,7 @@ def test_no_installer_starts_unless_the_pillar_says_so():
     pillar = {"default_image": {"x86_64": "ALT 0"}}
     assert boots(menus(facts=facts, **pillar)).end == "exit 1"
     config = resolve({"images": {"ALT 0": IMAGE}, **pillar})["config"]
-    entries = [{"image": "ALT 0", "variant": "install", "arch": "x86_64"}]
+    entries = [{"image": "ALT 0", "variant": "install", "arch": "x86_64", "password": False}]
     (said,) = netboot_menus.unmet_defaults(config, entries)
     assert said.startswith(
         "netboot:default_image:x86_64: ALT 0 has no livecd; set netboot:default_"
@@ -275,6 +275,31 @@ def test_default_that_asks_for_a_password_is_not_started_by_a_time_out(count):
     client = boots(scripts, chosen=["!alt_0-install"])
     assert "install2.target" in client.end
     assert "http://:@192.0.2.10/private/granted" in client.fetched
+
+
+def test_password_of_one_image_and_one_extra_line():
+    images = {"open": {**IMAGE, "url": "http://x/0.iso"}, "closed": {**IMAGE, "password": True}}
+    extra = {"memtest": {"kernel": "http://192.0.2.9/m"}, "wipe": {"script": "reboot"}}
+    extra["wipe"]["password"] = True
+    scripts = menus(
+        images=images, menu={"password": {**USERS, "variants": ["rescue"]}, "extra": extra}
+    )
+    labels = set(dict(boots(scripts).items))
+    assert {"open-livecd", "open-install", "!open-rescue", "+1", "!+2"} <= labels
+    assert {"!closed-livecd", "!closed-install", "!closed-rescue"} <= labels
+    assert boots(scripts, chosen=["!+2"]).end == "reboot"
+    for chosen in ("!closed-livecd", "!+2"):
+        refused = boots(scripts, chosen=[chosen, "local"], refused={"imgfetch"})
+        assert refused.end == "exit 1"
+
+
+def test_default_behind_a_password_is_told():
+    pillar = {"default_image": {"x86_64": "ALT 0"}, "menu": {"password": USERS}}
+    pillar["images"] = {"ALT 0": {**IMAGE, "password": True}}
+    config = resolve(pillar)["config"]
+    entries = [{"image": "ALT 0", "variant": "livecd", "arch": "x86_64", "password": True}]
+    (said,) = netboot_menus.unmet_defaults(config, entries)
+    assert said.startswith("netboot:default_image:x86_64: ALT 0: livecd asks for a password")
 
 
 def test_snippets_run_before_their_image():

@@ -297,6 +297,23 @@ WRONG = [
     ({"arguments": {"x86_64": ["a b"]}}, "netboot:arguments:x86_64: 'a b' must be a kernel argum"),
     ({"arguments": {"x86_64": "#a"}}, "netboot:arguments:x86_64: '#a' begins with #"),
     ({"arguments": {"x86_64": "a\\"}}, "netboot:arguments:x86_64: 'a\\\\' ends in a backslash"),
+    (
+        {"arguments": {"x86_64": ["a" * 500, "b" * 524]}},
+        "netboot:arguments:x86_64: must have 1024 characters at most together",
+    ),
+    ({"menu": {"languages": ["ru_RU", "ru_RU"]}}, "netboot:menu:languages: names one twice"),
+    (
+        {"default_variant": {"x86_64": "install"}},
+        "netboot:default_variant:x86_64: needs netboot:default_image:x86_64",
+    ),
+    (
+        {"images": {"a": {**IMAGE, "password": True}}},
+        "netboot:images:a:password: nobody has one; give netboot:menu:password:users",
+    ),
+    (
+        {"menu": {"extra": {"a": {"script": "reboot", "password": True}}}},
+        "netboot:menu:extra:a:password: nobody has one",
+    ),
     ({"arguments": {"x86_64": "${a}" * 99 + "\t"}}, "netboot:arguments:x86_64: '${a}"),
     ({"nfs": {"clients": [True]}}, "netboot:nfs:clients: True must be a network"),
     ({"groups": {"a: b": {"image": []}}}, "netboot:groups:a: b:image: must be a text"),
