@@ -5,6 +5,7 @@ import re
 import shutil
 import socket
 import subprocess
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -65,6 +66,9 @@ HTTP_BOOT = tuple(
     for word in ("-fw_cfg", f"name=opt/org.tianocore/IPv{version}PXESupport,string=no")
 )
 
+#: What Client.booted() has seen in this process, for tables.
+BOOTS = []
+
 ESCAPES = re.compile(r"\x1b\[[0-9;?=]*[A-Za-z]")
 
 
@@ -85,6 +89,7 @@ class Client:
         self.serial_log = lab.logs / f"{self.name}-{firmware}-serial.log"
         self._log = lab.logs / f"{self.name}-{firmware}-qemu.log"
         self._lab, self._tap = lab, f"tap{number}"
+        self._firmware, self._started = firmware, time.monotonic()
         self._monitor = lab.directory / f"{self.name}.qmp"
         self.serial_log.touch()
         network.add_tap(lab.name, self._tap)
@@ -155,13 +160,24 @@ class Client:
         """Wait until a test ISO's first stage says how it ended; return what it says as a dict.
 
         Among its keys are digest (SHA-256 of the stage that the client got), method, form, stage,
-        variant and seconds (since the kernel started). Raises LabError when the first stage
+        variant and seconds (since the kernel started). It goes into BOOTS, with the firmware, the
+        seconds since power on and the bytes received. Raises LabError when the first stage
         refuses to go on, or says nothing within `timeout` seconds.
         """
         match = self.wait_for(r"NETBOOT-ALT-(MARKER|REFUSED) (.*)\n", timeout)
         if match[1] == "REFUSED":
             raise LabError(f"{self.name} did not boot: {match[2].strip()}, see {self.serial_log}.")
-        return dict(word.split("=", 1) for word in match[2].split())
+        marker = dict(word.split("=", 1) for word in match[2].split())
+        seconds = time.monotonic() - self._started
+        BOOTS.append((self._firmware, marker, seconds, self.received_bytes()))
+        return marker
+
+    def received_bytes(self):
+        """Bytes that came over its cable so far, whatever the protocol."""
+        (link,) = json.loads(
+            network.ip("-n", self._lab.name, "-s", "-j", "link", "show", self._tap)
+        )
+        return link["stats64"]["tx"]["bytes"]
 
     def _search(self, pattern):
         return re.search(pattern, ESCAPES.sub("", self.serial_log.read_text(errors="replace")))

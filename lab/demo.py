@@ -124,7 +124,8 @@ def _boot(steps, lab, iso, kind):
             marker = client.booted(timeout=180)
             if marker["digest"] != iso.stages[marker["stage"]][1]:
                 raise LabError(f"The client got other bytes than the ISO has: {marker}")
-            notes.append(f"{marker['method']} {marker['form']}, digest right")
+            received = client.received_bytes() // 2**20
+            notes.append(f"{marker['method']} {marker['form']}, {received} MiB, digest right")
 
 
 def _apply(salt, server, log, unchanged=False):

@@ -20,10 +20,11 @@ CLIENTS = range(100, 200)  # the last byte of the addresses that the router give
 
 
 def ip(*argv):
-    """Run ip(8). Raises LabError with what it said."""
+    """Run ip(8); returns its output. Raises LabError with what it said."""
     done = subprocess.run(["ip", *argv], check=False, text=True, capture_output=True)
     if done.returncode:
         raise LabError(f"ip {' '.join(argv)}: {done.stderr.strip()}")
+    return done.stdout
 
 
 def inside(namespace):
