@@ -12,119 +12,40 @@ import re
 
 __virtualname__ = "netboot_entries"
 
+# proven: variants of which somebody published such a line as booting ALT's own media:
+# netinstall-alt (images of p9 and p10), altlinux.org/Installer/common/altboot, and a report of nfs
+# for server-p11 and workstation-p11.
+_BOTH, _LIVE, _INSTALL = ("livecd", "install"), ("livecd",), ("install",)
+
 #: How a stage travels: a row for each method, dialect and form.
 #:
 #: form: ``tree``, the stage alone out of the unpacked image; ``iso``, the whole image, where the
 #: system finds its packages too. over: ``ram``, the client downloads it (``ramdisk_size=`` means
-#: the same to every propagator and to every altboot since 2021-10); ``mount``, it mounts the
-#: server's folder and reads what it needs (``lowmem``).
-#: if_fact: a fact of the image that must hold. keys: what ``automatic=`` has besides method, server
-#: and directory. imgsize: it takes the size of what it downloads too, which saves a HEAD request
-#: that is never tried again. hash: whose digest ``hash=`` is, where the client can check it:
-#: propagator checks a stage while it downloads it; altboot ends the boot when ``hash=`` comes with
-#: an http or ftp tree.
-#: proven: variants of which somebody published such a line as booting ALT's own media.
-FORMS = (
-    {
-        "method": "http",
-        "dialect": "propagator",
-        "form": "tree",
-        "over": "ram",
-        "if_fact": None,
-        "keys": "network:dhcp",
-        "imgsize": False,
-        "hash": "stage",
-        "proven": ("livecd", "install"),  # netinstall-alt, for images of p9 and early p10
-    },
-    {
-        "method": "http",
-        "dialect": "propagator",
-        "form": "iso",
-        "over": "ram",
-        "if_fact": "http_iso",
-        "keys": "network:dhcp",
-        "imgsize": False,
-        "hash": None,
-        "proven": ("livecd",),  # netinstall-alt, for images of p10 since 2021-12
-    },
-    {
-        "method": "http",
-        "dialect": "altboot",
-        "form": "tree",
-        "over": "ram",
-        "if_fact": None,
-        "keys": "",
-        "imgsize": True,
-        "hash": None,
-        "proven": (),
-    },
-    {
-        "method": "http",
-        "dialect": "altboot",
-        "form": "iso",
-        "over": "ram",
-        "if_fact": "http_iso",
-        "keys": "type:iso",
-        "imgsize": True,
-        "hash": "iso",
-        "proven": ("livecd", "install"),  # altlinux.org/Installer/common/altboot
-    },
-    *(
-        {
-            "method": method,
-            "dialect": dialect,
-            "form": form,
-            "over": "mount",
-            "if_fact": None,
-            "keys": "network:dhcp" if dialect == "propagator" else "",
-            "imgsize": False,
-            "hash": "stage" if dialect == "altboot" else None,
-            "proven": proven,
-        }
-        for method, dialect, form, proven in (
-            ("cifs", "propagator", "iso", ()),  # netinstall-alt has it without lowmem
-            ("cifs", "propagator", "tree", ()),
-            ("cifs", "altboot", "iso", ()),
-            ("cifs", "altboot", "tree", ()),
-            ("nfs", "propagator", "iso", ()),
-            ("nfs", "propagator", "tree", ()),
-            ("nfs", "altboot", "iso", ()),
-            ("nfs", "altboot", "tree", ("install",)),  # reported for server-p11 and workstation-p11
-        )
-    ),
-    {
-        "method": "ftp",
-        "dialect": "propagator",
-        "form": "tree",
-        "over": "ram",
-        "if_fact": None,
-        "keys": "network:dhcp",
-        "imgsize": False,
-        "hash": "stage",
-        "proven": (),
-    },
-    {
-        "method": "ftp",
-        "dialect": "altboot",
-        "form": "tree",
-        "over": "ram",
-        "if_fact": None,
-        "keys": "",
-        "imgsize": True,
-        "hash": None,
-        "proven": (),
-    },
-    {
-        "method": "ftp",
-        "dialect": "altboot",
-        "form": "iso",
-        "over": "ram",
-        "if_fact": "http_iso",
-        "keys": "type:iso",
-        "imgsize": True,
-        "hash": "iso",
-        "proven": (),
-    },
+#: the same to every propagator and to every altboot since 2021-10), which only some images can do
+#: with a whole ISO; ``mount``, it mounts the server's folder and reads what it needs (``lowmem``).
+#: keys: what ``automatic=`` has besides method, server and directory. imgsize: it takes the size of
+#: what it downloads too, which saves a HEAD request that is never tried again. hash: whose digest
+#: ``hash=`` is, where the client can check it: propagator checks a stage while it downloads it;
+#: altboot ends the boot when ``hash=`` comes with an http or ftp tree.
+FORMS = tuple(
+    dict(zip(("method", "dialect", "form", "over", "keys", "imgsize", "hash", "proven"), row))
+    for row in (
+        ("http", "propagator", "tree", "ram", "network:dhcp", False, "stage", _BOTH),
+        ("http", "propagator", "iso", "ram", "network:dhcp", False, None, _LIVE),
+        ("http", "altboot", "tree", "ram", "", True, None, ()),
+        ("http", "altboot", "iso", "ram", "type:iso", True, "iso", _BOTH),
+        ("cifs", "propagator", "iso", "mount", "network:dhcp", False, None, ()),
+        ("cifs", "propagator", "tree", "mount", "network:dhcp", False, None, ()),
+        ("cifs", "altboot", "iso", "mount", "", False, "stage", ()),
+        ("cifs", "altboot", "tree", "mount", "", False, "stage", ()),
+        ("nfs", "propagator", "iso", "mount", "network:dhcp", False, None, ()),
+        ("nfs", "propagator", "tree", "mount", "network:dhcp", False, None, ()),
+        ("nfs", "altboot", "iso", "mount", "", False, "stage", ()),
+        ("nfs", "altboot", "tree", "mount", "", False, "stage", _INSTALL),
+        ("ftp", "propagator", "tree", "ram", "network:dhcp", False, "stage", ()),
+        ("ftp", "altboot", "tree", "ram", "", True, None, ()),
+        ("ftp", "altboot", "iso", "ram", "type:iso", True, "iso", ()),
+    )
 )
 
 #: Variant -> the image's fact that says what it starts, and the forms that suit it when it is
@@ -284,7 +205,7 @@ def _forms(config, facts, setting, variant):
             row["form"]: row
             for row in FORMS
             if (row["method"], row["dialect"]) == (method, facts["dialect"])
-            and (row["if_fact"] is None or facts[row["if_fact"]])
+            and (facts["http_iso"] or (row["form"], row["over"]) != ("iso", "ram"))
         }
         forms = VARIANTS[variant][1]
         if all(row["over"] == "mount" for row in can.values()):

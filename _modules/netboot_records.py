@@ -1,8 +1,8 @@
 """
 What outlives a run: small JSON records in ``/var/lib/netboot`` (root, 0700, never served).
 
-Records have a kind (``applied``, ``isos``, ``images``, ``owned``, ``once``) and a name. A record is
-either there as a whole or not at all, whenever the power fails. The minion option
+Records have a kind (``applied``, ``isos``, ``images``, ``owned``, ``once``, ``services``) and a
+name. A record is either there as a whole or not at all, whenever the power fails. The minion option
 ``netboot.state_dir`` puts them elsewhere.
 """
 
@@ -10,7 +10,6 @@ import errno
 import json
 import os
 import re
-import tempfile
 
 from salt.exceptions import CommandExecutionError, SaltInvocationError
 
@@ -119,15 +118,8 @@ def write(kind, name, value):
     folder = os.path.dirname(path)
     os.makedirs(directory(), mode=0o700, exist_ok=True)
     os.makedirs(folder, mode=0o700, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=folder, prefix=".")
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
-        json.dump(value, file, indent=1, sort_keys=True)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
-    handle = os.open(folder, os.O_DIRECTORY)
-    os.fsync(handle)
-    os.close(handle)
+    text = json.dumps(value, indent=1, sort_keys=True)
+    __salt__["netboot_files.write"](path, text, mode=0o600)
 
 
 def foretell(kind, name, value):

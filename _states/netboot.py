@@ -3,7 +3,6 @@ Keep what clients are offered in step with the pillar and the images.
 """
 
 import os
-import tempfile
 
 from salt.exceptions import CommandExecutionError, SaltInvocationError
 
@@ -222,18 +221,13 @@ def _source(file):
 def _keep_copied(file, path, staging):
     """Have the package's file under its name; returns ``new``, ``changed`` or None."""
     source = _source(file)
-    wanted, there = source and _content(source), _content(path)
+    wanted = source and __salt__["netboot_files.read"](source)
+    there = __salt__["netboot_files.read"](path)
     if wanted == there and wanted is not None:
         return None
     if not __opts__["test"]:
         _own_firmware(file["file"])
-        handle, temporary = tempfile.mkstemp(dir=staging, prefix="firmware.")
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(wanted)
-            os.fchmod(stream.fileno(), 0o644)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(temporary, path)
+        __salt__["netboot_files.write"](path, wanted, staging=staging)
     return "new" if there is None else "changed"
 
 
@@ -310,14 +304,6 @@ def firmware_complete(name, config):
         ret["result"] = False
         ret["comment"] = "Not bootable: " + "; ".join(missing) + "."
     return ret
-
-
-def _content(path):
-    try:
-        with open(path, "rb") as file:
-            return file.read()
-    except (FileNotFoundError, NotADirectoryError):
-        return None
 
 
 def menus_written(name, config, template, staging):

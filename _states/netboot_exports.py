@@ -73,9 +73,9 @@ def smb(name, include, config):
     """
     ret = {"name": name, "result": True, "changes": {}, "comment": "The shares are in place."}
     try:
-        old = {path: _content(path) for path in (name, include)}
+        old = {path: __salt__["netboot_files.read"](path) for path in (name, include)}
         own = __salt__["netboot_exports.smb_included"](old[name] or "", "")
-        if __opts__["test"] and not _testparm(None):
+        if __opts__["test"] and not __salt__["cmd.which"]("testparm"):
             ret.update(result=None, changes={include: "new"}, comment="Shares would be added.")
             return ret
         effective = _effective(own)
@@ -99,7 +99,7 @@ def smb(name, include, config):
             ret.update(result=None, comment="Shares would be changed.")
             return ret
         for path, text in new.items():
-            _write(path, text)
+            __salt__["netboot_files.write"](path, text)
         ret["comment"] = "The shares were added."
     except (CommandExecutionError, SaltInvocationError, OSError) as err:
         ret.update(result=False, changes={}, comment=str(err))
@@ -126,7 +126,7 @@ def smb_absent(name, include):
             - include: /etc/samba/netboot.conf
     """
     ret = {"name": name, "result": True, "changes": {}, "comment": "There are no shares."}
-    text = _content(name)
+    text = __salt__["netboot_files.read"](name)
     without = text and __salt__["netboot_exports.smb_included"](text, "")
     if text != without:
         ret["changes"][name] = "changed"
@@ -136,52 +136,28 @@ def smb_absent(name, include):
         ret["result"] = None if ret["changes"] else True
         return ret
     if text != without:
-        _write(name, without)
+        __salt__["netboot_files.write"](name, without)
     if os.path.exists(include):
         os.unlink(include)
     return ret
 
 
-def _content(path):
-    try:
-        with open(path, encoding="utf-8", errors="surrogateescape") as file:
-            return file.read()
-    except FileNotFoundError:
-        return None
-
-
-def _write(path, text):
-    handle, temporary = tempfile.mkstemp(dir=os.path.dirname(path), prefix=".netboot.")
-    with os.fdopen(handle, "w", encoding="utf-8", errors="surrogateescape") as file:
-        file.write(text)
-        os.fchmod(file.fileno(), 0o644)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
-
-
 def _testparm(argv):
-    """Run testparm(1); without words: whether it is there."""
-    path = __salt__["cmd.which"]("testparm")
-    if argv is None or not path:
-        return path
     return __salt__["cmd.run_all"](
-        [path, "--suppress-prompt", *argv], python_shell=False, env={"LC_ALL": "C"}
+        ["testparm", "--suppress-prompt", *argv], python_shell=False, env={"LC_ALL": "C"}
     )
 
 
 def _effective(text):
-    """What Samba takes the options that keep guests out for, in a configuration."""
+    """What Samba takes the options of [global] for, those not given too."""
     with tempfile.NamedTemporaryFile(
         "w", suffix=".conf", encoding="utf-8", errors="surrogateescape"
     ) as file:
         file.write(text)
         file.flush()
-        options = ("map to guest", "restrict anonymous", "server signing", "server smb encrypt")
-        return {
-            option: _testparm([f"--parameter-name={option}", file.name])["stdout"]
-            for option in options
-        }
+        said = _testparm(["--verbose", file.name])["stdout"]
+    options = said.partition("[global]\n")[2].partition("\n[")[0].splitlines()
+    return dict(line.strip().split(" = ", 1) for line in options if " = " in line)
 
 
 def _check(text, include, shares):

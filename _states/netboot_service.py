@@ -2,7 +2,6 @@
 Keep a service running on the configuration that lies on the disk.
 """
 
-import hashlib
 import os
 import time
 
@@ -43,13 +42,12 @@ def current(name, files, reload=None):
             - files: [/etc/netboot/vsftpd.conf]
     """
     ret = {"name": name, "result": True, "changes": {}, "comment": f"{name} is up to date."}
-    contents = {path: _content(path) for path in files}
+    contents = {path: __salt__["netboot_files.read"](path) for path in files}
     known = __salt__["netboot_records.read"]("services", name) or {}
     runs = __salt__["service.available"](name) and __salt__["service.status"](name)
-    read = known.get("digest") == _digest(contents)
     if not runs:
         ret["changes"]["service"] = "started"
-    elif not read:
+    elif known.get("files") != contents:
         ret["changes"]["service"] = "reloaded" if reload else "restarted"
     if not (__salt__["service.available"](name) and __salt__["service.enabled"](name)):
         ret["changes"]["boot"] = "enabled"
@@ -61,29 +59,13 @@ def current(name, files, reload=None):
         return ret
     try:
         _activate(name, runs, reload)
-        __salt__["netboot_records.write"](
-            "services", name, {"digest": _digest(contents), "files": contents}
-        )
+        __salt__["netboot_records.write"]("services", name, {"files": contents})
         if "boot" in ret["changes"] and not __salt__["service.enable"](name):
             raise CommandExecutionError(f"{name} can't be enabled.")
         ret["comment"] = f"{name} was {words}."
     except CommandExecutionError as err:
         ret.update(result=False, changes={}, comment=f"{err}{_put_back(name, known, reload)}")
     return ret
-
-
-def _content(path):
-    try:
-        with open(path, encoding="utf-8", errors="surrogateescape") as file:
-            return file.read()
-    except FileNotFoundError:
-        return None
-
-
-def _digest(contents):
-    return hashlib.sha256(
-        repr(sorted(contents.items())).encode(errors="surrogateescape")
-    ).hexdigest()
 
 
 def _activate(name, runs, reload):
@@ -121,8 +103,7 @@ def _put_back(name, known, reload):
             if os.path.exists(path):
                 os.unlink(path)
         else:
-            with open(path, "w", encoding="utf-8", errors="surrogateescape") as file:
-                file.write(content)
+            __salt__["netboot_files.write"](path, content)
     try:
         _activate(name, __salt__["service.status"](name), reload)
     except CommandExecutionError as err:

@@ -24,8 +24,8 @@ GUEST = ["initramfs-tools", "kmod", "linux-image-cloud-amd64", "udev", "zstd"]
 SET_UP = """set -e
 chroot "$1" useradd --create-home --shell /bin/bash admin
 echo 'admin ALL=(ALL) NOPASSWD: ALL' > "$1/etc/sudoers.d/admin"
-install -d -m 700 "$1/root/.ssh"
-install -d -m 700 -o 1000 -g 1000 "$1/home/admin/.ssh"
+chroot "$1" install -d -m 700 root/.ssh
+chroot "$1" install -d -m 700 -o admin -g admin home/admin/.ssh
 chroot "$1" systemctl mask apt-daily.timer apt-daily-upgrade.timer e2scrub_all.timer
 echo 'Acquire::Languages "none";' > "$1/etc/apt/apt.conf.d/lab"
 echo force-unsafe-io > "$1/etc/dpkg/dpkg.cfg.d/lab"
