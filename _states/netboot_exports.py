@@ -157,7 +157,8 @@ def _effective(text):
         file.flush()
         said = _testparm(["--verbose", file.name])["stdout"]
     options = said.partition("[global]\n")[2].partition("\n[")[0].splitlines()
-    return dict(line.strip().split(" = ", 1) for line in options if " = " in line)
+    pairs = (line.partition(" = ") for line in options)
+    return {option.strip(): value for option, _, value in pairs}
 
 
 def _check(text, include, shares):
