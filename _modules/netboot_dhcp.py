@@ -7,6 +7,7 @@ and in table tests alike. dnsmasq's own file is a template, ``salt/netboot/files
 
 import ipaddress
 import json
+import re
 
 __virtualname__ = "netboot_dhcp"
 
@@ -89,7 +90,7 @@ def problems(pillar, target):
     for name, subnet in subnets.items():
         key = f"netboot:dhcp:subnets:{name}"
         found += [f"{key}{wrong}" for wrong in _wrong_subnet(name, subnet, subnets, target)]
-    found += _wrong_leases(dhcp.get("leases") or {}, subnets)
+    found += _wrong_leases(dhcp.get("leases") or {}, subnets, target)
     for kind, firmware in (pillar.get("firmware") or {}).items():
         found += _incomplete(f"netboot:firmware:{kind}", firmware)
     for kind, binaries in (pillar.get("secure_boot") or {}).items():
@@ -122,6 +123,8 @@ def _wrong_subnet(name, subnet, subnets, target):
         for address in addresses:
             if ipaddress.IPv4Address(address) not in network:
                 yield f":{key}: {address} is not in {name}"
+            elif not _is_of_machine(address, network):
+                yield f":{key}: {address} is {name}'s own first or last, which no machine can have"
     if network not in here and "router" not in subnet:
         yield ":router: is missing, as this machine has no address in that subnet"
     for other in subnets:
@@ -129,18 +132,30 @@ def _wrong_subnet(name, subnet, subnets, target):
             yield f": overlaps with {other}"
 
 
-def _wrong_leases(leases, subnets):
+def _is_of_machine(address, network):
+    return ipaddress.IPv4Address(address) not in (network[0], network[-1])
+
+
+def _wrong_leases(leases, subnets, target):
     taken = {}
     for name, lease in leases.items():
         key = f"netboot:dhcp:leases:{name}"
         address = lease.get("address")
+        of = [
+            one
+            for one in map(ipaddress.IPv4Network, subnets)
+            if address and ipaddress.IPv4Address(address) in one
+        ]
         if not address:
             yield f"{key}:address: is missing"
-        elif not any(
-            ipaddress.IPv4Address(address) in ipaddress.IPv4Network(subnet) for subnet in subnets
-        ):
+        elif not of:
             yield f"{key}:address: {address} is in none of netboot:dhcp:subnets"
-        for value in filter(None, (address, lease.get("hostname"))):
+        elif address in target["addresses"]:
+            yield f"{key}:address: {address} is this machine's own"
+        elif not _is_of_machine(address, of[0]):
+            yield f"{key}:address: {address} is {of[0]}'s own first or last"
+        mac = re.sub(r"[:.-]", "", name).lower()
+        for value in filter(None, (mac, address, lease.get("hostname"))):
             if taken.setdefault(value, name) != name:
                 yield f"{key}: has {value} like {taken[value]}"
 

@@ -83,7 +83,8 @@ def reconcile(folder, hosts, staging, test=False):
         Only say what would change.
 
     Returns a map of hosts (by key) and scripts (by file name) with what changes: ``armed``,
-    ``changed`` (another entry), ``dropped`` or ``back``; and ``new``, ``changed`` or ``removed``.
+    ``changed`` (another entry), ``renamed``, ``dropped`` or ``back``; and ``new``,
+    ``changed`` or ``removed``.
 
     CLI Example:
 

@@ -48,12 +48,8 @@ class Guest(Server):
         settings = NETWORK.format(address=self.address, router=self._lab.address)
         self._write("etc/systemd/network/lan.network", settings)
 
-    def start(self, timeout=180):
-        """Boot it and return when its sshd answers. Its disk is as stop() or kill() left it.
-
-        Raises LabError with the console's end when that takes longer than `timeout` seconds.
-        """
-        argv = [
+    def _argv(self):
+        return [
             "qemu-system-x86_64",
             "-machine",
             "q35",
@@ -85,9 +81,6 @@ class Guest(Server):
             "-device",
             f"virtio-net-pci,netdev=lan,mac={self._mac},romfile=",
         ]
-        with self.console_log.open("a") as console:
-            self._process = self._lab.popen(argv, stdout=console, stderr=console)
-        network.wait_until(self._sshd_answers, self._process, self.console_log, timeout, self.name)
 
     def run(self, argv, check=True, input=None, timeout=None):
         """Run a command inside the machine as its root, over ssh.
@@ -120,8 +113,3 @@ class Guest(Server):
 
     def _boot_id(self):
         return self.run(["cat", "/proc/sys/kernel/random/boot_id"], check=False).stdout
-
-    def kill(self):
-        """Pull the plug: nothing in it gets a chance to finish what it was doing."""
-        self._process.kill()
-        self._process.wait()

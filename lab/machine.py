@@ -101,6 +101,20 @@ class Server:
             ["bash", "-c", hello], check=False, stderr=subprocess.DEVNULL
         ).returncode
 
+    def start(self, timeout=180):
+        """Boot it and return when its sshd answers. Its disk is as stop() or kill() left it.
+
+        Raises LabError with the console's end when that takes longer than `timeout` seconds.
+        """
+        with self.console_log.open("a") as console:
+            self._process = self._lab.popen(self._argv(), stdout=console, stderr=console)
+        network.wait_until(self._sshd_answers, self._process, self.console_log, timeout, self.name)
+
+    def kill(self):
+        """Pull the plug: nothing in it gets a chance to finish what it was doing."""
+        self._process.kill()
+        self._process.wait()
+
     def stop(self, timeout=60):
         """Shut it down as its own `poweroff` does; pull the plug after `timeout` seconds."""
         self.run(["systemctl", "poweroff"], check=False)
@@ -147,12 +161,8 @@ class Machine(Server):
             raise LabError(f"{self.name} is not running, see {self.console_log}.")
         return leader
 
-    def start(self, timeout=60):
-        """Boot it and return when its sshd answers. Its disk is as stop() or kill() left it.
-
-        Raises LabError with the console's end when that takes longer than `timeout` seconds.
-        """
-        argv = [
+    def _argv(self):
+        return [
             "unshare",
             "--mount",
             "--pid",
@@ -171,9 +181,6 @@ class Machine(Server):
             f"--network-namespace-path={network.NAMESPACES / self._namespace}",
             *(f"--bind-ro={path}" for path in self._binds),
         ]
-        with self.console_log.open("a") as console:
-            self._process = self._lab.popen(argv, stdout=console, stderr=console)
-        network.wait_until(self._sshd_answers, self._process, self.console_log, timeout, self.name)
 
     def run(self, argv, check=True, input=None, timeout=None):
         """Run a command inside the machine as its root; not over the network.
@@ -186,9 +193,7 @@ class Machine(Server):
         return run([*enter, *argv], check, input=input or "", timeout=timeout, capture_output=True)
 
     def kill(self):
-        """Pull the plug: nothing in it gets a chance to finish what it was doing."""
-        self._process.kill()
-        self._process.wait()
+        super().kill()
         network.kill_all(self._namespace)
 
 

@@ -75,6 +75,27 @@ WRONG = [
         "netboot:dhcp:leases:52:54:00:00:00:01:address: 203.0.113.7 is in none of",
     ),
     (
+        server(leases={"52:54:00:00:00:01": {"address": "192.0.2.10"}}),
+        "netboot:dhcp:leases:52:54:00:00:00:01:address: 192.0.2.10 is this machine's own",
+    ),
+    (
+        server(leases={"52:54:00:00:00:01": {"address": "192.0.2.255"}}),
+        "netboot:dhcp:leases:52:54:00:00:00:01:address: 192.0.2.255 is 192.0.2.0/24's own first",
+    ),
+    (
+        server(
+            leases={
+                "52:54:00:00:00:0a": {"address": "192.0.2.7"},
+                "5254.0000.000A": {"address": "192.0.2.8"},
+            }
+        ),
+        "netboot:dhcp:leases:5254.0000.000A: has 52540000000a like 52:54:00:00:00:0a",
+    ),
+    (
+        server({"192.0.2.0/24": {"range": ["192.0.2.100", "192.0.2.255"]}}),
+        "netboot:dhcp:subnets:192.0.2.0/24:range: 192.0.2.255 is 192.0.2.0/24's own first or last",
+    ),
+    (
         server(leases={"52:54:00:00:00:01": {}}),
         "netboot:dhcp:leases:52:54:00:00:00:01:address: is missing",
     ),
