@@ -265,7 +265,7 @@ def renamed(name, config):
         The configuration, as ``netboot.config`` resolves it.
 
     ``changes`` has the ISOs with their former names. Under ``test=True`` the states after it look
-    at the records as this one and ``netboot.config_applied`` would leave them.
+    at the records as this one would leave them.
 
     .. code-block:: yaml
 
@@ -277,8 +277,6 @@ def renamed(name, config):
     ret = {"name": name, "result": True, "changes": {}, "comment": "All ISOs have their names."}
     files = [image["file"] for image in config["images"]]
     try:
-        if __opts__["test"]:
-            __salt__["netboot_records.foretell"]("applied", "config", config)
         for image in config["images"]:
             path = os.path.join(name, image["file"])
             if not os.path.lexists(path):

@@ -81,6 +81,7 @@ def config_applied(name, config, warnings=()):
             if old.get(key) != config.get(key)
         }
         if __opts__["test"]:
+            __salt__["netboot_records.foretell"]("applied", name, config)
             ret["result"] = None
             ret["comment"] = "The configuration would be put on record."
             return ret
@@ -306,7 +307,7 @@ def firmware_complete(name, config):
     return ret
 
 
-def menus_written(name, config, template, staging):
+def menus_written(name, template, staging, config=None):
     """
     Ensure that the TFTP root has the menus for the images that are ready, and no stale ones.
 
@@ -316,14 +317,14 @@ def menus_written(name, config, template, staging):
     name
         The TFTP root (absolute path).
 
-    config
-        The configuration, as ``netboot.config`` resolves it.
-
     template
         ``salt://`` address of the menu's template.
 
     staging
         Folder on the same filesystem, closed to others, for files being written.
+
+    config
+        The configuration, as ``netboot.config`` resolves it. Default: the one on record.
 
     Files that these states did not write are left alone. ``changes`` has the scripts that became
     different. Under ``test=True``, images that are still to be fetched count for nothing.
@@ -333,12 +334,13 @@ def menus_written(name, config, template, staging):
         netboot-menus:
           netboot.menus_written:
             - name: /srv/export/tftp
-            - config: {...}
             - template: salt://netboot/files/menu.ipxe.jinja
             - staging: /srv/export/.staging
+            - config: {...}
     """
     ret = {"name": name, "result": True, "changes": {}, "comment": "All menus are up to date."}
     try:
+        config = config or __salt__["netboot_records.read"]("applied", "config")
         labels = {image["label"] for image in config["images"]}
         ready = [image for image in __salt__["netboot.images"]() if image["label"] in labels]
         built = __salt__["netboot_entries.build"](config, [*ready, *config["elsewhere"]])

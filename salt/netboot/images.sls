@@ -48,6 +48,15 @@ netboot-image-{{ image.label }}-ready:
     - require:
       - netboot: netboot-config-applied
       - alt_iso: netboot-image-{{ image.label }}-fetched
+
+# Clients get it, with its new digests, while the ISOs of other images are still on their way.
+netboot-image-{{ image.label }}-offered:
+  netboot.menus_written:
+    - name: {{ config.root }}/tftp
+    - template: salt://netboot/files/menu.ipxe.jinja
+    - staging: {{ config.root }}/.staging
+    - onchanges:
+      - alt_image: netboot-image-{{ image.label }}-ready
 {%- endfor %}
 {%- if not problems %}
 

@@ -64,7 +64,7 @@ def test_number_of_states_grows_with_images_only(rendered):
     one = rendered("netboot", PILLAR)
     other = {**IMAGE, "url": "http://192.0.2.1/b.iso"}
     two = rendered("netboot", {**PILLAR, "images": {"ALT p11": IMAGE, "b": other}})
-    assert len(two) == len(one) + 2
+    assert len(two) == len(one) + 3
 
 
 def test_hosts_are_in_no_state(rendered):
