@@ -366,9 +366,12 @@ def _one_of(*choices):
     return check
 
 
-def _dhcp_mode(value):
-    # YAML takes a bare off for false.
-    return _one_of("proxy", "server", "off")("off" if value is False else value)
+def _one_of_or_off(*choices):
+    def check(value):
+        # YAML takes a bare off for false.
+        return _one_of(*choices, "off")("off" if value is False else value)
+
+    return check
 
 
 def _some_of(*choices):
@@ -966,7 +969,7 @@ KEYS = (
     *((f"groups.*.{name}", *rest) for name, *rest in _HOST_SETTINGS),
     (
         "dhcp.mode",
-        _dhcp_mode,
+        _one_of_or_off("proxy", "server"),
         "proxy",
         "`proxy`: boot information only, beside the DHCP server that the network has. "
         "`server`: addresses too, out of `subnets`. `off`: TFTP only; `netboot.dhcp_hints` prints "
@@ -1056,6 +1059,39 @@ KEYS = (
         _whole(1, 65535),
         80,
         "TCP port of the web server.",
+    ),
+    (
+        "http.listen",
+        _addresses(1, 16),
+        None,
+        "List of this machine's addresses on which alone the web server listens. Default: all.",
+    ),
+    (
+        "http.listing",
+        _one_of_or_off("json", "html"),
+        "json",
+        "`json`: folders below `/dist/` are listed for scripts. `html`: those and `/tftp/` for "
+        "people. `off`: none.",
+    ),
+    (
+        "http.certificate",
+        _file,
+        None,
+        "Serve the same files over HTTPS too: path of a file of yours on the server with the "
+        "certificate, those of its issuers behind it (PEM). Menus stay on http, as iPXE does not "
+        "know the certificate. After a renewal reload nginx.",
+    ),
+    (
+        "http.key",
+        _file,
+        None,
+        "Path of its private key.",
+    ),
+    (
+        "http.https_port",
+        _whole(1, 65535),
+        443,
+        "TCP port of HTTPS.",
     ),
     (
         "smb.smb1",

@@ -19,6 +19,8 @@ _OF_DHCP = tuple(
     f"netboot:{key}:"
     for key in ("interface", "address", "virtual_address", "dhcp", "firmware", "secure_boot")
 )
+# The same for what holds between those of the web server.
+_OF_HTTP = tuple(f"netboot:{key}:" for key in ("interface", "address", "http"))
 
 
 def _setting(pillar, path):
@@ -127,6 +129,31 @@ def _check_interface(pillar, target, problems):
                 problems.append(f"netboot:interface: {one} has no IPv4 address")
 
 
+def _check_http(pillar, target, problems):
+    http = pillar.get("http") or {}
+    for key, other in (("certificate", "key"), ("key", "certificate")):
+        if http.get(key) and not http.get(other):
+            problems.append(f"netboot:http:{other}: is missing, as there is a {key}")
+    port = _setting(pillar, "http.port")
+    if http.get("certificate") and port == _setting(pillar, "http.https_port"):
+        problems.append(f"netboot:http:https_port: {port} is netboot:http:port already")
+    listen = http.get("listen") or []
+    for one in listen:
+        if one not in target["addresses"]:
+            problems.append(
+                f"netboot:http:listen: {one} is no address of this machine, which has "
+                f"{', '.join(target['addresses'])}"
+            )
+    if listen and not pillar.get("virtual_address"):
+        for name in __salt__["netboot_dhcp.interfaces"](pillar, target):
+            first = str(ipaddress.IPv4Interface(target["interfaces"][name][0]).ip)
+            address = pillar.get("address") or first
+            if address not in listen:
+                problems.append(
+                    f"netboot:http:listen: lacks {address}, which clients on {name} fetch from"
+                )
+
+
 def resolve(pillar, target, platforms):
     """
     Validate the pillar and say what it comes to on a machine.
@@ -167,6 +194,8 @@ def resolve(pillar, target, platforms):
     _check_passwords(pillar, problems)
     if not any(problem.startswith(_OF_DHCP) for problem in problems):
         problems += __salt__["netboot_dhcp.problems"](pillar, target)
+    if not any(problem.startswith(_OF_HTTP) for problem in problems):
+        _check_http(pillar, target, problems)
     hosts = _sound(pillar, "hosts", problems)
     groups = _sound(pillar, "groups", problems)
     problems += __salt__["netboot_hosts.problems"](
@@ -316,13 +345,12 @@ def _config(pillar, target, platform):
     interface = __salt__["netboot_dhcp.interfaces"](pillar, target)[0]
     networks = [ipaddress.IPv4Interface(one) for one in target["interfaces"][interface]]
     address = ipaddress.IPv4Address(pillar.get("address") or networks[0].ip)
-    port = _setting(pillar, "http.port")
     return {
         "interface": interface,
         "address": str(address),
         "network": str(next((n for n in networks if address in n.network), networks[0]).network[0]),
         "root": _setting(pillar, "root"),
-        "http": {"port": port, "url": f"http://{address}" + ("" if port == 80 else f":{port}")},
+        "http": _http(pillar, address),
         **__salt__["netboot_dhcp.config"](pillar, target, platform.pop("firmware")),
         "menu": _menu(pillar),
         "default_image": dict(pillar.get("default_image") or {}),
@@ -357,6 +385,19 @@ def _config(pillar, target, platform):
             if image.get("skip_iso_deploy")
         ],
         "platform": platform,
+    }
+
+
+def _http(pillar, address):
+    port = _setting(pillar, "http.port")
+    return {
+        "port": port,
+        "url": f"http://{address}" + ("" if port == 80 else f":{port}"),
+        "listen": list(_setting(pillar, "http.listen") or []),
+        "listing": _setting(pillar, "http.listing") or "off",
+        "certificate": _setting(pillar, "http.certificate") or "",
+        "key": _setting(pillar, "http.key") or "",
+        "https_port": _setting(pillar, "http.https_port"),
     }
 
 

@@ -25,8 +25,8 @@ def needed(config):
         The configuration, as ``netboot.config`` resolves it.
 
     Returns maps: ``protocol`` (tcp or udp), ``port``, ``for`` (what for), ``key`` (the pillar key
-    that changes or ends it) and ``ours``, the processes or units that may hold it: they serve
-    others beside us, or are ours.
+    that changes or ends it), ``ours``, the processes or units that may hold it: they serve others
+    beside us, or are ours; and ``at``, the addresses that it is needed on (``*``: all).
 
     CLI Example:
 
@@ -34,18 +34,23 @@ def needed(config):
 
         salt 'netboot*' netboot_ports.needed '{...}'
     """
+    here = [config["address"], *(one["address"] for one in config["interfaces"])]
+    http = config["http"]
+    web = http.get("listen") or ["*"]
     rows = [
-        ("udp", 69, "TFTP", "interface", ("dnsmasq",)),
-        ("tcp", config["http"]["port"], "HTTP", "http:port", ("nginx",)),
+        ("udp", 69, "TFTP", "interface", ("dnsmasq",), here),
+        ("tcp", http["port"], "HTTP", "http:port", ("nginx",), web),
     ]
+    if http.get("certificate"):
+        rows.append(("tcp", http["https_port"], "HTTPS", "http:https_port", ("nginx",), web))
     if config["dhcp"]["mode"] != "off":
-        rows.append(("udp", 67, "DHCP", "dhcp:mode", ("dnsmasq",)))
-        rows.append(("udp", 4011, "PXE", "dhcp:mode", ("dnsmasq",)))
+        rows.append(("udp", 67, "DHCP", "dhcp:mode", ("dnsmasq",), here))
+        rows.append(("udp", 4011, "PXE", "dhcp:mode", ("dnsmasq",), here))
     if "cifs" in config["serves"]:
-        rows.append(("tcp", 445, "SMB", "methods", ("smbd",)))
+        rows.append(("tcp", 445, "SMB", "methods", ("smbd",), here))
     if "ftp" in config["serves"]:
-        rows.append(("tcp", 21, "FTP", "methods", ("netboot-vsftpd.service",)))
-    names = ("protocol", "port", "for", "key", "ours")
+        rows.append(("tcp", 21, "FTP", "methods", ("netboot-vsftpd.service",), ["*"]))
+    names = ("protocol", "port", "for", "key", "ours", "at")
     return [dict(zip(names, row)) for row in rows]
 
 
@@ -70,8 +75,9 @@ def clashes(config):
             anywhere = holder["address"] in ("0.0.0.0", "::")  # noqa: S104 (compared, not bound)
             if {holder["process"], holder["unit"]} & {*one["ours"], *silenced}:
                 continue
-            ours = [config["address"], *(one["address"] for one in config["interfaces"])]
-            if anywhere or holder["address"] in ours:
+            # All IPv4 addresses can't be had while somebody holds one of them.
+            any_of_ours = "*" in one["at"] and ":" not in holder["address"]
+            if anywhere or any_of_ours or holder["address"] in one["at"]:
                 unit = f" of {holder['unit']}" if holder["unit"] else ""
                 found.append(
                     f"{one['protocol'].upper()} port {one['port']}, which {one['for']} needs, is "

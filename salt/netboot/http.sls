@@ -29,6 +29,13 @@ netboot-http-passwords:
       - netboot: netboot-http-packages
     {%- endif %}
 
+netboot-http-ready:
+  netboot_sites.ready:
+    - name: web server
+    - config: {{ config | json }}
+    - require:
+      - netboot: netboot-http-packages
+
 # nginx can only test a whole configuration: a copy of it, with the new site in it.
 netboot-http-site:
   file.managed:
@@ -47,6 +54,7 @@ netboot-http-site:
     - require:
       - netboot: netboot-http-packages
       - file: netboot-http-passwords
+      - netboot_sites: netboot-http-ready
 
 netboot-http-service:
   netboot_service.current:

@@ -52,8 +52,24 @@ def test_clash_is_named(states, held):
 
 
 def test_other_address_is_no_clash(states, held):
-    config = {**CONFIG, "address": "127.0.0.2", "http": {"port": held}}
+    config = {**CONFIG, "http": {"port": held, "listen": ["127.0.0.2"]}}
     assert states.netboot_ports.free("ports", config=config).result is True
+
+
+def test_all_addresses_clash_with_one(states, held):
+    config = {**CONFIG, "address": "127.0.0.2", "http": {"port": held}}
+    assert states.netboot_ports.free("ports", config=config).result is False
+
+
+def test_https(states, held):
+    certificate = {"certificate": "/etc/ssl/netboot.pem", "https_port": held}
+    config = {**CONFIG, "http": {"port": 80, **certificate}}
+    (said,) = [
+        line
+        for line in states.netboot_ports.free("ports", config=config).comment.splitlines()
+        if "HTTPS" in line
+    ]
+    assert said.endswith("change netboot:http:https_port.")
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,15 @@ def test_url_and_checksum_are_enough():
     assert config["interface"] == "eth0"
     assert config["address"] == "192.0.2.10"
     assert config["network"] == "192.0.2.0"
-    assert config["http"] == {"port": 80, "url": "http://192.0.2.10"}
+    assert config["http"] == {
+        "port": 80,
+        "url": "http://192.0.2.10",
+        "listen": [],
+        "listing": "json",
+        "certificate": "",
+        "key": "",
+        "https_port": 443,
+    }
     assert config["root"] == "/srv/export"
     assert config["menu"]["timeout_s"] == 30
     assert config["schedule"] == {}
@@ -115,6 +123,17 @@ def test_image_on_another_server():
 
 def test_dhcp_off_as_yaml_reads_it():
     assert resolve(yaml.safe_load("dhcp: {mode: off}"))["config"]["dhcp"]["mode"] == "off"
+
+
+def test_no_listing_as_yaml_reads_it():
+    assert resolve(yaml.safe_load("http: {listing: off}"))["config"]["http"]["listing"] == "off"
+
+
+def test_listening_on_one_address():
+    config = resolve({"http": {"listen": ["192.0.2.10"]}})["config"]
+    assert config["http"]["listen"] == ["192.0.2.10"]
+    behind = {"address": "203.0.113.1", "virtual_address": True}
+    assert problems({**behind, "http": {"listen": ["192.0.2.10"]}}) == []
 
 
 def test_settings_are_used():
@@ -337,6 +356,34 @@ WRONG = [
         "netboot:dhcp:mode: must be one of proxy, server, off, did you mean",
     ),
     ({"http": {"port": 0}}, "netboot:http:port: must be a whole number from 1 to 65535"),
+    ({"http": {"listing": "xml"}}, "netboot:http:listing: must be one of json, html, off"),
+    ({"http": {"listen": "192.0.2.10"}}, "netboot:http:listen: must be a list of addresses"),
+    ({"http": {"listen": ["192.0.2"]}}, "netboot:http:listen: '192.0.2' must be an IPv4 address"),
+    (
+        {"http": {"listen": ["192.0.2.10", "192.0.2.12"]}},
+        "netboot:http:listen: 192.0.2.12 is no address of this machine, which has 127.0.0.1, ",
+    ),
+    (
+        {"http": {"listen": ["192.0.2.11"]}},
+        "netboot:http:listen: lacks 192.0.2.10, which clients on eth0 fetch from",
+    ),
+    (
+        {"http": {"listen": ["192.0.2.10"]}, "interface": ["eth0", "eth1"]},
+        "netboot:http:listen: lacks 198.51.100.1, which clients on eth1 fetch from",
+    ),
+    ({"http": {"certificate": "a.pem"}}, "netboot:http:certificate: must be an absolute path"),
+    (
+        {"http": {"certificate": "/etc/ssl/a.pem"}},
+        "netboot:http:key: is missing, as there is a certificate",
+    ),
+    (
+        {"http": {"key": "/etc/ssl/a.key"}},
+        "netboot:http:certificate: is missing, as there is a key",
+    ),
+    (
+        {"http": {"certificate": "/a.pem", "key": "/a.key", "https_port": 80}},
+        "netboot:http:https_port: 80 is netboot:http:port already",
+    ),
     ({"schedule": {"splay_s": 3}}, "netboot:schedule: give either hours or minutes"),
 ]
 

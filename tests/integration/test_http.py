@@ -1,0 +1,291 @@
+"""The web server, beside sites that the machine's nginx serves already."""
+
+import copy
+import hashlib
+import json
+import subprocess
+from types import SimpleNamespace
+
+import pytest
+
+from lab import Lab
+from lab.demo import PACKAGES
+from lab.host import require
+from lab.iso import make_iso
+from lab.salt import SaltSsh
+
+SITE = "/etc/nginx/sites-enabled/netboot.conf"
+OWN = "/etc/nginx/sites-enabled/own"
+OWN_SITE = 'server {{ listen {}; server_name {}; location / {{ return 200 "mine"; }} }}\n'
+SECOND = ".200"  # the last byte of another address of the machine
+GIB = 1 << 30
+
+
+@pytest.fixture(scope="module")
+def machine(tmp_path_factory):
+    """A machine that served something before, with two addresses."""
+    require("curl", "openssl")
+    iso = make_iso(tmp_path_factory.mktemp("iso"))
+    with Lab(logs=tmp_path_factory.mktemp("logs")) as lab:
+        server = lab.server("netboot1", packages=[*PACKAGES, "iproute2"])
+        server.run(["apt-get", "-qq", "update"])
+        server.run(["apt-get", "-qq", "-y", "install", "nginx", "iproute2"])
+        second = server.address.rpartition(".")[0] + SECOND
+        server.run(["ip", "address", "add", f"{second}/24", "dev", "eth0"])
+        server.run(["tee", OWN], input=OWN_SITE.format(80, "example.org"))
+        server.run(["systemctl", "reload", "nginx"])
+        web = lab.web(iso.path.parent)
+        image = {"url": f"{web.url}/{iso.path.name}", "checksum": {"sha256": iso.sha256}}
+        pillar = {"interface": "eth0", "images": {"ALT p11": image}}
+        salt = SaltSsh(lab, [server], {"netboot": pillar})
+        yield SimpleNamespace(
+            lab=lab, server=server, iso=iso, pillar=pillar, salt=salt, second=second
+        )
+
+
+@pytest.fixture
+def apply(machine):
+    """Apply with these settings of the web server; afterwards the pillar is what it was."""
+
+    def _apply(*arguments, **http):
+        pillar = {**copy.deepcopy(machine.pillar), "http": http}
+        machine.salt.write_pillar({"netboot": pillar})
+        return machine.salt.apply(machine.server, *arguments)
+
+    yield _apply
+    machine.salt.write_pillar({"netboot": machine.pillar})
+
+
+def curl(machine, url, *options):
+    """Status, headers by lower-case name, and body; the status is 0 without an answer."""
+    argv = ["curl", "-sS", "-i", "--path-as-is", "--max-time", "20", *options, url]
+    done = subprocess.run(
+        ["ip", "netns", "exec", machine.lab.name, *argv], capture_output=True, check=False
+    )
+    if done.returncode:
+        return SimpleNamespace(status=0, headers={}, body=done.stderr)
+    head, _, body = done.stdout.partition(b"\r\n\r\n")
+    lines = head.decode().split("\r\n")
+    headers = dict(line.lower().split(": ", 1) for line in lines[1:])
+    return SimpleNamespace(status=int(lines[0].split()[1]), headers=headers, body=body)
+
+
+def get(machine, path, *options):
+    return curl(machine, f"http://{machine.server.address}{path}", *options)
+
+
+def test_name_that_another_site_has_is_told_before_anything_is_put_in_place(machine, apply):
+    server = machine.server
+    server.run(["tee", OWN], input=OWN_SITE.format(80, server.address))
+    server.run(["systemctl", "reload", "nginx"])
+    done = apply()
+    (failed,) = done.failed["netboot-http-ready"]["comment"].splitlines()
+    assert failed.startswith(f"The site of nginx in {OWN} has the name {server.address} on TCP")
+    assert server.run(["test", "-e", SITE], check=False).returncode == 1
+    assert get(machine, "/").body == b"mine"
+    server.run(["tee", OWN], input=OWN_SITE.format(80, "example.org"))
+    server.run(["systemctl", "reload", "nginx"])
+
+
+def test_sites_of_the_machine_stay(machine, apply):
+    server = machine.server
+    default = get(machine, "/", "-H", "Host: else.example").body
+    before = server.run(["sha256sum", OWN, "/etc/nginx/sites-enabled/default"]).stdout
+    assert b"Welcome to nginx" in default
+    assert apply().failed == {}
+    again = apply()
+    assert (again.failed, again.changed) == ({}, {})
+    assert get(machine, "/", "-H", "Host: else.example").body == default
+    assert get(machine, "/", "-H", "Host: example.org").body == b"mine"
+    assert server.run(["sha256sum", OWN, "/etc/nginx/sites-enabled/default"]).stdout == before
+    assert get(machine, "/").status == 404
+
+
+def test_clash_that_comes_later_replaces_nothing(machine, apply):
+    server = machine.server
+    before = server.run(["sha256sum", SITE]).stdout
+    server.run(["tee", f"{OWN}2"], input=OWN_SITE.format(80, f"{server.address} other.example"))
+    done = apply("netboot.http", listing="html")
+    assert "has the name" in done.failed["netboot-http-ready"]["comment"]
+    assert set(done.changed) == {"netboot-config-applied"}
+    assert server.run(["sha256sum", SITE]).stdout == before
+    server.run(["rm", f"{OWN}2"])
+
+
+def test_broken_site_of_somebody_else_is_told(machine, apply):
+    machine.server.run(["tee", f"{OWN}2"], input="server { nonsense }\n")
+    done = apply("netboot.http", listing="html")
+    machine.server.run(["rm", f"{OWN}2"])
+    said = done.failed["netboot-http-ready"]["comment"]
+    assert said.startswith("nginx does not accept the configuration that it has without ours")
+    assert f"{OWN}2:1" in said
+
+
+def test_listing_for_scripts(machine):
+    answer = get(machine, "/dist/")
+    assert answer.headers["content-type"] == "application/json"
+    (row,) = json.loads(answer.body)
+    assert (row["name"], row["type"]) == (machine.iso.path.name, "file")
+    assert row["size"] == machine.iso.size
+    assert row["mtime"].endswith("GMT")
+    assert get(machine, "/tftp/").status == get(machine, "/tftp/netboot/").status == 403
+
+
+def test_listing_for_people_and_none(machine, apply):
+    assert apply("netboot.http", listing="html").failed == {}
+    assert f'<a href="{machine.iso.path.name}">'.encode() in get(machine, "/dist/").body
+    assert b'<a href="config-x86_64.ipxe">' in get(machine, "/tftp/").body
+    assert apply("netboot.http", listing=False).failed == {}
+    assert get(machine, "/dist/").status == get(machine, "/tftp/").status == 403
+    assert get(machine, f"/dist/{machine.iso.path.name}", "-I").status == 200
+    assert apply("netboot.http").changed["netboot-http-service"] == {"service": "reloaded"}
+
+
+def test_length_and_ranges(machine):
+    path = f"/dist/{machine.iso.path.name}"
+    content, size = machine.iso.path.read_bytes(), machine.iso.size
+    head = get(machine, path, "-I")
+    assert (head.status, head.headers["content-length"]) == (200, str(size))
+    assert head.headers["accept-ranges"] == "bytes"
+    for asked, first, last in (
+        ("0-0", 0, 0),
+        ("100-", 100, size - 1),
+        ("-5", size - 5, size - 1),
+        (f"7-{size + 9}", 7, size - 1),
+    ):
+        part = get(machine, path, "-r", asked)
+        assert (part.status, part.body) == (206, content[first : last + 1])
+        assert part.headers["content-range"] == f"bytes {first}-{last}/{size}"
+        assert part.headers["content-length"] == str(last - first + 1)
+    assert get(machine, path, "-r", f"{size}-").status == 416
+    # Of another version of the file nothing is a part.
+    etag = head.headers["etag"]
+    other = get(machine, path, "-r", "0-9", "-H", 'If-Range: "other"')
+    assert (other.status, len(other.body)) == (200, size)
+    assert get(machine, path, "-r", "0-9", "-H", f"If-Range: {etag}").status == 206
+    assert get(machine, path, "-H", f"If-None-Match: {etag}").status == 304
+
+
+def test_more_than_4_gib(machine):
+    big = "/srv/export/dist/big.iso"
+    machine.server.run(["truncate", "-s", str(5 * GIB), big])
+    machine.server.run(["sh", "-c", f"printf end >> {big}"])
+    try:
+        head = get(machine, "/dist/big.iso", "-I")
+        assert head.headers["content-length"] == str(5 * GIB + 3)
+        end = get(machine, "/dist/big.iso", "-r", f"{5 * GIB - 1}-")
+        assert (end.status, end.body) == (206, b"\0end")
+        sizes = {row["name"]: row["size"] for row in json.loads(get(machine, "/dist/").body)}
+        assert sizes["big.iso"] == 5 * GIB + 3
+    finally:
+        machine.server.run(["rm", big])
+
+
+def test_certificate_that_is_not_there(machine, apply):
+    before = machine.server.run(["sha256sum", SITE]).stdout
+    https = {"certificate": "/etc/ssl/netboot.pem", "key": "/etc/ssl/private/netboot.key"}
+    for arguments in ((), ("test=True",)):
+        done = apply("netboot.http", *arguments, **https)
+        said = done.failed["netboot-http-ready"]["comment"].splitlines()
+        assert said == [
+            f"There is no {path} on this machine, which netboot:http:{key} names; put it there."
+            for key, path in https.items()
+        ]
+    assert machine.server.run(["sha256sum", SITE]).stdout == before
+
+
+def put_certificate(machine, folder):
+    """Make a certificate, as an admin would have it from elsewhere; returns its path here."""
+    certificate, key = folder / "netboot.pem", folder / "netboot.key"
+    subject = ["-subj", "/CN=netboot1", "-addext", f"subjectAltName=IP:{machine.server.address}"]
+    words = ["-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", *subject]
+    argv = ["openssl", "req", *words, "-keyout", key, "-out", certificate]
+    subprocess.run(argv, check=True, capture_output=True)
+    machine.server.run(["tee", "/etc/ssl/netboot.pem"], input=certificate.read_text())
+    machine.server.run(["tee", "/etc/ssl/private/netboot.key"], input=key.read_text())
+    machine.server.run(["chmod", "600", "/etc/ssl/private/netboot.key"])
+    return certificate
+
+
+def test_https(machine, apply, tmp_path):
+    https = {"certificate": "/etc/ssl/netboot.pem", "key": "/etc/ssl/private/netboot.key"}
+    put_certificate(machine, tmp_path)
+    other = subprocess.run(["openssl", "genrsa", "2048"], capture_output=True, text=True).stdout
+    key = machine.server.run(["cat", https["key"]]).stdout
+    machine.server.run(["tee", https["key"]], input=other)
+    failed = apply("netboot.http", **https).failed["netboot-http-site"]["comment"]
+    assert "key values mismatch" in failed
+    machine.server.run(["tee", https["key"]], input=key)
+    assert apply(**https).failed == {}
+    again = apply(**https)
+    assert (again.failed, again.changed) == ({}, {})
+
+    url = f"https://{machine.server.address}"
+    trusting = ("--cacert", str(tmp_path / "netboot.pem"))
+    answer = curl(machine, f"{url}/dist/{machine.iso.path.name}", *trusting)
+    assert hashlib.sha256(answer.body).hexdigest() == machine.iso.sha256
+    assert json.loads(curl(machine, f"{url}/dist/", *trusting).body)
+    assert curl(machine, f"{url}/dist/").status == 0, "nobody has to trust it"
+    menu = get(machine, "/tftp/config-x86_64.ipxe")
+    assert menu.status == 200
+    assert b"https:" not in menu.body
+    tree = "/tftp/netboot/x86_64/alt_p11/live"
+    assert get(machine, tree, "-I").headers == curl(machine, url + tree, "-I", *trusting).headers
+    said = machine.server.run(["stat", "-c", "%a %U", https["key"]]).stdout
+    assert said == "600 root\n"
+
+
+def test_https_beside_another_https_site(machine, apply):
+    https = {"certificate": "/etc/ssl/netboot.pem", "key": "/etc/ssl/private/netboot.key"}
+    own = OWN_SITE.format("443 ssl", "example.org").replace(
+        "server {", "server { ssl_certificate {certificate}; ssl_certificate_key {key};"
+    )
+    own = own.replace("{certificate}", https["certificate"]).replace("{key}", https["key"])
+    machine.server.run(["tee", f"{OWN}2"], input=own)
+    said = apply("netboot.http", **https).failed["netboot-http-ready"]["comment"]
+    assert f"{OWN}2 listens on TCP port 443 too" in said
+    assert apply("netboot.http", **https, https_port=8443).failed == {}
+    assert curl(machine, f"https://{machine.server.address}:8443/dist/", "-k").status == 200
+    machine.server.run(["rm", f"{OWN}2"])
+
+
+def test_listens_where_it_is_told(machine, apply):
+    server = machine.server
+    listen = {"listen": [server.address], "port": 8080}
+    assert apply(**listen).failed == {}
+    assert curl(machine, f"http://{server.address}:8080/dist/").status == 200
+    sockets = server.run(["ss", "-Hltn", "sport", "=", ":8080"]).stdout.splitlines()
+    assert [line.split()[3] for line in sockets] == [f"{server.address}:8080"]
+    assert curl(machine, f"http://{machine.second}:8080/dist/").status == 0
+    # On a port that nginx has on all addresses for others, only ours are ours.
+    server.run(["rm", OWN])
+    assert apply(listen=[server.address]).failed == {}
+    assert get(machine, "/dist/").status == 200
+    host = f"Host: {server.address}"
+    assert curl(machine, f"http://{machine.second}/dist/", "-H", host).status == 404
+    assert b"Welcome to nginx" in curl(machine, f"http://{machine.second}/").body
+    assert apply(listen=[server.address]).changed == {}
+
+
+def test_port_of_one_address_is_held(machine, apply):
+    """Nothing else may have the port on any address, unless ours is told where to listen."""
+    server = machine.server
+    listening = ["systemd-run", "--unit=held", "python3", "-m", "http.server", "8081"]
+    server.run([*listening, "--bind", machine.second])
+    server.run(["sh", "-c", "until ss -Hltn | grep -q :8081; do sleep 0.2; done"])
+    said = apply(port=8081).failed["netboot-ports-free"]["comment"]
+    assert said.startswith("TCP port 8081, which HTTP needs, is held by python3 of held.service")
+    assert apply(port=8081, listen=[server.address]).failed == {}
+    server.run(["systemctl", "stop", "held"])
+
+
+def test_clean_leaves_the_other_sites(machine, apply):
+    https = {"certificate": "/etc/ssl/netboot.pem", "key": "/etc/ssl/private/netboot.key"}
+    machine.server.run(["tee", OWN], input=OWN_SITE.format(80, "example.org"))
+    assert apply(**https).failed == {}
+    assert apply("netboot.clean", **https).failed == {}
+    machine.server.run(["test", "!", "-e", SITE])
+    machine.server.run(["ls", *https.values()])
+    assert get(machine, "/", "-H", "Host: example.org").body == b"mine"
+    assert b"Welcome to nginx" in get(machine, "/").body
+    assert curl(machine, f"https://{machine.server.address}/", "-k").status == 0
