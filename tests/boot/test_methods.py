@@ -190,6 +190,41 @@ def test_nfs_4_shows_the_way_to_the_exports_alone(applied):
     ]
 
 
+def nfs3(applied, *words):
+    """What tests/nfs3.py reads in the export of the TFTP root."""
+    argv = [sys.executable, NFS3, applied.server.address, "/srv/export/tftp", *words]
+    return applied.lab.run(argv, check=False, capture_output=True)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["../../../etc/debian_version"],
+        ["..", "..", "..", "etc", "debian_version"],
+        ["..", ".staging"],
+        ["/etc/debian_version"],
+        ["netboot/../../../../etc/debian_version"],
+        ["..\\..\\..\\etc\\debian_version"],
+        ["%2e%2e", "%2e%2e", "%2e%2e", "etc", "debian_version"],
+        ["\udcc0\udcae\udcc0\udcae", "etc", "debian_version"],
+        # Links are the client's to follow: the server only tells what they say.
+        ["link"],
+        ["folder", "debian_version"],
+    ],
+)
+def test_nfs_names_lead_to_the_exports_alone(applied, names):
+    applied.server.run(["ln", "-sfn", "/etc/debian_version", "/srv/export/tftp/link"])
+    applied.server.run(["ln", "-sfn", "/etc", "/srv/export/tftp/folder"])
+    kernel = applied.isos["p11"].kernel[1:]
+    # Above the export's folder is that folder again.
+    inside = ["..", "..", "netboot", "x86_64", "p11", *kernel.split("/")]
+    read, refused = nfs3(applied, "names", *inside), nfs3(applied, "names", *names)
+    applied.server.run(["rm", "/srv/export/tftp/link", "/srv/export/tftp/folder"])
+    assert bytes.fromhex(read.stdout) == (applied.web / "p11" / kernel).read_bytes()[:64]
+    assert refused.stdout == ""
+    assert refused.stderr.startswith(("RPC: ", "LOOKUP ", "READ: "))
+
+
 def test_nfs_handles_lead_to_the_exports_alone(applied):
     """Clients can make up the handle of any file of the file system that an export is on."""
     kernel = applied.isos["p11"].kernel[1:]
@@ -197,14 +232,7 @@ def test_nfs_handles_lead_to_the_exports_alone(applied):
     outside = "/etc/debian_version"
     asked = ["python3", "-c", HANDLES, inside, outside]
     handles = applied.server.run(asked).stdout.split()
-    read, refused = (
-        applied.lab.run(
-            [sys.executable, NFS3, applied.server.address, "/srv/export/tftp", handle],
-            check=False,
-            capture_output=True,
-        )
-        for handle in handles
-    )
+    read, refused = (nfs3(applied, "handle", handle) for handle in handles)
     assert bytes.fromhex(read.stdout) == (applied.web / "p11" / kernel).read_bytes()[:64]
     stale = 70
     assert refused.stderr == f"READ: {stale}\n"
