@@ -138,7 +138,7 @@ def smb_contradictions(text, effective):
         salt 'netboot*' netboot_exports.smb_contradictions '[dist]' '{}'
     """
     found = [
-        f"it has a share [{folder}] of its own; rename that"
+        f"it has a share [{folder}] of its own; take that out, or rename it"
         for folder in FOLDERS
         if re.search(rf"^\s*\[{folder}\]", text, flags=re.MULTILINE | re.IGNORECASE)
     ]

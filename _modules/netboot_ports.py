@@ -12,6 +12,8 @@ __virtualname__ = "netboot_ports"
 # Socket states in /proc/net/tcp and udp (Linux, include/net/tcp_states.h): what waits for others.
 _WAITS = {"tcp": "0A", "udp": "07"}
 
+_DNSMASQ = "netboot-dnsmasq.service"
+
 
 def __virtual__():
     return __virtualname__
@@ -38,14 +40,14 @@ def needed(config):
     http = config["http"]
     web = http.get("listen") or ["*"]
     rows = [
-        ("udp", 69, "TFTP", "interface", ("dnsmasq",), here),
+        ("udp", 69, "TFTP", "interface", (_DNSMASQ,), here),
         ("tcp", http["port"], "HTTP", "http:port", ("nginx",), web),
     ]
     if http.get("certificate"):
         rows.append(("tcp", http["https_port"], "HTTPS", "http:https_port", ("nginx",), web))
     if config["dhcp"]["mode"] != "off":
-        rows.append(("udp", 67, "DHCP", "dhcp:mode", ("dnsmasq",), here))
-        rows.append(("udp", 4011, "PXE", "dhcp:mode", ("dnsmasq",), here))
+        rows.append(("udp", 67, "DHCP", "dhcp:mode", (_DNSMASQ,), here))
+        rows.append(("udp", 4011, "PXE", "dhcp:mode", (_DNSMASQ,), here))
     if "cifs" in config["serves"]:
         rows.append(("tcp", 445, "SMB", "methods", ("smbd",), here))
     if "ftp" in config["serves"]:
@@ -75,16 +77,38 @@ def clashes(config):
             anywhere = holder["address"] in ("0.0.0.0", "::")  # noqa: S104 (compared, not bound)
             if {holder["process"], holder["unit"]} & {*one["ours"], *silenced}:
                 continue
+            # A dnsmasq of somebody else's, for virtual machines say.
+            if holder["process"] == "dnsmasq" and anywhere and _is_shared(one["port"]):
+                continue
             # All IPv4 addresses can't be had while somebody holds one of them.
             any_of_ours = "*" in one["at"] and ":" not in holder["address"]
             if anywhere or any_of_ours or holder["address"] in one["at"]:
-                unit = f" of {holder['unit']}" if holder["unit"] else ""
+                unit, how = "", ""
+                if holder["unit"]:
+                    unit = f" of {holder['unit']}"
+                    how = f" (systemctl disable --now {holder['unit']})"
                 found.append(
                     f"{one['protocol'].upper()} port {one['port']}, which {one['for']} needs, is "
-                    f"held by {holder['process'] or 'the kernel'}{unit}; stop it, or change "
+                    f"held by {holder['process'] or 'the kernel'}{unit}; stop it{how}, or change "
                     f"netboot:{one['key']}."
                 )
-    return found
+    return list(dict.fromkeys(found))
+
+
+def _is_shared(port):
+    """
+    Whether a UDP port that is held on all addresses can be held by several at once.
+
+    dnsmasq allows that where it serves some interfaces only (bind-interfaces, bind-dynamic;
+    dhcp.c, make_fd), each then getting what comes in on its own.
+    """
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            sock.bind(("", port))
+        except OSError:
+            return False
+    return True
 
 
 def listeners(protocol, port):

@@ -156,7 +156,13 @@ def _keep_foreign(tree, staging):
     owned = __salt__["netboot_records.read"]("owned", "trees") or []
     owned += [image["tree"] for image in __salt__["netboot.images"]()]
     if tree not in owned:
-        if os.path.isdir(tree) and not os.path.ismount(tree) and os.listdir(tree):
+        if os.path.ismount(tree):
+            # With other options than ours: perhaps clients may not read all of it.
+            raise CommandExecutionError(
+                f"Something is mounted on {tree} that these states did not mount; unmount it and "
+                "take its line out of /etc/fstab."
+            )
+        if os.path.isdir(tree) and os.listdir(tree):
             # Under a name that alt_iso.sweep doesn't know.
             aside = f"foreign.{os.path.basename(tree)}.{int(time.time())}"
             os.rename(tree, os.path.join(staging, aside))

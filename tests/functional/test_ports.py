@@ -2,6 +2,8 @@
 
 import os
 import socket
+import subprocess
+import sys
 
 import pytest
 
@@ -59,6 +61,37 @@ def test_other_address_is_no_clash(states, held):
 def test_all_addresses_clash_with_one(states, held):
     config = {**CONFIG, "address": "127.0.0.2", "http": {"port": held}}
     assert states.netboot_ports.free("ports", config=config).result is False
+
+
+# Holds a UDP port on all addresses, prints it, and goes on until its stdin is closed.
+HOLDER = """
+import socket, sys
+with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, int(sys.argv[1]))
+    sock.bind(("", 0))
+    print(sock.getsockname()[1], flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_dnsmasq_of_somebody_else(modules, monkeypatch, tmp_path, shared):
+    """One that serves some interfaces only is not in the way, one that takes all is."""
+    program = tmp_path / "dnsmasq"  # the process has this name
+    program.symlink_to(sys.executable)
+    argv = [program, "-c", HOLDER, str(int(shared))]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        port = int(holder.stdout.readline())
+        row = {"protocol": "udp", "port": port, "for": "DHCP", "key": "dhcp:mode", "at": []}
+        needed = [{**row, "ours": ["netboot-dnsmasq.service"]}]
+        monkeypatch.setitem(
+            modules.netboot_ports.clashes.__globals__, "needed", lambda _config: needed
+        )
+        said = modules.netboot_ports.clashes(CONFIG)
+        holder.stdin.close()
+    assert len(said) == (not shared)
+    for one in said:
+        assert one.startswith(f"UDP port {port}, which DHCP needs, is held by dnsmasq")
 
 
 def test_https(states, held):
