@@ -6,6 +6,7 @@ import hashlib
 import json
 import shutil
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -138,6 +139,21 @@ def package_repository(root, packages, release=None):
 
     what = f"the packages {' '.join(packages)}"
     return _cached("packages", what, [root.name, sources, packages, DOWNLOAD], build)
+
+
+def salt_program(version):
+    """The path of a folder with Salt `version`, without what it needs; fetched when not yet cached.
+
+    It is Python alone, so it is the same for every Python. looseversion, which not every Debian
+    has, lies with it. For Lab.server(binds=...).
+    """
+    wanted = [f"salt=={version}", "looseversion==1.3.0"]
+
+    def build(target):
+        pip = [sys.executable, "-m", "pip", "install", "--no-deps", "--no-compile"]
+        _run(target, [*pip, f"--target={target / 'result'}", *wanted])
+
+    return _cached("salt", f"Salt {version}", wanted, build)
 
 
 def _cached(kind, what, recipe, build):

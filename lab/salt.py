@@ -13,6 +13,10 @@ from .host import LabError
 CHECKOUT = Path(__file__).resolve().parents[1]
 PROGRAMS = CHECKOUT / ".venv" / "bin"
 
+# What Salt 3006 and 3007 need when they apply states without a master; Debian 11 has it all.
+LIBRARIES = ["python3-distro", "python3-jinja2", "python3-jmespath", "python3-msgpack"]
+LIBRARIES += ["python3-packaging", "python3-psutil", "python3-tornado", "python3-yaml"]
+
 
 @dataclass
 class Applied:
@@ -95,6 +99,36 @@ class Salt:
         """`state.apply` with these arguments; a failed state is no error here, see Applied."""
         done = self.run(machine.name, "state.apply", *arguments)
         return applied(done, machine.name)
+
+
+class SaltCall:
+    """salt-call in a checkout on a machine, without a master; Salt of another version than ours.
+
+    machine: a Machine that saw LIBRARIES in its packages and `program` in its binds; program: the
+    path that roots.salt_program() returned; checkout: the path of a checkout as the machine sees
+    it; pillar: as for Salt.
+    """
+
+    def __init__(self, machine, program, checkout, pillar):
+        self._machine, self._checkout = machine, checkout
+        self._command = ["env", f"--chdir={checkout}", f"PYTHONPATH={program}", "python3"]
+        self._command += [f"{program}/bin/salt-call", "--out=json"]
+        machine.run(["apt-get", "-qq", "update"])
+        machine.run(["apt-get", "-qq", "-y", "install", "--no-install-recommends", *LIBRARIES])
+        self.write_pillar(pillar)
+
+    def write_pillar(self, pillar):
+        """Replace the checkout's pillar."""
+        write_pillar(Path(f"{self._machine.files}{self._checkout}/pillar"), pillar)
+
+    def call(self, machine, function, *arguments):
+        """As Salt.call(); the machine is the one it was made for."""
+        return json.loads(machine.run([*self._command, function, *arguments]).stdout)["local"]
+
+    def apply(self, machine, *arguments):
+        """As Salt.apply(); the machine is the one it was made for."""
+        done = machine.run([*self._command, "state.apply", *arguments], check=False)
+        return applied(done, "local")
 
 
 class SaltSsh(Salt):
