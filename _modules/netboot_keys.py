@@ -1167,6 +1167,7 @@ KEYS = (
             ("ftp.silence", _names_of("units"), "Units that vsftpd's package starts by itself."),
             ("nfs.service", _unit, "Unit of the NFS server."),
             ("nfs.exports", _file, "File for our exports."),
+            ("nfs.control", _names_of("facilities"), "ALT's control(8): what NFS needs as server."),
         )
     ),
 )

@@ -33,6 +33,14 @@ netboot-clean-exports:
   file.absent:
     - name: {{ platform.nfs.exports }}
 
+{%- for facility in platform.nfs.control %}
+
+netboot-clean-control-{{ facility }}:
+  netboot_control.restored:
+    - name: {{ facility }}
+    - services: [{{ facility }}, {{ platform.nfs.service }}]
+{%- endfor %}
+
 # Each only where it runs: the packages may never have been installed.
 {%- for state, module, command in [
     ('site', 'file', 'systemctl try-reload-or-restart ' ~ platform.nginx.service),

@@ -11,6 +11,15 @@ netboot-nfs-packages:
   netboot.packages_installed:
     - name: NFS server
     - pkgs: {{ config.platform.packages.nfs | json }}
+{%- for facility in nfs.control %}
+
+netboot-nfs-control-{{ facility }}:
+  netboot_control.server:
+    - name: {{ facility }}
+    - services: [{{ facility }}, {{ nfs.service }}]
+    - require:
+      - netboot: netboot-nfs-packages
+{%- endfor %}
 
 # After the images, as loop mounts are exported one by one.
 netboot-nfs-exports:
@@ -40,5 +49,12 @@ netboot-nfs-unexported:
     - name: exportfs -ra
     - onchanges:
       - file: netboot-nfs-exports
+{%- for facility in nfs.control %}
+
+netboot-nfs-control-{{ facility }}:
+  netboot_control.restored:
+    - name: {{ facility }}
+    - services: [{{ facility }}, {{ nfs.service }}]
+{%- endfor %}
 {%- endif %}
 {%- endif %}

@@ -75,7 +75,7 @@ def test_unknown_platform_names_what_the_pillar_must_say():
         "their kin; give packages:firmware, packages:dhcp, "
     )
     assert ", firmware, dnsmasq:user, " in problem
-    assert problem.endswith(", nfs:exports")
+    assert problem.endswith(", nfs:control")
     own = {key: value for key, value in PLATFORMS["fedora"].items() if key != "ftp"}
     (problem,) = resolve({"platform": own}, platform=["plan9"])["problems"]
     assert problem.endswith("; give ftp:user, ftp:silence")
