@@ -93,3 +93,32 @@ def test_pillar_is_checked_once_an_apply(modules):
     assert modules.netboot.config({**PILLAR, "root": "/srv/a"}, PLATFORMS) is first
     other = modules.netboot.config({**PILLAR, "root": "/srv/b"}, PLATFORMS)
     assert other["config"]["root"] == "/srv/b"
+
+
+def words(value):
+    """All texts in what was rendered, names of keys too."""
+    if isinstance(value, dict):
+        return {word for pair in value.items() for one in pair for word in words(one)}
+    if isinstance(value, list):
+        return {word for one in value for word in words(one)}
+    return {value} if isinstance(value, str) else set()
+
+
+@pytest.mark.parametrize("name", PLATFORMS)
+def test_renders_for_every_platform(rendered, name):
+    """Which of them a system is, tests/unit/test_platforms.py shows."""
+    row = PLATFORMS[name]
+    pillar = {**PILLAR, "platform": row, "methods": ["http", "cifs", "nfs", "ftp"]}
+    states = rendered("netboot", pillar)
+    said = words(states)
+    for section, keys in row.items():
+        for value in words(list(keys.values())):
+            assert value in said or any(value in word for word in said), (section, value)
+    assert any("netboot_control" in word for word in said) == (name == "altlinux")
+    # Nothing of another system: each says by itself what is only its own.
+    others = set().union(*(words(other) for key, other in PLATFORMS.items() if key != name))
+    assert said & (others - words(row)) == set()
+    removed = words(rendered("netboot.clean", pillar))
+    site = f"{row['nginx']['folder']}/{row['nginx']['site']}"
+    assert {site, row["smb"]["config"], row["nfs"]["exports"]} <= removed
+    assert any("netboot_control" in word for word in removed) == (name == "altlinux")
