@@ -195,7 +195,7 @@ def test_certificate_that_is_not_there(machine, apply):
 
 
 def put_certificate(machine, folder):
-    """Make a certificate, as an admin would have it from elsewhere; returns its path here."""
+    """Make a certificate, as an admin would have it from elsewhere."""
     certificate, key = folder / "netboot.pem", folder / "netboot.key"
     subject = ["-subj", "/CN=netboot1", "-addext", f"subjectAltName=IP:{machine.server.address}"]
     words = ["-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", *subject]
@@ -204,7 +204,6 @@ def put_certificate(machine, folder):
     machine.server.run(["tee", "/etc/ssl/netboot.pem"], input=certificate.read_text())
     machine.server.run(["tee", "/etc/ssl/private/netboot.key"], input=key.read_text())
     machine.server.run(["chmod", "600", "/etc/ssl/private/netboot.key"])
-    return certificate
 
 
 def test_https(machine, apply, tmp_path):
