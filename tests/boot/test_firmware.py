@@ -141,12 +141,17 @@ def test_32_bit_uefi_finds_its_boot_loader(beside):
     assert "/srv/export/tftp/snponly-i586.efi" in sent_over_tftp(beside)
 
 
-@pytest.mark.parametrize("firmware", ["efi-x86_64", "bios"])
-def test_server_that_gives_addresses(alone, firmware):
+@pytest.fixture(scope="module")
+def giving(alone):
     prefix = alone.lab.address.rpartition(".")[0]
     subnet = {"range": [f"{prefix}.100", f"{prefix}.150"], "router": alone.lab.address}
     alone.apply(mode="server", subnets={alone.lab.network: subnet})
-    boots(alone, alone.lab.client(firmware), alone.isos["x86_64"])
+    return alone
+
+
+@pytest.mark.parametrize("firmware", ["efi-x86_64", "bios"])
+def test_server_that_gives_addresses(giving, firmware):
+    boots(giving, giving.lab.client(firmware), giving.isos["x86_64"])
 
 
 def test_server_of_somebody_else(alone):
