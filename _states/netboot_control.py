@@ -84,13 +84,15 @@ def restored(name, services):
     known = __salt__["netboot_records.read"]("control", name)
     if not known:
         return ret
-    if _value(name) == _SERVER:
-        ret["changes"][name] = {"old": _SERVER, "new": known["was"]}
+    now = _value(name)
+    if now == _SERVER or (now and known["unread"]):
+        ret["changes"][name] = {"old": now, "new": known["was"]}
     if __opts__["test"]:
         ret["result"] = None if ret["changes"] else True
         return ret
     try:
         if ret["changes"]:
+            __salt__["netboot_records.write"]("control", name, {**known, "unread": True})
             _set(name, known["was"], services)
         __salt__["netboot_records.remove"]("control", name)
     except CommandExecutionError as err:
@@ -107,8 +109,9 @@ def _value(name):
 
 
 def _set(name, value, services):
+    there = [service for service in services if __salt__["service.available"](service)]
     # All in one transaction, so that what belongs to rpcbind is not restarted twice.
-    for command in (["control", name, value], ["systemctl", "try-restart", *services]):
+    for command in (["control", name, value], ["systemctl", "try-restart", *there]):
         said = __salt__["cmd.run_all"](command, python_shell=False)
         if said["retcode"]:
             raise CommandExecutionError(f"{' '.join(command)}: {said['stderr'] or said['stdout']}")
