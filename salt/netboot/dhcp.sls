@@ -35,6 +35,7 @@ netboot-dhcp-unit:
     - template: jinja
     - context:
         clients: {{ config.dhcp.clients_at_once }}
+        platform: {{ config.platform.dnsmasq | json }}
     - user: root
     - group: root
     - mode: '0644'
