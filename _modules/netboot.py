@@ -353,6 +353,24 @@ def dhcp_hints(server=None):
     return hints if server is None else hints[server]
 
 
+def firewall_rules():
+    """
+    List the commands that let clients through a firewall that was written by hand.
+
+    Returns a list of texts, ready to paste; an empty one where nothing needs to be added, or where
+    firewalld or ufw runs, which ``state.apply netboot.firewall`` takes care of.
+
+    Raises CommandExecutionError when nothing was applied to this machine yet.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt 'netboot*' netboot.firewall_rules
+    """
+    return __salt__["netboot_firewall.by_hand"](_applied())
+
+
 def _applied():
     applied = __salt__["netboot_records.read"]("applied", "config")
     if applied is None:

@@ -91,6 +91,12 @@ def problems(pillar, target):
         key = f"netboot:dhcp:subnets:{name}"
         found += [f"{key}{wrong}" for wrong in _wrong_subnet(name, subnet, subnets, target)]
     found += _wrong_leases(dhcp.get("leases") or {}, subnets, target)
+    first_port, last_port = _setting(pillar, "tftp.ports")
+    ports, clients = last_port - first_port + 1, _setting(pillar, "dhcp.clients_at_once")
+    if ports < clients:
+        found.append(
+            f"netboot:tftp:ports: has {ports}, fewer than netboot:dhcp:clients_at_once: {clients}"
+        )
     for kind, firmware in (pillar.get("firmware") or {}).items():
         found += _incomplete(f"netboot:firmware:{kind}", firmware)
     for kind, binaries in (pillar.get("secure_boot") or {}).items():

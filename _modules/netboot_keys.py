@@ -1107,10 +1107,23 @@ KEYS = (
         "First and last TCP port of FTP's data connections.",
     ),
     (
+        "tftp.ports",
+        _port_range,
+        (61000, 65535),
+        "First and last UDP port of TFTP's transfers, at least as many as `dhcp:clients_at_once`.",
+    ),
+    (
         "nfs.clients",
         _clients,
         None,
         "List of networks that may mount. Default: the networks of the interface.",
+    ),
+    (
+        "firewall",
+        _one_of_or_off("auto"),
+        "auto",
+        "`auto`: firewalld or ufw, where it runs, lets through what is enabled here; for rules "
+        "written by hand, those to add are told. `off`: nothing of ours is in a firewall.",
     ),
     (
         "schedule.hours",

@@ -17,7 +17,15 @@ def __virtual__():
 # Keys whose values must be right before netboot_dhcp looks at what holds between them.
 _OF_DHCP = tuple(
     f"netboot:{key}:"
-    for key in ("interface", "address", "virtual_address", "dhcp", "firmware", "secure_boot")
+    for key in (
+        "interface",
+        "address",
+        "virtual_address",
+        "dhcp",
+        "tftp",
+        "firmware",
+        "secure_boot",
+    )
 )
 # The same for what holds between those of the web server.
 _OF_HTTP = tuple(f"netboot:{key}:" for key in ("interface", "address", "http"))
@@ -359,6 +367,8 @@ def _config(pillar, target, platform):
         "serves": _serves(pillar),
         "smb": {"smb1": _setting(pillar, "smb.smb1")},
         "ftp": {"passive_ports": list(_setting(pillar, "ftp.passive_ports"))},
+        "tftp": {"ports": list(_setting(pillar, "tftp.ports"))},
+        "firewall": _setting(pillar, "firewall") or "off",
         "nfs": {
             "clients": _setting(pillar, "nfs.clients")
             or sorted({str(network.network) for network in networks})

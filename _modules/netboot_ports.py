@@ -28,7 +28,9 @@ def needed(config):
 
     Returns maps: ``protocol`` (tcp or udp), ``port``, ``for`` (what for), ``key`` (the pillar key
     that changes or ends it), ``ours``, the processes or units that may hold it: they serve others
-    beside us, or are ours; and ``at``, the addresses that it is needed on (``*``: all).
+    beside us, or are ours; None, where nobody is in the way: the kernel's and rpcbind's ports, and
+    ranges (up to ``last``), of which free ones are taken; and ``at``, the addresses that it is
+    needed on (``*``: all).
 
     CLI Example:
 
@@ -39,8 +41,10 @@ def needed(config):
     here = [config["address"], *(one["address"] for one in config["interfaces"])]
     http = config["http"]
     web = http.get("listen") or ["*"]
+    tftp_ports, ftp_ports = config["tftp"]["ports"], config["ftp"]["passive_ports"]
     rows = [
         ("udp", 69, "TFTP", "interface", (_DNSMASQ,), here),
+        ("udp", tftp_ports[0], "TFTP", "tftp:ports", None, here, tftp_ports[1]),
         ("tcp", http["port"], "HTTP", "http:port", ("nginx",), web),
     ]
     if http.get("certificate"):
@@ -52,7 +56,14 @@ def needed(config):
         rows.append(("tcp", 445, "SMB", "methods", ("smbd",), here))
     if "ftp" in config["serves"]:
         rows.append(("tcp", 21, "FTP", "methods", ("netboot-vsftpd.service",), ["*"]))
-    names = ("protocol", "port", "for", "key", "ours", "at")
+        rows.append(("tcp", ftp_ports[0], "FTP", "ftp:passive_ports", None, ["*"], ftp_ports[1]))
+    if "nfs" in config["serves"]:
+        rows.append(("tcp", 2049, "NFS", "methods", None, ["*"]))
+        # Version 3 asks rpcbind and mountd too.
+        for protocol in ("tcp", "udp"):
+            rows.append((protocol, 111, "NFS", "methods", None, ["*"]))
+            rows.append((protocol, 20048, "NFS", "methods", None, ["*"]))
+    names = ("protocol", "port", "for", "key", "ours", "at", "last")
     return [dict(zip(names, row)) for row in rows]
 
 
@@ -73,6 +84,8 @@ def clashes(config):
     silenced = __salt__["netboot_records.read"]("owned", "silenced") or []
     found = []
     for one in needed(config):
+        if one["ours"] is None:
+            continue
         for holder in listeners(one["protocol"], one["port"]):
             anywhere = holder["address"] in ("0.0.0.0", "::")  # noqa: S104 (compared, not bound)
             if {holder["process"], holder["unit"]} & {*one["ours"], *silenced}:

@@ -65,6 +65,10 @@ netboot-clean-schedule:
     - name: netboot
 {%- endif %}
 
+netboot-clean-firewall:
+  netboot_firewall.closed:
+    - name: firewall
+
 netboot-clean-served:
   netboot_clean.served:
     - name: served files
@@ -73,4 +77,5 @@ netboot-clean-served:
       {%- for service in ('dnsmasq', 'once', 'vsftpd') %}
       - netboot_service: netboot-clean-{{ service }}
       {%- endfor %}
+      - netboot_firewall: netboot-clean-firewall
 {%- endif %}

@@ -10,5 +10,6 @@ include:
   - netboot.ftp
   - netboot.nfs
   - netboot.once
+  - netboot.firewall
   - netboot.images
   - netboot.schedule

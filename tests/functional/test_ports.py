@@ -13,6 +13,8 @@ CONFIG = {
     "http": {"port": 80},
     "dhcp": {"mode": "off"},
     "serves": ["http"],
+    "tftp": {"ports": [61000, 65535]},
+    "ftp": {"passive_ports": [50000, 50999]},
 }
 
 
@@ -108,11 +110,17 @@ def test_https(states, held):
 @pytest.mark.parametrize(
     ("mode", "serves", "ports"),
     [
-        ("off", ["http"], {69, 80}),
-        ("proxy", ["http"], {69, 80, 67, 4011}),
-        ("server", ["cifs", "ftp", "http", "nfs"], {69, 80, 67, 4011, 445, 21}),
+        ("off", ["http"], {"69", "80", "61000-65535"}),
+        ("proxy", ["http"], {"69", "80", "67", "4011", "61000-65535"}),
+        (
+            "server",
+            ["cifs", "ftp", "http", "nfs"],
+            {"69", "80", "67", "4011", "61000-65535"}
+            | {"445", "21", "50000-50999", "2049", "111", "20048"},
+        ),
     ],
 )
 def test_what_is_needed(modules, mode, serves, ports):
     config = {**CONFIG, "dhcp": {"mode": mode}, "serves": serves}
-    assert {one["port"] for one in modules.netboot_ports.needed(config)} == ports
+    rows = modules.netboot_ports.needed(config)
+    assert {"-".join(str(row[at]) for at in ("port", "last") if at in row) for row in rows} == ports

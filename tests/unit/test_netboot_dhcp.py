@@ -35,6 +35,7 @@ WRONG = [
     ({"dhcp": {"relayed": "192.0.2.0/24"}}, "netboot:dhcp:relayed: must be a list"),
     ({"dhcp": {"relayed": ["192.0.2.7"]}}, "netboot:dhcp:relayed: '192.0.2.7' must be a subnet"),
     ({"dhcp": {"clients_at_once": 0}}, "netboot:dhcp:clients_at_once: must be a whole number"),
+    ({"tftp": {"ports": [61000, 61198]}}, "netboot:tftp:ports: has 199, fewer than netboot:dhcp:"),
     (server({"192.0.2.0/24": {}}), "netboot:dhcp:subnets:192.0.2.0/24:range: is missing"),
     (server({"192.0.2.7": SUBNET}), "netboot:dhcp:subnets:192.0.2.7: the name must be a subnet"),
     (

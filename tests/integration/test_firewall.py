@@ -1,0 +1,221 @@
+"""Real firewalls on the way: packets of clients get through what is enabled, and nothing else."""
+
+import sys
+from types import SimpleNamespace
+
+import pytest
+
+from lab import Lab
+from lab.demo import PACKAGES
+from lab.pxe import ask
+from lab.salt import SaltSsh
+
+# What somebody else has opened stays open: 8888 and 9999.
+START = {
+    "firewalld": "systemctl start firewalld && firewall-cmd -q --permanent --add-port=8888/tcp"
+    " && firewall-cmd -q --add-port=9999/tcp",
+    "ufw": "ufw allow 22/tcp && ufw allow 9999/tcp comment mine && ufw --force enable",
+}
+STOP = {"firewalld": "systemctl stop firewalld", "ufw": "ufw disable && nft flush ruleset"}
+LOOK = {
+    "firewalld": "firewall-cmd --list-all && firewall-cmd --permanent --list-all",
+    "ufw": "ufw status verbose && cat /etc/ufw/user*.rules && ls /etc/ufw/applications.d",
+}
+# As at the next start; what firewalld was told for this run only is told again.
+RELOAD = {
+    "firewalld": "firewall-cmd -q --reload"
+    " && firewall-cmd -q --add-port=9999/tcp && firewall-cmd -q --remove-port=8888/tcp",
+    "ufw": "ufw reload",
+}
+
+# Prints which services answer.
+REACH = """
+import ftplib, socket, sys
+server = sys.argv[1]
+def http():
+    socket.create_connection((server, 80), 2).close()
+def smb():
+    socket.create_connection((server, 445), 2).close()
+def ftp():
+    with ftplib.FTP(server, timeout=2) as client:
+        client.login()
+        client.nlst("tftp")  # over a connection of its own
+def tftp():
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        client.settimeout(2)
+        client.sendto(b"\\0\\1undionly.kpxe\\0octet\\0", (server, 69))
+        block, sender = client.recvfrom(600)
+        assert 61000 <= sender[1] <= 65535
+for protocol in http, smb, ftp, tftp:
+    try:
+        protocol()
+        print(protocol.__name__)
+    except OSError:
+        pass
+"""
+ALL = {"dhcp", "ftp", "http", "smb", "tftp"}
+METHODS = ["http", "cifs", "ftp"]
+# So that all of them are served; it is never fetched.
+IMAGE = {
+    "skip_iso_deploy": True,
+    "alt_arch": "x86_64",
+    "kernel_url": "http://192.0.2.1/vmlinuz",
+    "initrd_url": "http://192.0.2.1/full.cz",
+    "stage2_http_url": "http://192.0.2.1/tree",
+    "live_size": 1,
+}
+
+
+@pytest.fixture(scope="module")
+def lan(tmp_path_factory):
+    """A server with every firewall installed and none running, all services behind them."""
+    with Lab(logs=tmp_path_factory.mktemp("logs")) as lab:
+        firewalls = ["firewalld", "iptables", "nftables", "ufw"]
+        packages = [*PACKAGES, "samba", "vsftpd", *firewalls]
+        server = lab.server("netboot1", packages=packages)
+        server.run(["apt-get", "-qq", "update"])
+        server.run(["apt-get", "-qq", "-y", "install", *firewalls])
+        server.run(["systemctl", "disable", "--now", "firewalld"])
+        salt = SaltSsh(lab, [server], {})
+
+        def apply(*arguments, **netboot):
+            salt.write_pillar(
+                {"netboot": {"images": {"p10": IMAGE}, "methods": METHODS, **netboot}}
+            )
+            done = salt.apply(server, *arguments)
+            assert done.failed == {}
+            return done
+
+        def shell(command):
+            return server.run(["sh", "-c", command]).stdout
+
+        # YAML's off
+        apply(firewall=False)
+        yield SimpleNamespace(lab=lab, server=server, salt=salt, apply=apply, shell=shell)
+
+
+def reached(lan):
+    """The services that a client of the network reaches."""
+    argv = [sys.executable, "-c", REACH, lan.server.address]
+    found = set(lan.lab.run(argv, capture_output=True).stdout.split())
+    return found | ({"dhcp"} if ask(lan.lab, arch=0, seconds=2) else set())
+
+
+@pytest.fixture(params=sorted(START))
+def guarded(lan, request):
+    """The server while somebody's firewall runs; look() says all that it is told."""
+    assert reached(lan) == ALL
+    lan.shell(START[request.param])
+    yield SimpleNamespace(
+        look=lambda: lan.shell(LOOK[request.param]),
+        reload=lambda: lan.shell(RELOAD[request.param]),
+    )
+    lan.shell(STOP[request.param])
+    lan.apply(firewall="off")
+
+
+def test_firewall_is_opened_and_closed_again(lan, guarded):
+    before = guarded.look()
+    assert reached(lan) == set()
+    assert "netboot-firewall" in lan.apply("test=True").changed
+    assert guarded.look() == before
+    assert set(lan.apply().changed) == {"netboot-config-applied", "netboot-firewall"}
+    assert reached(lan) == ALL
+    assert "9999" in guarded.look()
+    for arguments in ((), ("test=True",)):
+        assert lan.apply(*arguments).changed == {}
+    guarded.reload()
+    assert reached(lan) == ALL
+    assert lan.apply().changed == {}
+
+    assert "445" in guarded.look()
+    assert "netboot-firewall" in lan.apply(methods=["http", "ftp"]).changed
+    assert "445" not in guarded.look()
+    assert reached(lan) == ALL - {"smb"}
+
+    opened = guarded.look()
+    assert "netboot-clean-firewall" in lan.apply("netboot.clean", "test=True").changed
+    assert guarded.look() == opened
+    lan.apply("netboot.clean")
+    assert guarded.look() == before
+    # nginx still serves the site that came with it.
+    assert reached(lan) == set()
+    assert lan.apply("netboot.clean").changed == {}
+
+
+def test_off_takes_back_what_was_opened(lan, guarded):
+    before = guarded.look()
+    lan.apply("netboot.firewall")
+    assert guarded.look() != before
+    lan.apply("netboot.firewall", firewall=False)
+    assert guarded.look() == before
+
+
+def test_rule_that_somebody_else_has_too_is_not_taken_back(lan):
+    """With firewalld; ufw's are known by their profile."""
+    rule = 'rule family="ipv4" port port="80" protocol="tcp" accept'
+    add = f"firewall-cmd -q --add-rich-rule='{rule}'"
+    lan.shell(f"{START['firewalld']} && {add} && {add} --permanent")
+    before = lan.shell(LOOK["firewalld"])
+    lan.apply("netboot.firewall")
+    lan.apply("netboot.firewall", firewall="off")
+    after = lan.shell(LOOK["firewalld"])
+    lan.shell(f"{STOP['firewalld']}; rm /etc/firewalld/zones/*")
+    assert after == before
+
+
+def test_firewall_that_is_stopped_when_its_rules_are_taken_back(lan):
+    lan.shell(START["firewalld"])
+    before = lan.shell("firewall-cmd --permanent --list-all")
+    lan.apply("netboot.firewall")
+    lan.shell("systemctl stop firewalld")
+    assert lan.apply("netboot.firewall", firewall="off").changed
+    assert lan.apply("netboot.firewall", firewall="off").changed == {}
+    lan.shell("systemctl start firewalld")
+    assert lan.shell("firewall-cmd --permanent --list-all") == before
+    lan.shell(STOP["firewalld"])
+
+
+NFT = """
+table inet own {
+    chain incoming {
+        type filter hook input priority 0; policy drop;
+        ct state established,related accept
+        iif lo accept
+        tcp dport 22 accept
+    }
+}
+"""
+IPTABLES = "iptables-legacy -A INPUT -p tcp --dport 22 -j ACCEPT; "
+IPTABLES += "iptables-legacy -A INPUT -m state --state ESTABLISHED -j ACCEPT; "
+
+
+@pytest.mark.parametrize(
+    ("start", "look", "stop"),
+    [
+        (f"printf '{NFT}' | nft -f -", "nft list ruleset", "nft flush ruleset"),
+        (
+            f"{IPTABLES} iptables-legacy -A INPUT -j REJECT",
+            "iptables-legacy -S",
+            "iptables-legacy -F",
+        ),
+    ],
+    ids=["nftables", "iptables"],
+)
+def test_rules_written_by_hand_are_told_and_not_touched(lan, start, look, stop):
+    lan.apply()
+    assert lan.salt.call(lan.server, "netboot.firewall_rules") == []
+    lan.shell(start)
+    before = lan.shell(look)
+    assert reached(lan) == set()
+    done = lan.apply("netboot.firewall")
+    assert done.changed == {}
+    assert lan.shell(look) == before
+    rules = lan.salt.call(lan.server, "netboot.firewall_rules")
+    (warning,) = done.states["netboot-firewall"]["warnings"]
+    assert warning.endswith("\n".join(rules))
+    lan.shell("\n".join(rules))
+    assert reached(lan) == ALL
+    again = lan.apply("netboot.firewall")
+    assert "warnings" not in again.states["netboot-firewall"]
+    lan.shell(stop)
