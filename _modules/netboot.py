@@ -63,8 +63,8 @@ def target():
 
     Returns a map: ``platform`` (list: ``ID`` of os-release, then the words of its ``ID_LIKE``),
     ``interfaces`` (names, each with a list of IPv4 addresses with prefix length), ``addresses``
-    (all IPv4 addresses of this machine) and ``default_interface`` (the one with the IPv4 default
-    route, or None).
+    (all IPv4 addresses of this machine), ``default_interface`` (the one with the IPv4 default
+    route, or None) and ``selinux`` (whether SELinux is on, be it permissive).
 
     CLI Example:
 
@@ -78,6 +78,8 @@ def target():
         "interfaces": {name: _addresses(name) for _index, name in socket.if_nameindex()},
         "addresses": _local_addresses(),
         "default_interface": _default_interface(),
+        # It is mounted where, and only where, SELinux is on (libselinux, is_selinux_enabled).
+        "selinux": os.path.exists("/sys/fs/selinux/enforce"),
     }
 
 

@@ -1153,6 +1153,7 @@ KEYS = (
             ("ftp", "the FTP server (vsftpd)"),
             ("nfs", "the NFS server"),
             ("once", "Python"),
+            ("selinux", "semanage, where SELinux is on"),
         )
     ),
     (

@@ -368,6 +368,7 @@ def _config(pillar, target, platform):
         "smb": {"smb1": _setting(pillar, "smb.smb1")},
         "ftp": {"passive_ports": list(_setting(pillar, "ftp.passive_ports"))},
         "tftp": {"ports": list(_setting(pillar, "tftp.ports"))},
+        "selinux": target.get("selinux", False),
         "firewall": _setting(pillar, "firewall") or "off",
         "nfs": {
             "clients": _setting(pillar, "nfs.clients")

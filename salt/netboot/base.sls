@@ -5,6 +5,11 @@
 include:
   - netboot.invalid
 {%- else %}
+{%- if config.selinux %}
+
+include:
+  - netboot.selinux
+{%- endif %}
 
 netboot-root:
   file.directory:

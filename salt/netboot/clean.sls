@@ -78,4 +78,12 @@ netboot-clean-served:
       - netboot_service: netboot-clean-{{ service }}
       {%- endfor %}
       - netboot_firewall: netboot-clean-firewall
+{%- if config.selinux %}
+
+netboot-clean-selinux:
+  netboot_selinux.unlabeled:
+    - names: [{{ config.root }}, /var/lib/netboot-dnsmasq, /usr/local/lib/netboot]
+    - require:
+      - netboot_clean: netboot-clean-served
+{%- endif %}
 {%- endif %}

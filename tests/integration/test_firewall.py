@@ -75,7 +75,8 @@ def lan(tmp_path_factory):
         server = lab.server("netboot1", packages=packages)
         server.run(["apt-get", "-qq", "update"])
         server.run(["apt-get", "-qq", "-y", "install", *firewalls])
-        server.run(["systemctl", "disable", "--now", "firewalld"])
+        # Stopped while it starts, it leaves its rules.
+        server.run(["sh", "-c", "systemctl disable --now firewalld && nft flush ruleset"])
         salt = SaltSsh(lab, [server], {})
 
         def apply(*arguments, **netboot):

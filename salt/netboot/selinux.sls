@@ -1,0 +1,36 @@
+# Where SELinux is on: types for what the services read and write, before anything is written.
+{%- from "netboot/map.jinja" import config, problems with context %}
+
+include:
+  - netboot.{{ 'invalid' if problems else 'base' }}
+{%- if not problems and config.selinux %}
+
+netboot-selinux-packages:
+  netboot.packages_installed:
+    - name: semanage
+    - pkgs: {{ config.platform.packages.selinux | json }}
+    - reload_modules: True
+{%- for state, folder, type in [
+    ('root', config.root, 'public_content_t'),
+    ('leases', '/var/lib/netboot-dnsmasq', 'dnsmasq_lease_t'),
+    ('programs', '/usr/local/lib/netboot', 'bin_t'),
+] %}
+
+netboot-selinux-{{ state }}:
+  netboot_selinux.labeled:
+    - name: {{ folder }}
+    - selinux_type: {{ type }}
+    - require:
+      - netboot: netboot-selinux-packages
+      - file: netboot-staging
+{%- endfor %}
+{#- The others are http_port_t by Fedora's policy. #}
+{%- for port in [config.http.port] if port not in (80, 81, 443, 488, 8008, 8009, 8443, 9000) %}
+
+netboot-selinux-port-{{ port }}:
+  netboot_selinux.http_port:
+    - name: {{ port }}
+    - require:
+      - netboot: netboot-selinux-packages
+{%- endfor %}
+{%- endif %}
