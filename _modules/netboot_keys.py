@@ -470,6 +470,25 @@ def _user_name(value):
     return None
 
 
+# useradd(8), with what Debian and ALT let through by default.
+def _account(value):
+    if not isinstance(value, str) or not re.fullmatch(r"[a-z_][a-z0-9_-]{0,30}", value):
+        return "the name must be small letters, digits and _ -"
+    return None
+
+
+# sshd(8), "AUTHORIZED_KEYS FILE FORMAT", without options
+def _public_keys(value):
+    if not isinstance(value, list) or not value:
+        return "must be a list of public keys"
+    for one in value:
+        if not isinstance(one, str) or not re.fullmatch(
+            r"(ssh|ecdsa|sk-ssh|sk-ecdsa)-[a-z0-9@.-]+ AAAA[A-Za-z0-9+/]+=*( [ -~]*)?", one
+        ):
+            return f"{str(one)[:40]!r} must be a line of a file id_*.pub, as ssh-keygen writes it"
+    return None
+
+
 def _image_name(value):
     wrong = _text(value)
     if not wrong and not re.fullmatch(_SAFE_NAME, value.replace(" ", "_")):
@@ -1119,6 +1138,19 @@ KEYS = (
         "List of networks that may mount. Default: the networks of the interface.",
     ),
     (
+        "admins.*.keys",
+        _public_keys,
+        None,
+        "List of public keys with which this account may log in by ssh; NAME is the account. It is "
+        "made if there is none. Required.",
+    ),
+    (
+        "admins.*.sudo",
+        _yes_or_no,
+        True,
+        "Whether it may do everything by sudo, without a password. Only if it is made here.",
+    ),
+    (
         "firewall",
         _one_of_or_off("auto"),
         "auto",
@@ -1154,6 +1186,7 @@ KEYS = (
             ("nfs", "the NFS server"),
             ("once", "Python"),
             ("selinux", "semanage, where SELinux is on"),
+            ("admins", "sudo"),
         )
     ),
     (
@@ -1182,6 +1215,7 @@ KEYS = (
             ("nfs.service", _unit, "Unit of the NFS server."),
             ("nfs.exports", _file, "File for our exports."),
             ("nfs.control", _names_of("facilities"), "ALT's control(8): what NFS needs as server."),
+            ("admins.groups", _names_of("groups"), "Groups of accounts that are made."),
         )
     ),
 )
@@ -1198,6 +1232,7 @@ NAMES = {
     "menu.arch_timeout_s.*": _arch,
     "menu.password.users.*": _user_name,
     "menu.extra.*": _text,
+    "admins.*": _account,
     "hosts.*": _key_of_host,
     "groups.*": _text,
     "dhcp.subnets.*": _subnet,

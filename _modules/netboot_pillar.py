@@ -199,6 +199,9 @@ def resolve(pillar, target, platforms):
         _check_images(pillar["images"], problems)
         _check_default_image(pillar, problems)
     _check_menu(pillar.get("menu"), problems)
+    for name, admin in _sound(pillar, "admins", problems).items():
+        if admin is not None and not admin.get("keys"):
+            problems.append(f"netboot:admins:{name}:keys: is missing, so nobody could log in")
     _check_passwords(pillar, problems)
     if not any(problem.startswith(_OF_DHCP) for problem in problems):
         problems += __salt__["netboot_dhcp.problems"](pillar, target)
@@ -368,6 +371,10 @@ def _config(pillar, target, platform):
         "smb": {"smb1": _setting(pillar, "smb.smb1")},
         "ftp": {"passive_ports": list(_setting(pillar, "ftp.passive_ports"))},
         "tftp": {"ports": list(_setting(pillar, "tftp.ports"))},
+        "admins": {
+            name: {"keys": list(admin["keys"]), "sudo": admin.get("sudo", True)}
+            for name, admin in (pillar.get("admins") or {}).items()
+        },
         "selinux": target.get("selinux", False),
         "firewall": _setting(pillar, "firewall") or "off",
         "nfs": {

@@ -63,7 +63,9 @@ def served(name, images=False):
             for record in ("menus", "firmware"):
                 __salt__["netboot_records.remove"]("owned", record)
             _remove_empty_folders(root, ret["changes"])
-            if not __salt__["netboot.images"]() and not __salt__["netboot_records.names"]("isos"):
+            kept = __salt__["netboot.images"]() or __salt__["netboot_records.names"]("isos")
+            # Or an account that is applying this.
+            if not kept and not _owned("admins"):
                 records = __salt__["netboot_records.directory"]()
                 shutil.rmtree(records)
                 ret["changes"][records] = "removed"

@@ -65,6 +65,10 @@ netboot-clean-schedule:
     - name: netboot
 {%- endif %}
 
+netboot-clean-admins:
+  netboot_admins.absent:
+    - name: admins
+
 netboot-clean-firewall:
   netboot_firewall.closed:
     - name: firewall
@@ -77,6 +81,7 @@ netboot-clean-served:
       {%- for service in ('dnsmasq', 'once', 'vsftpd') %}
       - netboot_service: netboot-clean-{{ service }}
       {%- endfor %}
+      - netboot_admins: netboot-clean-admins
       - netboot_firewall: netboot-clean-firewall
 {%- if config.selinux %}
 

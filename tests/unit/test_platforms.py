@@ -68,7 +68,7 @@ def test_unknown_platform_names_what_the_pillar_must_say():
         "their kin; give packages:firmware, packages:dhcp, "
     )
     assert ", firmware, dnsmasq:user, " in problem
-    assert problem.endswith(", nfs:control")
+    assert problem.endswith(", admins:groups")
     own = {key: value for key, value in PLATFORMS["fedora"].items() if key != "ftp"}
     (problem,) = resolve({"platform": own}, platform=["plan9"])["problems"]
     assert problem.endswith("; give ftp:user, ftp:silence")
@@ -89,8 +89,8 @@ def test_pillar_goes_over_the_table():
 
 
 WRONG = [
-    ("x", "netboot:platform: must be a map of dnsmasq, firmware, ftp, "),
-    ({"packages": []}, "netboot:platform:packages: must be a map of dhcp, "),
+    ("x", "netboot:platform: must be a map of admins, dnsmasq, firmware, ftp, "),
+    ({"packages": []}, "netboot:platform:packages: must be a map of admins, dhcp, "),
     ({"packages": {"http": "nginx"}}, "netboot:platform:packages:http: must be a list of names"),
     ({"packages": {"http": ["-y"]}}, "netboot:platform:packages:http: must be a list of names"),
     ({"package": {}}, "netboot:platform:package: unknown key, did you mean packages?"),
