@@ -8,6 +8,7 @@ are only read, and what to add to them is told.
 
 import os
 import re
+import xml.etree.ElementTree
 
 from salt.exceptions import CommandExecutionError
 
@@ -17,6 +18,8 @@ __virtualname__ = "netboot_firewall"
 REMARK = "netboot-alt"
 
 _OFFLINE = "firewall-offline-cmd"
+# Where firewalld has the zones that it came with, and those that were changed.
+_ZONES, _CHANGED_ZONES = "/usr/lib/firewalld/zones", "/etc/firewalld/zones"
 _UFW_CONF = "/etc/ufw/ufw.conf"
 _UFW_RULES = "/etc/ufw/user.rules"
 _UFW_PROFILE = "/etc/ufw/applications.d/netboot"
@@ -97,17 +100,22 @@ def firewalld(config=None):
         salt 'netboot*' netboot_firewall.firewalld
     """
     runs = _firewalld_runs()
-    ours = __salt__["netboot_records.read"]("owned", "firewalld") or {}
-    wanted = _rich_rules(config) if config and runs else {}
+    record = __salt__["netboot_records.read"]("owned", "firewalld") or {}
+    ours, copies = record.get("rules", {}), record.get("copies", [])
+    if config and not runs or not config and not ours:
+        return {}  # who has stopped it may start it again
+    wanted = _rich_rules(config) if config else {}
     if runs:
         tools = [("firewall-cmd",), ("firewall-cmd", "--permanent")]
     else:
-        tools = [(_OFFLINE,)] if ours and __salt__["cmd.has_exec"](_OFFLINE) else []
+        tools = [(_OFFLINE,)] if __salt__["cmd.has_exec"](_OFFLINE) else []
     steps, changes, after = [], {}, {}
     for zone in sorted({*wanted, *ours}):
         asked = wanted.get(zone, [])
         after[zone] = [rule for rule in ours.get(zone, []) if rule in asked]
         for tool in tools:
+            if not asked and zone not in _run(*tool, "--get-zones").split():
+                continue
             tool = (*tool, f"--zone={zone}")
             there = _run(*tool, "--list-rich-rules").splitlines()
             add = [rule for rule in asked if rule not in there]
@@ -117,20 +125,48 @@ def firewalld(config=None):
             changes.update({f"{zone}: {rule}": "added" for rule in add})
             changes.update({f"{zone}: {rule}": "removed" for rule in remove})
             after[zone] += [rule for rule in add if rule not in after[zone]]
-    if __opts__["test"] or not runs and not ours:
+    if __opts__["test"]:
         return changes
+    # firewalld copies a zone to change it.
+    copies = sorted({*copies, *(zone for zone in wanted if not os.path.exists(_changed(zone)))})
     # Before it is done: a run that is killed meanwhile leaves nothing that nobody knows.
-    meanwhile = {zone: [*after[zone], *ours.get(zone, [])] for zone in after}
+    meanwhile = {zone: sorted({*after[zone], *ours.get(zone, [])}) for zone in after}
     if steps:
-        __salt__["netboot_records.write"]("owned", "firewalld", meanwhile)
+        _put_on_record(meanwhile, copies)
     for step in steps:
         _run(*step)
     after = {zone: rules for zone, rules in after.items() if rules}
-    if not after:
-        __salt__["netboot_records.remove"]("owned", "firewalld")
-    elif after != ours:
-        __salt__["netboot_records.write"]("owned", "firewalld", after)
+    for zone in [zone for zone in copies if zone not in after]:
+        _drop_copy(zone)
+        copies.remove(zone)
+    if after != ours or steps:
+        _put_on_record(after, copies)
     return changes
+
+
+def _put_on_record(rules, copies):
+    if rules:
+        record = {"rules": rules, "copies": copies}
+        __salt__["netboot_records.write"]("owned", "firewalld", record)
+    else:
+        __salt__["netboot_records.remove"]("owned", "firewalld")
+
+
+def _changed(zone):
+    return f"{_CHANGED_ZONES}/{zone}.xml"
+
+
+def _drop_copy(zone):
+    """Remove firewalld's copy of a zone that came with it, if it says the same again."""
+    files = (_changed(zone), f"{_ZONES}/{zone}.xml")
+    if all(map(os.path.exists, files)) and len({_canonical(file) for file in files}) == 1:
+        os.unlink(files[0])
+        if os.path.exists(f"{files[0]}.old"):
+            os.unlink(f"{files[0]}.old")
+
+
+def _canonical(file):
+    return xml.etree.ElementTree.canonicalize(from_file=file, strip_text=True)
 
 
 def _rich_rules(config):
@@ -167,7 +203,8 @@ def ufw(config=None):
 
         salt 'netboot*' netboot_firewall.ufw
     """
-    config = config if _ufw_runs() else None
+    if config and not _ufw_runs():
+        return {}  # who has disabled it may enable it again
     there = _ufw_rules(__salt__["netboot_files.read"](_UFW_RULES) or "")
     before = __salt__["netboot_files.read"](_UFW_PROFILE)
     wanted = ports(config) if config else {}
@@ -245,7 +282,10 @@ def by_hand(config):
     wanted, interfaces = ports(config), _interfaces(config)
     found = []
     if __salt__["cmd.has_exec"]("nft"):
-        listing = _run("nft", "list", "ruleset")
+        # Where nobody may look at rules, as in a container, nobody wrote any.
+        listing = __salt__["cmd.run_stdout"](
+            ["nft", "list", "ruleset"], python_shell=False, ignore_retcode=True
+        )
         found += nft_rules(wanted, interfaces, listing)
     if "filter" in (__salt__["netboot_files.read"](_IPTABLES) or "").split():
         # Where iptables writes nft's tables, its own kind has a program of another name.

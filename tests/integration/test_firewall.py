@@ -161,7 +161,7 @@ def test_rule_that_somebody_else_has_too_is_not_taken_back(lan):
     lan.apply("netboot.firewall")
     lan.apply("netboot.firewall", firewall="off")
     after = lan.shell(LOOK["firewalld"])
-    lan.shell(f"{STOP['firewalld']}; rm /etc/firewalld/zones/*")
+    lan.shell(STOP["firewalld"])
     assert after == before
 
 
@@ -169,12 +169,25 @@ def test_firewall_that_is_stopped_when_its_rules_are_taken_back(lan):
     lan.shell(START["firewalld"])
     before = lan.shell("firewall-cmd --permanent --list-all")
     lan.apply("netboot.firewall")
+    opened = lan.shell("cat /etc/firewalld/zones/public.xml")
     lan.shell("systemctl stop firewalld")
+    # It may be started again.
+    assert lan.apply("netboot.firewall").changed == {}
+    assert lan.shell("cat /etc/firewalld/zones/public.xml") == opened
     assert lan.apply("netboot.firewall", firewall="off").changed
     assert lan.apply("netboot.firewall", firewall="off").changed == {}
     lan.shell("systemctl start firewalld")
     assert lan.shell("firewall-cmd --permanent --list-all") == before
     lan.shell(STOP["firewalld"])
+
+
+def test_zone_that_nobody_else_has_changed_is_left_as_it_came(lan):
+    lan.shell("rm -f /etc/firewalld/zones/*; systemctl start firewalld")
+    lan.apply("netboot.firewall")
+    assert lan.shell("ls /etc/firewalld/zones").split()[0] == "public.xml"
+    lan.apply("netboot.firewall", firewall="off")
+    assert lan.shell("ls /etc/firewalld/zones") == ""
+    lan.shell(f"firewall-cmd --reload; {STOP['firewalld']}")
 
 
 NFT = """
