@@ -25,7 +25,8 @@ netboot-selinux-{{ state }}:
       - file: netboot-staging
 {%- endfor %}
 {#- The others are http_port_t by Fedora's policy. #}
-{%- for port in [config.http.port] if port not in (80, 81, 443, 488, 8008, 8009, 8443, 9000) %}
+{%- set ports = [config.http.port] + ([config.http.https_port] if config.http.certificate else []) %}
+{%- for port in ports if port not in (80, 81, 443, 488, 8008, 8009, 8443, 9000) %}
 
 netboot-selinux-port-{{ port }}:
   netboot_selinux.http_port:
