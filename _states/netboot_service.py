@@ -82,7 +82,7 @@ def _activate(name, runs, reload):
     done = __salt__[f"service.{do}"](name)
     # A daemon that refuses its configuration says so after systemd has started it, and may be
     # started over and over.
-    for _ in range(4 if done else 0):
+    for _ in range(2 if done else 0):
         time.sleep(0.5)
         now = __salt__["service.show"](name)
         done = now.get("ActiveState") == "active" and now.get("NRestarts", before) == before
