@@ -142,9 +142,6 @@ def _check_http(pillar, target, problems):
     for key, other in (("certificate", "key"), ("key", "certificate")):
         if http.get(key) and not http.get(other):
             problems.append(f"netboot:http:{other}: is missing, as there is a {key}")
-    port = _setting(pillar, "http.port")
-    if http.get("certificate") and port == _setting(pillar, "http.https_port"):
-        problems.append(f"netboot:http:https_port: {port} is netboot:http:port already")
     listen = http.get("listen") or []
     for one in listen:
         if one not in target["addresses"]:
@@ -216,6 +213,8 @@ def resolve(pillar, target, platforms):
     if isinstance(schedule, dict) and schedule and ("hours" in schedule) == ("minutes" in schedule):
         problems.append("netboot:schedule: give either hours or minutes")
     platform = _platform(pillar, target, platforms, problems)
+    config = {} if problems else _config(pillar, target, platform)
+    problems += list(_same_ports(config)) if config else []
     if problems:
         return {"problems": problems, "warnings": []}
     return {
@@ -224,11 +223,25 @@ def resolve(pillar, target, platforms):
         + __salt__["netboot_hosts.warnings"](hosts, groups, _behind_passwords(pillar))
         + __salt__["netboot_dhcp.warnings"](pillar, target),
         "config": {
-            **_config(pillar, target, platform),
+            **config,
             # Not the hosts themselves: the states read them in the pillar.
             "once": __salt__["netboot_hosts.any_once"](hosts, groups),
         },
     }
+
+
+def _same_ports(config):
+    """What two of our own services would both listen on."""
+    rows = __salt__["netboot_ports.needed"](config)
+    for number, row in enumerate(rows):
+        for other in rows[:number]:
+            first = max(row["port"], other["port"])
+            same = first <= min(row.get("last", row["port"]), other.get("last", other["port"]))
+            if row["protocol"] == other["protocol"] and same:
+                yield (
+                    f"netboot:{row['key']}: {row['for']} needs {row['protocol'].upper()} port "
+                    f"{first}, which netboot:{other['key']} gives to {other['for']}"
+                )
 
 
 def _platform(pillar, target, platforms, problems):

@@ -320,6 +320,18 @@ WRONG = [
         {"arguments": {"x86_64": ["a" * 500, "b" * 524]}},
         "netboot:arguments:x86_64: must have 1024 characters at most together",
     ),
+    (
+        {"http": {"port": 50005}, "methods": ["ftp"], "images": {"a": IMAGE}},
+        "netboot:ftp:passive_ports: FTP needs TCP port 50005, which netboot:http:port gives",
+    ),
+    (
+        {"http": {"port": 445}, "methods": ["cifs"], "images": {"a": IMAGE}},
+        "netboot:methods: SMB needs TCP port 445, which netboot:http:port gives to HTTP",
+    ),
+    (
+        {"tftp": {"ports": [4000, 4999]}},
+        "netboot:dhcp:mode: PXE needs UDP port 4011, which netboot:tftp:ports gives to TFTP",
+    ),
     ({"menu": {"languages": ["ru_RU", "ru_RU"]}}, "netboot:menu:languages: names one twice"),
     (
         {"default_variant": {"x86_64": "install"}},
@@ -382,7 +394,7 @@ WRONG = [
     ),
     (
         {"http": {"certificate": "/a.pem", "key": "/a.key", "https_port": 80}},
-        "netboot:http:https_port: 80 is netboot:http:port already",
+        "netboot:http:https_port: HTTPS needs TCP port 80, which netboot:http:port gives to HTTP",
     ),
     ({"schedule": {"splay_s": 3}}, "netboot:schedule: give either hours or minutes"),
 ]
