@@ -1,4 +1,4 @@
-# Accounts of the people who look after this server. Part of `netboot` where the pillar has any.
+# Accounts of the people who look after this server.
 {%- from "netboot/map.jinja" import config, problems with context %}
 
 include:
