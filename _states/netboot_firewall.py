@@ -2,6 +2,8 @@
 Keep this machine's firewall open for clients, as far as somebody manages it.
 """
 
+import os
+
 from salt.exceptions import CommandExecutionError
 
 __virtualname__ = "netboot_firewall"
@@ -55,6 +57,9 @@ def closed(name):
 
 def _in_step(name, config):
     ret = {"name": name, "result": True, "changes": {}, "comment": "No firewall is to be changed."}
+    if __opts__["test"] and os.geteuid():
+        ret["comment"] = "Whether a firewall is to be changed shows to root only."
+        return ret
     try:
         ret["changes"].update(__salt__["netboot_firewall.firewalld"](config))
         ret["changes"].update(__salt__["netboot_firewall.ufw"](config))
