@@ -3,6 +3,7 @@
 p11 is booted in test_boot.py, and each first stage is shown alone in test_stage1.py.
 """
 
+import time
 from types import SimpleNamespace
 
 import pytest
@@ -75,6 +76,7 @@ def test_boots(applied, image, variant, stage, expected):
     steps = order.index((image, variant)) - order.index((GENERATIONS[0], "livecd"))
     with applied.lab.client("bios") as client:
         client.wait_for(TITLE, timeout=120)
+        time.sleep(2)  # the menu is drawn after its title, and takes no keys before
         client.press(*["down" if steps > 0 else "up"] * abs(steps), "ret")
         marker = client.booted(timeout=180)
     size, digest = applied.isos[image].stages[stage]

@@ -1,6 +1,6 @@
 """Stages that travel over SMB, NFS and FTP, from a netboot server whose kernel serves NFS.
 
-Two clients go through firmware and menu, the others start the kernel with the entry's own command
+Some clients go through firmware and menu, the others start the kernel with the entry's own command
 line, as the way there is the same.
 """
 
@@ -16,6 +16,7 @@ from lab.demo import PACKAGES
 from lab.iso import make_iso
 from lab.salt import SaltSsh
 
+TITLE = "ALT Linux network boot"
 HOST = 70  # a client of the lab that has an entry of its own
 NFS3 = str(Path(__file__).parents[1] / "nfs3.py")
 
@@ -79,7 +80,7 @@ def applied(tmp_path_factory):
             "images": images,
             "default_image": {"x86_64": "p11"},
             "hosts": {"pc1": {"mac": mac, "image": "p10", "variant": "livecd"}},
-            "menu": {"timeout_s": 2},
+            "menu": {"timeout_s": 5},
         }
         salt = SaltSsh(lab, [server], {"netboot": pillar})
         assert salt.apply(server).failed == {}
@@ -245,6 +246,39 @@ def test_through_firmware_and_menu(applied, number, image, method):
     with applied.lab.client("efi-x86_64", number=number) as client:
         marker = client.booted(timeout=240)
     assert (marker["method"], marker["form"]) == (method, "tree")
+    assert marker["digest"] == applied.isos[image].stages["live"][1]
+
+
+@pytest.mark.parametrize(
+    ("image", "method", "form"),
+    [
+        ("p11", "nfs", "iso"),
+        ("p11", "cifs", "tree"),
+        ("p11", "cifs", "iso"),
+        ("p11", "ftp", "tree"),
+        ("p11", "ftp", "iso"),
+        ("p10", "cifs", "iso"),
+        ("p10", "nfs", "tree"),
+        ("p10", "nfs", "iso"),
+        ("p10", "ftp", "tree"),
+        ("mounted", "nfs", "tree"),
+    ],
+)
+def test_chosen_on_the_image_s_page(applied, image, method, form):
+    """Somebody presses the hotkeys of the image and, on its page, of the line."""
+    lines = [
+        (entry["method"], entry["form"])
+        for entry in applied.entries.values()
+        if entry["image"] == image
+    ]
+    with applied.lab.client("efi-x86_64") as client:
+        client.wait_for(TITLE, timeout=120)
+        time.sleep(1)  # the menu is drawn after its title
+        client.press(str(1 + list(applied.isos).index(image)))
+        time.sleep(1)  # the page is drawn
+        client.press(str(1 + lines.index((method, form))))
+        marker = client.booted(timeout=180)
+    assert (marker["method"], marker["form"]) == (method, form)
     assert marker["digest"] == applied.isos[image].stages["live"][1]
 
 
