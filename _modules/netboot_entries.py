@@ -73,8 +73,8 @@ KERNEL_MIB = 256
 _MIB = 1024 * 1024
 
 # Characters that a kernel takes (COMMAND_LINE_SIZE: 2048 on x86 and arm64, 1024 on riscv; the rest
-# is cut off), less what hosts, their groups and boards may add.
-_LONGEST_CMDLINE = 2048 - 3 * 256
+# is cut off), less what a host, its board and the groups of both may add; on riscv some of it.
+_LONGEST_CMDLINE = 2048 - 4 * 193
 _LONGEST_CMDLINE_OF = {"riscv64": 1024 - 256}
 # Of the board, of hand-written scripts as for netinstall-alt, of the host.
 _MORE_ARGUMENTS = "${nb-board-arguments} ${linux_extra_cmdline} ${nb-arguments}"

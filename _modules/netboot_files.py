@@ -59,10 +59,11 @@ def write(path, text, mode=0o644, staging=None):
         salt 'netboot*' netboot_files.write /tmp/example text
     """
     folder = os.path.dirname(path)
+    data = text.encode(errors="surrogateescape")
     handle, temporary = tempfile.mkstemp(dir=staging or folder, prefix=".netboot.")
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(text.encode(errors="surrogateescape"))
+            file.write(data)
             os.fchmod(file.fileno(), mode)
             file.flush()
             os.fsync(file.fileno())

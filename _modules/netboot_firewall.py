@@ -23,6 +23,7 @@ _ZONES, _CHANGED_ZONES = "/usr/lib/firewalld/zones", "/etc/firewalld/zones"
 _UFW_CONF = "/etc/ufw/ufw.conf"
 _UFW_RULES = "/etc/ufw/user.rules"
 _UFW_PROFILE = "/etc/ufw/applications.d/netboot"
+_MANAGED = "# Managed by netboot-alt: changes are lost at the next apply.\n"
 # Where the kernel lists the tables of iptables' own kind, which nft does not see.
 _IPTABLES = "/proc/net/ip_tables_names"
 
@@ -74,7 +75,8 @@ def _firewalld_runs():
 
 
 def _ufw_runs():
-    return "ENABLED=yes" in (__salt__["netboot_files.read"](_UFW_CONF) or "").splitlines()
+    enabled = "ENABLED=yes" in (__salt__["netboot_files.read"](_UFW_CONF) or "").splitlines()
+    return enabled and __salt__["cmd.has_exec"]("ufw")
 
 
 def firewalld(config=None):
@@ -211,6 +213,10 @@ def ufw(config=None):
     profile = _profile(wanted) if config else None
     interfaces = _interfaces(config) if config else []
     changes = {}
+    if before and not before.startswith(_MANAGED):
+        if config:
+            raise CommandExecutionError(f"{_UFW_PROFILE} is somebody else's; rename it.")
+        return changes
     if profile != before:
         changes[_UFW_PROFILE] = "written" if profile else "removed"
     changes.update({one: "closed" for one in there if one not in interfaces})
@@ -241,7 +247,7 @@ def _profile(wanted):
         f"{','.join(some).replace('-', ':')}/{protocol}" for protocol, some in wanted.items()
     )
     return (
-        "# Managed by netboot-alt: changes are lost at the next apply.\n"
+        f"{_MANAGED}"
         "[netboot]\n"
         "title=Network boot\n"
         "description=Boot loaders, menus and images for clients that boot over the network\n"
@@ -291,6 +297,8 @@ def by_hand(config):
         # Where iptables writes nft's tables, its own kind has a program of another name.
         legacy = "iptables-legacy"
         program = legacy if __salt__["cmd.has_exec"](legacy) else "iptables"
+        if not __salt__["cmd.has_exec"](program):
+            return found
         found += iptables_rules(wanted, interfaces, _run(program, "-S", "INPUT"), program)
     return found
 
@@ -325,6 +333,12 @@ def nft_rules(wanted, interfaces, listing):
     return found
 
 
+# A rule that nothing comes past, perhaps counted or logged.
+_REFUSES = re.compile(
+    r"((counter packets \d+ bytes \d+|log( \w+ (\w+|\"[^\"]*\"))*) )*(drop|reject.*)"
+)
+
+
 def _closed_chains(listing):
     """Family, table and chain (one text), and the lines, of chains that let in what they name."""
     table, chain, lines = "", "", []
@@ -335,9 +349,9 @@ def _closed_chains(listing):
             lines = []
         elif line == "}" and chain:
             # IPv6's, bridges' and others' tables have nothing of ours.
-            if table.startswith(("ip ", "inet ")) and " hook input " in lines[0]:
-                last = r"(counter packets \d+ bytes \d+ )?(drop|reject.*)"
-                if "policy drop" in lines[0] or re.fullmatch(last, lines[-1]):
+            hook = next((one for one in lines if " hook input " in one), None)
+            if table.startswith(("ip ", "inet ")) and hook:
+                if "policy drop" in hook or _REFUSES.fullmatch(lines[-1]):
                     yield f"{table} {chain}", lines
             chain = ""
         else:

@@ -43,9 +43,9 @@ def __virtual__():
 _LONGEST_TEXT = 76
 _LONGEST_FILE = 200
 # A kernel's command line has 2048 characters (COMMAND_LINE_SIZE of x86 and arm64). A host, its
-# group and its board add to an entry's line, which netboot_entries limits.
+# board and the groups of both add to an entry's line, which netboot_entries limits.
 _LONGEST_ARGUMENTS = 1024
-_LONGEST_HOST_ARGUMENTS = 256
+_LONGEST_HOST_ARGUMENTS = 192
 
 
 def _text(value):

@@ -1,9 +1,9 @@
 """
 What outlives a run: small JSON records in ``/var/lib/netboot`` (root, 0700, never served).
 
-Records have a kind (``applied``, ``isos``, ``images``, ``owned``, ``once``, ``services``) and a
-name. A record is either there as a whole or not at all, whenever the power fails. The minion option
-``netboot.state_dir`` puts them elsewhere.
+Records have a kind (``applied``, ``isos``, ``images``, ``owned``, ``once``, ``services``,
+``control``) and a name. A record is either there as a whole or not at all, whenever the power
+fails. The minion option ``netboot.state_dir`` puts them elsewhere.
 """
 
 import errno

@@ -11,6 +11,7 @@ __virtualname__ = "netboot_admins"
 
 _SUDOERS = "/etc/sudoers.d/netboot"
 _SHELL = "/bin/bash"
+_MANAGED = "# Managed by netboot-alt: changes are lost at the next apply.\n"
 # Run as the account itself, so that no link in its home leads root astray.
 _READ_KEYS = 'cat "$HOME/.ssh/authorized_keys" 2>/dev/null || :'
 _WRITE_KEYS = (
@@ -79,15 +80,18 @@ def _in_step(name, admins, groups):
     if applying in gone:
         gone.remove(applying)
         ret["warnings"] = [f"{applying} stays, as it applies this; apply it as somebody else."]
-    try:
-        for user, wanted in admins.items():
-            _let_in(user, wanted, groups, known, ret["changes"])
-        sudoers = [user for user, record in known.items() if record["sudo"] and user not in gone]
-        _write_sudoers(sudoers, ret["changes"])
-        for user in gone:
-            _shut_out(user, known, ret["changes"])
-    except (CommandExecutionError, OSError) as err:
-        ret.update(result=False, comment=str(err))
+    # One by one: nobody's broken home may keep others in, or out.
+    steps = [(_let_in, user, admins[user], groups, known) for user in admins]
+    steps += [(_write_sudoers, known, gone)]
+    steps += [(_shut_out, user, known) for user in gone]
+    wrong = []
+    for step, *arguments in steps:
+        try:
+            step(*arguments, ret["changes"])
+        except (CommandExecutionError, OSError) as err:
+            wrong.append(str(err))
+    if wrong:
+        ret.update(result=False, comment="\n".join(wrong))
         return ret
     if ret["changes"]:
         ret["result"] = None if __opts__["test"] else True
@@ -105,10 +109,8 @@ def _entry(user):
 def _let_in(user, wanted, groups, known, changes):
     """Make the account, if there is none, and give it its keys; ``known`` is kept in step."""
     made = not _entry(user)
-    # Made again, when somebody has removed it meanwhile.
-    record = {"made": made, "keys": [], "sudo": False, **known.get(user, {})}
-    record["made"] = record["made"] or made
-    record["sudo"] = record["made"] and wanted["sudo"]
+    record = {"uid": None, "keys": [], "sudo": False, **known.get(user, {})}
+    record["sudo"] = (made or _is_ours(user, record)) and wanted["sudo"]
     there = [] if made else _keys(user)
     known_keys = {_key(line) for line in map(str.strip, there)}
     new = [key for key in wanted["keys"] if _key(key) not in known_keys]
@@ -118,15 +120,22 @@ def _let_in(user, wanted, groups, known, changes):
     if made or new or dropped:
         words = ["made"] * made + [f"{len(new)} keys added"] * bool(new)
         changes[user] = ", ".join(words + [f"{len(dropped)} keys removed"] * bool(dropped))
+    if made and not __opts__["test"]:
+        _make(user, groups)
+        record["uid"] = _entry(user).pw_uid
     changed, known[user] = known.get(user) != record, record
     if __opts__["test"]:
         return
     if changed:
         __salt__["netboot_records.write"]("owned", "admins", known)
-    if made:
-        _make(user, groups)
     if new or dropped:
         _write_keys(user, [line for line in there if _key(line) not in dropped] + new)
+
+
+def _is_ours(user, record):
+    """Whether it is the account that these states made, not one that somebody made after them."""
+    entry = _entry(user)
+    return entry is not None and record.get("uid") == entry.pw_uid
 
 
 def _make(user, groups):
@@ -135,11 +144,19 @@ def _make(user, groups):
     if os.path.isdir(home):
         # It had an account before: what is in it is still that one's, if nobody else's.
         uid = os.lstat(home).st_uid
-        if uid == 0 or any(entry.pw_uid == uid for entry in pwd.getpwall()):
+        if _has_account(uid):
             raise CommandExecutionError(f"{home} is somebody else's; move it away for {user}.")
     existing = [group for group in groups if __salt__["group.info"](group)]
     if not __salt__["user.add"](user, uid=uid, groups=existing, home=home, shell=_SHELL):
         raise CommandExecutionError(f"The account {user} can't be made.")
+
+
+def _has_account(uid):
+    # Accounts of a directory service are found, but not listed.
+    try:
+        return bool(pwd.getpwuid(uid))
+    except KeyError:
+        return False
 
 
 def _keys(user):
@@ -151,8 +168,15 @@ def _write_keys(user, lines):
 
 
 def _as(user, script, text=""):
+    # No login, so nothing of the home is run; and a home that hangs ends.
+    entry = _entry(user)
+    rights = [f"--reuid={entry.pw_uid}", f"--regid={entry.pw_gid}", "--clear-groups"]
     done = __salt__["cmd.run_all"](
-        ["sh", "-c", script], python_shell=False, runas=user, cwd="/", stdin=text
+        ["setpriv", *rights, "timeout", "10", "sh", "-c", script],
+        python_shell=False,
+        env={"HOME": entry.pw_dir},
+        cwd="/",
+        stdin=text,
     )
     if done["retcode"]:
         raise CommandExecutionError(f"The keys of {user} can't be changed: {done['stderr']}")
@@ -164,10 +188,19 @@ def _key(line):
     return tuple(line.split()[:2])
 
 
-def _write_sudoers(users, changes):
-    text = "# Managed by netboot-alt: changes are lost at the next apply.\n"
+def _write_sudoers(known, gone, changes):
+    users = [
+        user
+        for user, record in known.items()
+        if record["sudo"] and user not in gone and (_is_ours(user, record) or __opts__["test"])
+    ]
+    text = _MANAGED
     text += "".join(f"{user} ALL=(ALL:ALL) NOPASSWD: ALL\n" for user in sorted(users))
     before = __salt__["netboot_files.read"](_SUDOERS)
+    if before and not before.startswith(_MANAGED):
+        if users:
+            raise CommandExecutionError(f"{_SUDOERS} is somebody else's; give it another name.")
+        return
     if users and before != text:
         changes[_SUDOERS] = "written"
     elif not users and before is not None:
@@ -189,17 +222,20 @@ def _write_sudoers(users, changes):
 
 def _shut_out(user, known, changes):
     record = known[user]
-    there = _keys(user) if _entry(user) else []
-    ours = set(map(_key, record["keys"]))
-    kept = [line for line in there if _key(line) not in ours]
-    if _entry(user):
-        changes[user] = "removed" if record["made"] else f"{len(there) - len(kept)} keys removed"
+    if _is_ours(user, record):
+        changes[user] = "removed"
+        # Whoever is logged in loses the account too.
+        if not __opts__["test"] and not __salt__["user.delete"](user, force=True):
+            raise CommandExecutionError(f"{user} can't be removed; userdel {user} says why.")
+    elif _entry(user):
+        there = _keys(user)
+        ours = set(map(_key, record["keys"]))
+        kept = [line for line in there if _key(line) not in ours]
+        changes[user] = f"{len(there) - len(kept)} keys removed"
+        if kept != there and not __opts__["test"]:
+            _write_keys(user, kept)
     if __opts__["test"]:
         return
-    if kept != there:
-        _write_keys(user, kept)
-    if record["made"] and _entry(user) and not __salt__["user.delete"](user):
-        raise CommandExecutionError(f"{user} can't be removed; it may still be logged in.")
     del known[user]
     if known:
         __salt__["netboot_records.write"]("owned", "admins", known)

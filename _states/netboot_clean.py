@@ -93,6 +93,8 @@ def _remove_empty_folders(root, changes):
         *(os.path.join(root, below) for below in ("tftp/netboot", "tftp/once", "tftp", "dist")),
         os.path.join(root, ".staging"),
         root,
+        # Others may have put theirs there: a certificate.
+        "/etc/netboot",
     ):
         if os.path.isdir(folder) and not os.path.ismount(folder) and not os.listdir(folder):
             os.rmdir(folder)

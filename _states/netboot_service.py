@@ -3,6 +3,7 @@ Keep a service running on the configuration that lies on the disk.
 """
 
 import os
+import stat
 import time
 
 from salt.exceptions import CommandExecutionError
@@ -43,11 +44,13 @@ def current(name, files, reload=None):
     """
     ret = {"name": name, "result": True, "changes": {}, "comment": f"{name} is up to date."}
     contents = {path: __salt__["netboot_files.read"](path) for path in files}
+    # A file that went and came back has not been read either.
+    written = {path: os.stat(path).st_mtime_ns for path in files if contents[path] is not None}
     known = __salt__["netboot_records.read"]("services", name) or {}
     runs = __salt__["service.available"](name) and __salt__["service.status"](name)
     if not runs:
         ret["changes"]["service"] = "started"
-    elif known.get("files") != contents:
+    elif (known.get("files"), known.get("written")) != (contents, written):
         ret["changes"]["service"] = "reloaded" if reload else "restarted"
     if not (__salt__["service.available"](name) and __salt__["service.enabled"](name)):
         ret["changes"]["boot"] = "enabled"
@@ -59,7 +62,8 @@ def current(name, files, reload=None):
         return ret
     try:
         _activate(name, runs, reload)
-        __salt__["netboot_records.write"]("services", name, {"files": contents})
+        record = {"files": contents, "written": written}
+        __salt__["netboot_records.write"]("services", name, record)
         if "boot" in ret["changes"] and not __salt__["service.enable"](name):
             raise CommandExecutionError(f"{name} can't be enabled.")
         ret["comment"] = f"{name} was {words}."
@@ -103,7 +107,8 @@ def _put_back(name, known, reload):
             if os.path.exists(path):
                 os.unlink(path)
         else:
-            __salt__["netboot_files.write"](path, content)
+            mode = stat.S_IMODE(os.stat(path).st_mode) if os.path.exists(path) else 0o644
+            __salt__["netboot_files.write"](path, content, mode)
     try:
         _activate(name, __salt__["service.status"](name), reload)
     except CommandExecutionError as err:

@@ -45,7 +45,7 @@ def ready(name, config):
         if __salt__["cmd.which"]("nginx"):
             others = __salt__["netboot_sites.others"](nginx["folder"], nginx["site"])
             said += __salt__["netboot_sites.clashes"](others, config)
-    except CommandExecutionError as err:
+    except (CommandExecutionError, OSError) as err:
         said.append(str(err))
     if said:
         ret.update(result=False, comment="\n".join(said))

@@ -57,7 +57,7 @@ netboot-clean-{{ state }}-read:
 
 netboot-clean-folders:
   file.absent:
-    - names: [/etc/netboot, /usr/local/lib/netboot, /var/lib/netboot-dnsmasq]
+    - names: [/etc/netboot/htpasswd, /usr/local/lib/netboot, /var/lib/netboot-dnsmasq]
 {%- if opts.get('file_client') == 'remote' %}
 
 netboot-clean-schedule:
@@ -80,6 +80,13 @@ netboot-clean-served:
     - require:
       {%- for service in ('dnsmasq', 'once', 'vsftpd') %}
       - netboot_service: netboot-clean-{{ service }}
+      {%- endfor %}
+      - file: netboot-clean-site
+      - file: netboot-clean-exports
+      - file: netboot-clean-folders
+      - netboot_exports: netboot-clean-shares
+      {%- for facility in platform.nfs.control %}
+      - netboot_control: netboot-clean-control-{{ facility }}
       {%- endfor %}
       - netboot_admins: netboot-clean-admins
       - netboot_firewall: netboot-clean-firewall

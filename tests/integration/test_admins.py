@@ -124,22 +124,55 @@ def test_home_of_somebody_else_is_not_handed_over(lan):
     done = lan.apply("netboot.admins", admins={"carol": {"keys": [lan.keys["one"]]}}, check=False)
     assert "/home/carol is somebody else's" in done.failed["netboot-admins"]["comment"]
     assert lan.server.run(["id", "carol"], check=False).returncode != 0
+
+    # Somebody makes the account by hand: it is theirs, and gets keys alone.
+    lan.server.run(["useradd", "--no-create-home", "carol"])
+    lan.server.run(["chown", "carol", "/home/carol"])
+    lan.apply("netboot.admins", admins={"carol": {"keys": [lan.keys["one"]]}})
+    assert lan.server.run(["test", "-e", "/etc/sudoers.d/netboot"], check=False).returncode != 0
+    lan.apply("netboot.clean")
+    assert lan.server.run(["id", "carol"]).returncode == 0
+
+
+def test_nobody_keeps_himself_or_others_in(lan):
+    """By what is in a home, or by being logged in."""
+    keys = {"keys": [lan.keys["one"]]}
+    lan.apply("netboot.admins", admins={"dave": keys, "erin": keys})
+    lan.ssh("dave", "one", "mkdir .ssh/authorized_keys.netboot; nohup sleep 600 >/dev/null 2>&1 &")
+    lan.ssh("erin", "one", "rm .ssh/authorized_keys; mkfifo .ssh/authorized_keys")
+    done = lan.apply("netboot.admins", admins={"erin": keys, "frank": keys}, check=False)
+    assert "The keys of erin can't be" in done.failed["netboot-admins"]["comment"]
+    assert lan.server.run(["id", "dave"], check=False).returncode != 0
+    assert lan.ssh("frank", "one", "sudo -n id -u") == "0\n"
+    lan.apply("netboot.clean")
+    for user in ("erin", "frank"):
+        assert lan.server.run(["id", user], check=False).returncode != 0
+
+
+def test_sudoers_of_somebody_else_stay(lan):
+    line, path = "%ops ALL=(ALL) ALL\n", "/etc/sudoers.d/netboot"
+    lan.server.run(["tee", path], input=line)
+    lan.apply("netboot.clean")
+    done = lan.apply("netboot.admins", admins={"gina": {"keys": [lan.keys["one"]]}}, check=False)
+    assert f"{path} is somebody else's" in done.failed["netboot-admins"]["comment"]
+    assert lan.server.run(["cat", path]).stdout == line
+    lan.server.run(["rm", path])
     lan.apply("netboot.clean")
 
 
 def test_sudoers_that_visudo_refuses_is_not_put_in_place(lan):
     visudo = "/usr/local/sbin/visudo"
-    lan.apply("netboot.admins", admins={"alice": {"keys": [lan.keys["one"]]}})
+    lan.apply("netboot.admins", admins={"henry": {"keys": [lan.keys["one"]]}})
     before = lan.look()
     lan.server.run(["tee", visudo], input="#!/bin/sh\nexit 1\n")
     lan.server.run(["chmod", "755", visudo])
-    without = {"alice": {"keys": [lan.keys["one"]]}, "dave": {"keys": [lan.keys["two"]]}}
+    without = {"henry": {"keys": [lan.keys["one"]]}, "ivan": {"keys": [lan.keys["two"]]}}
     done = lan.apply("netboot.admins", admins=without, check=False)
     lan.server.run(["rm", visudo])
     assert "visudo refuses" in done.failed["netboot-admins"]["comment"]
-    assert "dave ALL" not in lan.server.run(["cat", "/etc/sudoers.d/netboot"]).stdout
-    assert lan.ssh("alice", "one", "sudo -n id -u") == "0\n"
+    assert "ivan ALL" not in lan.server.run(["cat", "/etc/sudoers.d/netboot"]).stdout
+    assert lan.ssh("henry", "one", "sudo -n id -u") == "0\n"
     lan.apply("netboot.admins", admins=without)
-    assert lan.ssh("dave", "two", "sudo -n id -u") == "0\n"
+    assert lan.ssh("ivan", "two", "sudo -n id -u") == "0\n"
     assert before != lan.look()
     lan.apply("netboot.clean")

@@ -37,6 +37,19 @@ table ip filter {
 	}
 }
 """
+# an empty chain, as Docker leaves some; a chain with a remark; the last rule logs
+REMARKED = """
+table inet filter {
+	chain own {
+	}
+
+	chain input {
+		comment "mine"
+		type filter hook input priority filter; policy accept;
+		log prefix "no: " level warn drop
+	}
+}
+"""
 OPEN = """
 table inet filter {
 	chain input {
@@ -59,6 +72,7 @@ UDP = """iifname "eth0" udp dport { 67, 69, 61000-65535 } accept comment "netboo
     [
         ("", []),
         (OPEN, []),
+        (REMARKED, [f"nft insert rule inet filter input '{rule}'" for rule in (TCP, UDP)]),
         (CLOSED, [f"nft insert rule inet filter input '{rule}'" for rule in (TCP, UDP)]),
         (REJECTS, [f"nft insert rule ip filter INPUT '{rule}'" for rule in (TCP, UDP)]),
         (
