@@ -82,11 +82,13 @@ def _activate(name, runs, reload):
         # Else systemd refuses to start what has just failed several times (StartLimitBurst=).
         __salt__["cmd.retcode"](["systemctl", "reset-failed", name], python_shell=False)
     do = "reload" if reload and runs else "restart" if runs else "start"
-    before = __salt__["service.show"](name).get("NRestarts") if do == "reload" else "0"
+    shown = __salt__["service.show"](name)
+    before = shown.get("NRestarts") if do == "reload" else "0"
     done = __salt__[f"service.{do}"](name)
-    # A daemon that refuses its configuration says so after systemd has started it, and may be
-    # started over and over.
-    for _ in range(2 if done else 0):
+    # A simple daemon that refuses its configuration says so after systemd has started it, and may
+    # be started over and over; others say when they are ready.
+    looks = 4 if shown.get("Type") == "simple" else 1
+    for _ in range(looks if done else 0):
         time.sleep(0.5)
         now = __salt__["service.show"](name)
         done = now.get("ActiveState") == "active" and now.get("NRestarts", before) == before
