@@ -44,8 +44,7 @@ def current(name, files, reload=None):
     """
     ret = {"name": name, "result": True, "changes": {}, "comment": f"{name} is up to date."}
     contents = {path: __salt__["netboot_files.read"](path) for path in files}
-    # A file that went and came back has not been read either.
-    written = {path: os.stat(path).st_mtime_ns for path in files if contents[path] is not None}
+    written = _written(contents)
     known = __salt__["netboot_records.read"]("services", name) or {}
     runs = __salt__["service.available"](name) and __salt__["service.status"](name)
     if not runs:
@@ -70,6 +69,11 @@ def current(name, files, reload=None):
     except CommandExecutionError as err:
         ret.update(result=False, changes={}, comment=f"{err}{_put_back(name, known, reload)}")
     return ret
+
+
+def _written(contents):
+    """When the files were written: one that went and came back the same has not been read."""
+    return {path: os.stat(path).st_mtime_ns for path in contents if contents[path] is not None}
 
 
 def _activate(name, runs, reload):
@@ -115,6 +119,8 @@ def _put_back(name, known, reload):
         _activate(name, __salt__["service.status"](name), reload)
     except CommandExecutionError as err:
         return f" It does not run with the old one either: {err}"
+    record = {**known, "written": _written(known["files"])}
+    __salt__["netboot_records.write"]("services", name, record)
     return " It runs with the old one again, which was put back."
 
 
