@@ -271,10 +271,11 @@ def test_chosen_on_the_image_s_page(applied, image, method, form):
         for entry in applied.entries.values()
         if entry["image"] == image
     ]
+    images = list(dict.fromkeys(entry["image"] for entry in applied.entries.values()))
     with applied.lab.client("efi-x86_64") as client:
         client.wait_for(TITLE, timeout=120)
         time.sleep(1)  # the menu is drawn after its title
-        client.press(str(1 + list(applied.isos).index(image)))
+        client.press(str(1 + images.index(image)))
         time.sleep(1)  # the page is drawn
         client.press(str(1 + lines.index((method, form))))
         marker = client.booted(timeout=180)
