@@ -3,6 +3,7 @@ Files that are replaced at once: whoever reads one, and whenever the power fails
 """
 
 import os
+import stat
 import tempfile
 
 __virtualname__ = "netboot_files"
@@ -34,7 +35,7 @@ def read(path):
         return None
 
 
-def write(path, text, mode=0o644, staging=None):
+def write(path, text, mode=None, staging=None):
     """
     Write a file; its folder must exist.
 
@@ -44,8 +45,8 @@ def write(path, text, mode=0o644, staging=None):
     text
         What it is to hold.
 
-    mode : 0o644
-        Its permissions.
+    mode : None
+        Its permissions (number). Default: those that it has, 0644 for a new file.
 
     staging
         Folder on the same file system for the file while it is written. Default: its own folder.
@@ -60,6 +61,8 @@ def write(path, text, mode=0o644, staging=None):
     """
     folder = os.path.dirname(path)
     data = text.encode(errors="surrogateescape")
+    if mode is None:
+        mode = stat.S_IMODE(os.stat(path).st_mode) if os.path.exists(path) else 0o644
     handle, temporary = tempfile.mkstemp(dir=staging or folder, prefix=".netboot.")
     try:
         with os.fdopen(handle, "wb") as file:

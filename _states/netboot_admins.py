@@ -135,7 +135,7 @@ def _let_in(user, wanted, groups, known, changes):
 def _is_ours(user, record):
     """Whether it is the account that these states made, not one that somebody made after them."""
     entry = _entry(user)
-    return entry is not None and record.get("uid") == entry.pw_uid
+    return entry is not None and record["uid"] == entry.pw_uid
 
 
 def _make(user, groups):

@@ -3,7 +3,6 @@ Keep a service running on the configuration that lies on the disk.
 """
 
 import os
-import stat
 import time
 
 from salt.exceptions import CommandExecutionError
@@ -113,8 +112,7 @@ def _put_back(name, known, reload):
             if os.path.exists(path):
                 os.unlink(path)
         else:
-            mode = stat.S_IMODE(os.stat(path).st_mode) if os.path.exists(path) else 0o644
-            __salt__["netboot_files.write"](path, content, mode)
+            __salt__["netboot_files.write"](path, content)
     try:
         _activate(name, __salt__["service.status"](name), reload)
     except CommandExecutionError as err:

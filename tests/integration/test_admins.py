@@ -10,7 +10,7 @@ from lab.demo import PACKAGES
 from lab.salt import SaltSsh
 
 LOOK = "cat /etc/passwd /etc/shadow /etc/group; ls -l /etc/sudoers.d; "
-LOOK += "cat /root/.ssh/authorized_keys /home/admin/.ssh/authorized_keys"
+LOOK += "cat ~root/.ssh/authorized_keys ~admin/.ssh/authorized_keys"
 
 
 def new_key(path):
