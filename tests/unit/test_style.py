@@ -10,8 +10,8 @@ import pytest
 from tests.conftest import CHECKOUT
 
 TOOLS = CHECKOUT / ".venv/bin"
-MODULES = sorted((CHECKOUT / "_modules").glob("*.py"))
-STATES = sorted((CHECKOUT / "_states").glob("*.py"))
+MODULES = sorted((CHECKOUT / "salt/_modules").glob("*.py"))
+STATES = sorted((CHECKOUT / "salt/_states").glob("*.py"))
 DOCUMENTS = [*CHECKOUT.glob("*.md"), *CHECKOUT.glob("docs/*.md")]
 
 

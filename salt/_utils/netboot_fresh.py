@@ -1,0 +1,54 @@
+"""
+Forget libraries of an earlier version of this tree, so that a running minion uses the new one.
+
+Salt loads a module again once it has been synced, but what that module imports comes from Python's
+``sys.modules``, where a minion that runs its jobs in threads (``multiprocessing: false``) keeps the
+version from before the sync. So each module and state of this project begins with these lines, and
+imports the libraries beside this file after them::
+
+    import netboot_fresh
+
+    netboot_fresh.forget_old()
+"""
+
+import os
+import sys
+
+_FILE = os.path.abspath(__file__)
+_FOLDER = os.path.dirname(_FILE)
+_seen = {}
+
+
+def __virtual__():
+    return False, "a library of netboot-alt"
+
+
+def forget_old():
+    """
+    Drop the libraries in this folder from ``sys.modules`` if any of their files was replaced.
+
+    What was imported before stays whole for those who hold it: an apply that is running ends as it
+    began.
+    """
+    now = _versions()
+    if now == _seen:
+        return
+    own = os.path.basename(_FILE)
+    # This library too, when its own file was replaced: its next import is its new version.
+    keep = () if own in _seen and now.get(own) != _seen[own] else (_FILE,)
+    for name, module in list(sys.modules.items()):
+        path = os.path.abspath(getattr(module, "__file__", None) or "/")
+        if os.path.dirname(path) == _FOLDER and path not in keep:
+            # Another thread may do the same at this moment.
+            sys.modules.pop(name, None)
+    _seen.clear()
+    _seen.update(now)
+
+
+def _versions():
+    with os.scandir(_FOLDER) as files:
+        return {
+            file.name: (file.stat().st_ino, file.stat().st_mtime_ns, file.stat().st_size)
+            for file in files
+            if file.name.endswith(".py")
+        }
