@@ -1,58 +1,19 @@
 """
-Tell what an ALT image is, and unpack it for network boot.
-
-:platform: Linux
-:depends: nothing beyond Python's standard library
-
-The image is read by :mod:`iso9660`, without mounting; what it means is told by
-:mod:`alt_iso_facts`.  Downloading and verifying an image is :mod:`iso_fetch`'s work.
+Look into ALT's ISOs.
 """
 
-import contextlib
-import ctypes
-import errno
-import fcntl
-import logging
-import os
-import re
-import shutil
-import stat
-import tempfile
+import netboot_fresh
 
-from salt.exceptions import CommandExecutionError, SaltInvocationError
+netboot_fresh.forget_old()
 
-log = logging.getLogger(__name__)
+import iso_tree
+from netboot_records import Records
 
 __virtualname__ = "alt_iso"
-
-# How a tree is laid out (modes, links, which entries are left out).  A tree unpacked with another
-# number has to be unpacked again.
-LAYOUT = 1
-
-WORK_PREFIX = "unpack-"
-# What iso_fetch keeps of an ISO that it has only half of; NAME.part is locked by who fetches it
-PART = re.compile(r"(.+)\.part(\.json(\.new)?)?")
-OLD_PREFIX = "old-"  # a tree that was replaced while somebody read it
-
-AT_FDCWD = -100  # Linux, include/uapi/linux/fcntl.h
-RENAME_EXCHANGE = 2  # Linux, include/uapi/linux/fs.h
 
 
 def __virtual__():
     return __virtualname__
-
-
-def layout():
-    """
-    Return the number of the way in which trees are laid out; a tree of another one is stale.
-
-    CLI Example:
-
-    .. code-block:: bash
-
-        salt 'netboot*' alt_iso.layout
-    """
-    return LAYOUT
 
 
 def inspect(path, image="NAME"):
@@ -60,17 +21,20 @@ def inspect(path, image="NAME"):
     Return the facts of an ALT image, read from its own file list and boot menus.
 
     path
-        The ISO file.
+        The ISO file (absolute path).
 
     image : NAME
         The image's name in the pillar, for the keys in ``missing``.
 
-    Returns the dict that :func:`alt_iso_facts.derive <alt_iso_facts.derive>` describes;
+    Returns a map: ``arch``, ``product``, ``version``, ``branch``, ``volume_id``, ``uuid``,
+    ``build_date``, ``dialect`` (``altboot`` or ``propagator``), ``kernel``, ``initrd``,
+    ``flavours``, ``stages`` with sizes in bytes, ``livecd``, ``installer``, ``rescue``,
+    ``http_iso``, and ``missing``: what the image does not say, with the pillar keys that do;
     ``rejected``: entries that are never unpacked, each with its reason; and ``sha256``: digests of
     kernels, initrds and stages by path, when this very file was unpacked on this machine before,
     else empty.
 
-    Raises ``CommandExecutionError`` when the file can't be read, is no ISO 9660 image or is
+    Raises CommandExecutionError when the file cannot be read, is not an ISO 9660 image or is
     truncated.
 
     CLI Example:
@@ -79,385 +43,9 @@ def inspect(path, image="NAME"):
 
         salt 'netboot*' alt_iso.inspect /srv/export/dist/alt-server-11.0-x86_64.iso
     """
-    facts, _ = _read(path, image)
+    facts = iso_tree.inspect(path, image)
     facts["sha256"] = {}
-    for record in __salt__["netboot.images"]():
-        if record["facts"]["tree"]["iso"] == iso(path):
+    for record in Records.of(__opts__, __context__).images():
+        if record["facts"]["tree"]["iso"] == iso_tree.iso(path):
             facts["sha256"] = record["facts"]["sha256"]
     return facts
-
-
-def _read(path, image):
-    """Return the facts of an image, and the size of each of its files by path."""
-    volume = __salt__["iso9660.volume"](path)
-    listing = __salt__["iso9660.listing"](path)
-    limit = 1024 * 1024
-    sizes = {entry["path"]: entry["size"] for entry in listing["entries"] if entry["extents"]}
-    contents = {}
-    for name in __salt__["alt_iso_facts.texts"]():
-        if 0 < sizes.get(name, 0) <= limit:
-            content = __salt__["iso9660.read"](path, name, limit=limit)
-            if isinstance(content, bytes):  # an old menu in another encoding
-                content = content.decode("utf-8", "replace")
-            contents[name] = content
-    facts = __salt__["alt_iso_facts.derive"](
-        volume, listing["entries"], contents, file_name=os.path.basename(path), image=image
-    )
-    facts["rejected"] = listing["rejected"]
-    return facts, sizes
-
-
-def iso(path):
-    """
-    Return what tells on record which ISO a tree is of: ``path``, ``size`` and ``mtime_ns``.
-
-    path
-        The ISO file.
-
-    CLI Example:
-
-    .. code-block:: bash
-
-        salt 'netboot*' alt_iso.iso /srv/export/dist/alt-server-11.0-x86_64.iso
-    """
-    found = os.stat(path)
-    return {"path": path, "size": found.st_size, "mtime_ns": found.st_mtime_ns}
-
-
-def digests(path, facts):
-    """
-    Return the SHA-256 of an image's kernels, initrds and stages, without unpacking it.
-
-    path
-        The ISO file.
-
-    facts
-        What :func:`inspect` returned, with the pillar's overrides.
-
-    CLI Example:
-
-    .. code-block:: bash
-
-        salt 'netboot*' alt_iso.digests /srv/export/dist/alt-server-11.0-x86_64.iso '{...}'
-    """
-    return __salt__["iso9660.digests"](path, _checked_files(facts))
-
-
-def unpack(path, directory, staging, image="NAME", overrides=None, names=None):
-    r"""
-    Unpack an ALT image or some files of it; the tree takes the place of ``directory`` at once.
-
-    The tree is written to a work folder under ``staging``, flushed to the disk, and only then
-    exchanged with ``directory`` in one step (``renameat2`` with ``RENAME_EXCHANGE``), so that a
-    client always finds the whole old tree or the whole new one.  Where the file system can't
-    exchange, the old tree is renamed away first and for an instant nothing is there.  Then the old
-    tree is removed; while somebody has a file of it open it stays in ``staging``, and a later call
-    removes it.
-
-    One unpacking runs at a time in a staging folder, another one waits.  What a killed run left
-    there is removed by the next one; where the kill came between two renames, ``directory`` is
-    absent, never half written.  This function always unpacks: whether it is needed is the caller's
-    decision, from what was returned the last time.
-
-    path
-        The ISO file.  It should have been verified.
-
-    directory
-        Where the tree goes: replaced when it exists.  Directories get mode 0755, files 0644.
-
-    staging
-        A folder on the same file system that belongs to who runs this, mode 0700.  It is made when
-        it is absent, and must not be served.
-
-    image : NAME
-        The image's name in the pillar, for the keys in ``missing``.
-
-    overrides : None
-        Facts that the caller knows better, such as ``kernel``.
-
-    names : None
-        The files to unpack, by their path in the image.  By default the whole tree.
-
-    Returns the facts as :func:`inspect` does, with ``overrides``, and ``sha256``:
-    ``{path: digest}`` of kernels, initrds and stages, unpacked or not, computed while they were
-    written; and ``tree``, to be recorded:
-    ``{directory, layout, files, bytes, iso: {path, size, mtime_ns}}``.
-
-    Raises ``CommandExecutionError`` when the image can't be read, the disk is too small or the
-    tree can't be put in place; ``SaltInvocationError`` when ``directory`` or ``staging`` won't do.
-    In both cases ``directory`` is as it was.
-
-    CLI Example:
-
-    .. code-block:: bash
-
-        salt 'netboot*' alt_iso.unpack /srv/export/dist/alt-server-11.0-x86_64.iso \
-            /srv/export/tftp/netboot/x86_64/alt-server-11.0 /srv/export/.staging
-    """
-    directory = os.path.abspath(directory)
-    facts, sizes = _read(path, image)
-    facts.update(overrides or {})
-    checked = _checked_files(facts)
-    only_hashed = [name for name in checked if names and name not in names]
-    try:
-        found = os.stat(path)
-        _check_places(directory, staging)
-        with _work_folder(staging) as work:
-            tree = os.path.join(work, "tree")
-            # the whole tree is as large as the image, apart from names and the ends of blocks
-            needed = sum(sizes.get(name, 0) for name in names) if names else found.st_size
-            _check_space(path, work, needed)
-            written = __salt__["iso9660.extract"](
-                path, tree, names, [name for name in checked if name not in only_hashed]
-            )
-            written["sha256"].update(__salt__["iso9660.digests"](path, only_hashed))
-            _flush(tree)
-            _check_unchanged(path, found)
-            old = os.path.join(work, "old")
-            _put_in_place(tree, directory, old)
-            _keep_while_read(next(filter(os.path.lexists, (tree, old)), None), staging)
-    except OSError as exc:
-        what = f"{exc.filename}: {exc.strerror}" if exc.filename else exc.strerror
-        raise CommandExecutionError(f"{path} can't be unpacked: {what}.") from exc
-    facts["sha256"] = written["sha256"]
-    facts["tree"] = {
-        "directory": directory,
-        "layout": LAYOUT,
-        "files": written["files"],
-        "bytes": written["bytes"],
-        "iso": iso(path),
-    }
-    return facts
-
-
-def sweep(staging, keep=()):
-    """
-    Remove what killed runs and replaced trees left in a staging folder, and nobody uses any more.
-
-    staging
-        The folder.
-
-    keep
-        Names of half-fetched ISOs that a later run goes on with; None: all of them.
-
-    Returns the names of what was removed and of what is still read: ``{removed, in_use}``.  While
-    another run is unpacking, nothing is touched.
-
-    CLI Example:
-
-    .. code-block:: bash
-
-        salt 'netboot*' alt_iso.sweep /srv/export/.staging
-    """
-    handle = os.open(staging, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return _swept(staging, keep)
-    except BlockingIOError:
-        return {"removed": [], "in_use": []}
-    finally:
-        os.close(handle)
-
-
-def set_aside(directory, staging):
-    """
-    Move a tree out of service, to the staging folder, from where :func:`sweep` removes it.
-
-    directory
-        The tree.
-
-    staging
-        The folder, as for :func:`unpack`.
-
-    Returns its new path, or None when there is no such directory or another file system is mounted
-    on it.
-
-    CLI Example:
-
-    .. code-block:: bash
-
-        salt 'netboot*' alt_iso.set_aside /srv/export/tftp/netboot/x86_64/alt /srv/export/.staging
-    """
-    if not os.path.isdir(directory) or os.path.ismount(directory):
-        return None
-    aside = tempfile.mkdtemp(prefix=OLD_PREFIX, dir=staging)
-    os.rename(directory, aside)
-    return aside
-
-
-def _swept(staging, keep=None):
-    """Sweep a staging folder that this process has locked; half-fetched ISOs with ``keep`` only."""
-    removed, read = [], []
-    for name in sorted(os.listdir(staging)):
-        path = os.path.join(staging, name)
-        part = PART.fullmatch(name)
-        if name.startswith(OLD_PREFIX) and _is_read(path):
-            read.append(name)
-        elif name.startswith((OLD_PREFIX, WORK_PREFIX)):
-            shutil.rmtree(path)
-            removed.append(name)
-        elif part and keep is not None and part.group(1) not in keep:
-            with _locked(os.path.join(staging, f"{part.group(1)}.part")) as free:
-                if free:
-                    os.unlink(path)
-                    removed.append(name)
-    if removed:
-        log.info("Removed from %s what was left behind: %s", staging, ", ".join(removed))
-    return {"removed": removed, "in_use": read}
-
-
-@contextlib.contextmanager
-def _locked(path):
-    """Hold the lock of a file; yields whether nobody else has it."""
-    try:
-        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        yield True
-        return
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            free = True
-        except BlockingIOError:
-            free = False
-        yield free
-    finally:
-        os.close(handle)
-
-
-def _is_read(old):
-    """Whether a replaced tree may still be wanted; its rename into the staging is its ctime."""
-    return bool(
-        __salt__["netboot_readers.nfs_wait_s"](os.lstat(old).st_ctime)
-        or __salt__["netboot_readers.in_use"]([old])
-    )
-
-
-def _keep_while_read(old, staging):
-    """Take a replaced tree that is being read out of the work folder, which is removed now."""
-    if old and os.listdir(old) and _is_read(old):
-        os.rename(old, tempfile.mkdtemp(prefix=OLD_PREFIX, dir=staging))
-
-
-def _checked_files(facts):
-    """Return the files whose digests a client or a probe can ask for."""
-    names = {facts["kernel"], facts["initrd"]}
-    for flavour in facts["flavours"].values():
-        names.update(flavour.values())
-    names.update(stage["path"] for stage in facts["stages"].values())
-    return sorted(names - {""})
-
-
-def _check_places(directory, staging):
-    """Make the staging folder; both must be fit before anything is written."""
-    parent = os.path.dirname(directory)
-    if os.path.lexists(directory) and (os.path.islink(directory) or not os.path.isdir(directory)):
-        raise SaltInvocationError(f"{directory} is not a directory; move it away.")
-    if not os.path.isdir(parent):
-        raise SaltInvocationError(f"{parent} is not a directory; make it first.")
-    with contextlib.suppress(FileExistsError):
-        os.mkdir(staging, 0o700)
-    found = os.lstat(staging)
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o077:
-        raise SaltInvocationError(
-            f"{staging} must be a directory of its own user only; set its mode to 0700."
-        )
-    if found.st_dev != os.stat(parent).st_dev:
-        raise SaltInvocationError(
-            f"{staging} and {parent} are on different file systems; name a folder on the same one."
-        )
-
-
-@contextlib.contextmanager
-def _work_folder(staging):
-    """
-    Yield an empty folder under ``staging``, and remove it afterwards.
-
-    The lock on the staging folder is the kernel's: it goes with the process that holds it, so any
-    work folder found while it is ours is a killed run's.
-    """
-    handle = os.open(staging, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        _swept(staging)
-        work = tempfile.mkdtemp(prefix=WORK_PREFIX, dir=staging)
-        try:
-            yield work
-        finally:
-            shutil.rmtree(work, ignore_errors=True)
-    finally:
-        os.close(handle)
-
-
-def _check_space(path, work, needed):
-    free = shutil.disk_usage(work).free
-    if needed > free:
-        raise CommandExecutionError(
-            f"{path} can't be unpacked: {-(-needed // 2**20)} MiB are needed and {free // 2**20} "
-            f"MiB are free on the file system of {work}."
-        )
-
-
-def _check_unchanged(path, before):
-    now = os.stat(path)
-    if (now.st_ino, now.st_size, now.st_mtime_ns) != (
-        before.st_ino,
-        before.st_size,
-        before.st_mtime_ns,
-    ):
-        raise CommandExecutionError(f"{path} changed while it was unpacked; unpack it again.")
-
-
-def _flush(tree):
-    """
-    Make the tree durable: a record of it must not outlive it in a power cut.
-
-    One syncfs(2) instead of an fsync per file: an image has thousands of small packages.
-    """
-    handle = os.open(tree, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        if _libc().syncfs(handle):
-            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), tree)
-    finally:
-        os.close(handle)
-
-
-def _put_in_place(tree, directory, old):
-    """Exchange ``directory`` with ``tree``; the former one ends up in the work folder."""
-    if not os.path.lexists(directory):
-        os.rename(tree, directory)
-    elif not _exchange(tree, directory):
-        os.rename(directory, old)
-        try:
-            os.rename(tree, directory)
-        except OSError:
-            os.rename(old, directory)
-            raise
-    parent = os.open(os.path.dirname(directory), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(parent)
-    finally:
-        os.close(parent)
-
-
-def _exchange(one, other):
-    """
-    Exchange two paths at once; return False where that isn't possible.
-
-    renameat2 is in Linux since 3.15 and in glibc since 2.28; the file system must know the flag
-    (ext4, xfs, btrfs, tmpfs, overlayfs do, NFS and ZFS before 2.2 don't) and says EINVAL if not.
-    """
-    try:
-        renameat2 = _libc().renameat2
-    except AttributeError:
-        return False
-    if not renameat2(AT_FDCWD, os.fsencode(one), AT_FDCWD, os.fsencode(other), RENAME_EXCHANGE):
-        return True
-    error = ctypes.get_errno()
-    if error in (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP):
-        return False
-    raise OSError(error, os.strerror(error), other)
-
-
-def _libc():
-    return ctypes.CDLL(None, use_errno=True)

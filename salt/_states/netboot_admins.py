@@ -5,6 +5,14 @@ Accounts for the people who look after a netboot server: keys for ssh, and sudo.
 import os
 import pwd
 
+import netboot_fresh
+
+netboot_fresh.forget_old()
+
+import netboot_files
+import netboot_run
+from netboot_records import Records
+from netboot_state import State
 from salt.exceptions import CommandExecutionError
 
 __virtualname__ = "netboot_admins"
@@ -24,7 +32,7 @@ def __virtual__():
     return __virtualname__
 
 
-def present(name, admins, groups=()):
+def present(name):
     """
     Ensure that these people can log in with their keys, and nobody whom these states let in before.
 
@@ -33,14 +41,7 @@ def present(name, admins, groups=()):
     The account that sudo was called from to apply this is never taken away.
 
     name
-        Only shown.
-
-    admins
-        Map by the account's name: ``keys`` (list of public keys) and ``sudo`` (whether it may do
-        all, without a password).
-
-    groups
-        More groups for accounts that are made, where they exist.
+        What is kept; only shown.
 
     ``changes`` has each account, and the file for sudo, with what was done.
 
@@ -49,9 +50,9 @@ def present(name, admins, groups=()):
         netboot-admins:
           netboot_admins.present:
             - name: admins
-            - admins: {alice: {keys: [ssh-ed25519 AAAA...], sudo: true}}
     """
-    return _in_step(name, admins, groups)
+    config = Records.of(__opts__, __context__).config()
+    return _in_step(name, config["admins"], config["platform"]["admins"]["groups"])
 
 
 def absent(name):
@@ -73,30 +74,29 @@ def absent(name):
 
 
 def _in_step(name, admins, groups):
-    ret = {"name": name, "result": True, "changes": {}, "comment": "All accounts are as wanted."}
-    known = __salt__["netboot_records.read"]("owned", "admins") or {}
-    gone = [user for user in known if user not in admins]
-    applying = os.environ.get("SUDO_USER")
-    if applying in gone:
-        gone.remove(applying)
-        ret["warnings"] = [f"{applying} stays, as it applies this; apply it as somebody else."]
-    # One by one: nobody's broken home may keep others in, or out.
-    steps = [(_let_in, user, admins[user], groups, known) for user in admins]
-    steps += [(_write_sudoers, known, gone)]
-    steps += [(_shut_out, user, known) for user in gone]
-    wrong = []
-    for step, *arguments in steps:
-        try:
-            step(*arguments, ret["changes"])
-        except (CommandExecutionError, OSError) as err:
-            wrong.append(str(err))
-    if wrong:
-        ret.update(result=False, comment="\n".join(wrong))
-        return ret
-    if ret["changes"]:
-        ret["result"] = None if __opts__["test"] else True
-        ret["comment"] = f"Accounts {'would be' if __opts__['test'] else 'were'} changed."
-    return ret
+    with State(name, "All accounts are as wanted.", __opts__["test"]) as state:
+        records = Records.of(__opts__, __context__)
+        known = records.owned("admins", {})
+        gone = [user for user in known if user not in admins]
+        applying = os.environ.get("SUDO_USER")
+        if applying in gone:
+            gone.remove(applying)
+            state.warn(f"{applying} stays, as it applies this; apply it from another account.")
+        # One by one: nobody's broken home may keep others in, or out.
+        steps = [(_let_in, user, admins[user], groups, known) for user in admins]
+        steps += [(_write_sudoers, known, gone)]
+        steps += [(_shut_out, user, known) for user in gone]
+        wrong = []
+        for step, *arguments in steps:
+            try:
+                step(*arguments, state, records)
+            except (CommandExecutionError, OSError) as err:
+                wrong.append(str(err))
+        if state.changes:
+            state.comment = f"Accounts {'would be' if state.test else 'were'} changed."
+        if wrong:
+            state.fail("\n".join(wrong))
+    return state.ret
 
 
 def _entry(user):
@@ -106,7 +106,7 @@ def _entry(user):
         return None
 
 
-def _let_in(user, wanted, groups, known, changes):
+def _let_in(user, wanted, groups, known, state, records):
     """Make the account, if there is none, and give it its keys; ``known`` is kept in step."""
     made = not _entry(user)
     record = {"uid": None, "keys": [], "sudo": False, **known.get(user, {})}
@@ -119,15 +119,16 @@ def _let_in(user, wanted, groups, known, changes):
     dropped = set(map(_key, old)) & known_keys
     if made or new or dropped:
         words = ["made"] * made + [f"{len(new)} keys added"] * bool(new)
-        changes[user] = ", ".join(words + [f"{len(dropped)} keys removed"] * bool(dropped))
-    if made and not __opts__["test"]:
+        words += [f"{len(dropped)} keys removed"] * bool(dropped)
+        state.done(user, ", ".join(words))
+    if made and not state.test:
         _make(user, groups)
         record["uid"] = _entry(user).pw_uid
     changed, known[user] = known.get(user) != record, record
-    if __opts__["test"]:
+    if state.test:
         return
     if changed:
-        __salt__["netboot_records.write"]("owned", "admins", known)
+        records.write("owned", "admins", known)
     if new or dropped:
         _write_keys(user, [line for line in there if _key(line) not in dropped] + new)
 
@@ -171,16 +172,11 @@ def _as(user, script, text=""):
     # No login, so nothing of the home is run; and a home that hangs ends.
     entry = _entry(user)
     rights = [f"--reuid={entry.pw_uid}", f"--regid={entry.pw_gid}", "--clear-groups"]
-    done = __salt__["cmd.run_all"](
-        ["setpriv", *rights, "timeout", "10", "sh", "-c", script],
-        python_shell=False,
-        env={"HOME": entry.pw_dir},
-        cwd="/",
-        stdin=text,
-    )
-    if done["retcode"]:
-        raise CommandExecutionError(f"The keys of {user} can't be changed: {done['stderr']}")
-    return done["stdout"]
+    words = ["setpriv", *rights, "timeout", "10", "sh", "-c", script]
+    done = netboot_run.tried(*words, text=text, HOME=entry.pw_dir)
+    if done.returncode:
+        raise CommandExecutionError(f"The keys of {user} cannot be changed: {done.stderr}")
+    return done.stdout
 
 
 def _key(line):
@@ -188,56 +184,56 @@ def _key(line):
     return tuple(line.split()[:2])
 
 
-def _write_sudoers(known, gone, changes):
+def _write_sudoers(known, gone, state, _records):
     users = [
         user
         for user, record in known.items()
-        if record["sudo"] and user not in gone and (_is_ours(user, record) or __opts__["test"])
+        if record["sudo"] and user not in gone and (_is_ours(user, record) or state.test)
     ]
     text = _MANAGED
     text += "".join(f"{user} ALL=(ALL:ALL) NOPASSWD: ALL\n" for user in sorted(users))
-    before = __salt__["netboot_files.read"](_SUDOERS)
+    before = netboot_files.read(_SUDOERS)
     if before and not before.startswith(_MANAGED):
         if users:
             raise CommandExecutionError(f"{_SUDOERS} is somebody else's; give it another name.")
         return
     if users and before != text:
-        changes[_SUDOERS] = "written"
+        state.done(_SUDOERS, "written")
     elif not users and before is not None:
-        changes[_SUDOERS] = "removed"
-    if __opts__["test"] or _SUDOERS not in changes:
+        state.done(_SUDOERS, "removed")
+    if state.test or _SUDOERS not in state.changes:
         return
     if not users:
         os.unlink(_SUDOERS)
         return
     # A name with a dot is none that sudo reads (sudoers(5)).
     unchecked = f"{_SUDOERS}.unchecked"
-    __salt__["netboot_files.write"](unchecked, text, 0o440)
-    done = __salt__["cmd.run_all"](["visudo", "-c", "-f", unchecked], python_shell=False)
-    if done["retcode"]:
+    netboot_files.write(unchecked, text, 0o440)
+    done = netboot_run.tried("visudo", "-c", "-f", unchecked)
+    if done.returncode:
         os.unlink(unchecked)
-        raise CommandExecutionError(f"visudo refuses what was to be {_SUDOERS}: {done['stderr']}")
+        raise CommandExecutionError(f"visudo refuses what was to be {_SUDOERS}: {done.stderr}")
     os.replace(unchecked, _SUDOERS)
 
 
-def _shut_out(user, known, changes):
+def _shut_out(user, known, state, records):
     record = known[user]
     if _is_ours(user, record):
-        changes[user] = "removed"
+        state.done(user, "removed")
         # Whoever is logged in loses the account too.
-        if not __opts__["test"] and not __salt__["user.delete"](user, force=True):
+        if not state.test and not __salt__["user.delete"](user, force=True):
             raise CommandExecutionError(f"{user} can't be removed; userdel {user} says why.")
     elif _entry(user):
         there = _keys(user)
         ours = set(map(_key, record["keys"]))
         kept = [line for line in there if _key(line) not in ours]
-        changes[user] = f"{len(there) - len(kept)} keys removed"
-        if kept != there and not __opts__["test"]:
+        state.done(user, f"{len(there) - len(kept)} keys removed")
+        if kept != there and not state.test:
             _write_keys(user, kept)
-    if __opts__["test"]:
+    if state.test:
         return
     del known[user]
     if known:
-        __salt__["netboot_records.write"]("owned", "admins", known)
+        records.write("owned", "admins", known)
     else:
-        __salt__["netboot_records.remove"]("owned", "admins")
+        records.remove("owned", "admins")

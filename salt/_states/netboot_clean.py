@@ -1,11 +1,17 @@
 """
-Take back what these states put on a machine.
+Remove what these states put on a machine.
 """
 
 import os
 import shutil
 
-from salt.exceptions import CommandExecutionError, SaltInvocationError
+import netboot_fresh
+
+netboot_fresh.forget_old()
+
+from netboot_records import Records
+from netboot_state import State
+from salt.exceptions import CommandExecutionError
 
 __virtualname__ = "netboot_clean"
 
@@ -37,65 +43,55 @@ def served(name, images=False):
             - name: served files
             - images: false
     """
-    ret = {"name": name, "result": True, "changes": {}, "comment": "Nothing of ours is left."}
-    try:
-        applied = __salt__["netboot_records.read"]("applied", "config")
-        if not applied:
-            return ret
-        root = applied["root"]
+    with State(name, "Nothing of ours is left.", __opts__["test"]) as state:
+        records = Records.of(__opts__, __context__)
+        config = records.on_record()
+        if not config:
+            return state.ret
+        records.resolve(config)
         if images:
-            done = __states__["alt_image.pruned"](root, [], os.path.join(root, ".staging"))
-            ret["changes"].update(done["changes"])
-            ret["comment"] = done["comment"]
+            done = __states__["alt_image.pruned"]("images", keep=False)
+            for path, change in done["changes"].items():
+                state.done(path, change)
             if done["result"] is False:
-                ret["result"] = False
-                return ret
-        tftp = os.path.join(root, "tftp")
-        files = [*_owned("menus"), *_owned("firmware")]
-        files += [f"once/{key}.ipxe" for key in _owned("once")]
-        for path in (os.path.join(tftp, file) for file in files):
-            if os.path.lexists(path):
-                ret["changes"][path] = "removed"
-                if not __opts__["test"]:
-                    os.unlink(path)
-        if not __opts__["test"]:
+                raise CommandExecutionError(done["comment"])
+        tftp = config["paths"]["tftp"]
+        files = [*records.owned("menus", []), *records.owned("firmware", [])]
+        scripts = [f"{host}.ipxe" for host in records.armings()]
+        paths = [os.path.join(tftp, file) for file in files]
+        paths += [os.path.join(config["paths"]["once_scripts"], script) for script in scripts]
+        for path in filter(os.path.lexists, paths):
+            state.done(path, "removed")
+            if not state.test:
+                os.unlink(path)
+        if not state.test:
             # Who has booted once stays on record as long as there are records.
             for record in ("menus", "firmware"):
-                __salt__["netboot_records.remove"]("owned", record)
-            _remove_empty_folders(root, ret["changes"])
-            kept = __salt__["netboot.images"]() or __salt__["netboot_records.names"]("isos")
+                records.remove("owned", record)
+            _remove_empty(state, config)
+            kept = records.images() or records.names("isos")
             # Or an account that is applying this.
-            if not kept and not _owned("admins"):
-                records = __salt__["netboot_records.directory"]()
-                shutil.rmtree(records)
-                ret["changes"][records] = "removed"
-    except (CommandExecutionError, SaltInvocationError, OSError) as err:
-        ret.update(result=False, comment=str(err))
-        return ret
-    if ret["changes"]:
-        ret["result"] = None if __opts__["test"] else True
-        ret["comment"] = (
-            f"{len(ret['changes'])} {'would be' if __opts__['test'] else 'were'} removed."
-        )
-    return ret
+            if not kept and not records.owned("admins", []):
+                shutil.rmtree(records.directory)
+                state.done(records.directory, "removed")
+        if state.changes:
+            would = "would be" if state.test else "were"
+            state.comment = f"{len(state.changes)} {would} removed."
+    return state.ret
 
 
-def _owned(record):
-    return __salt__["netboot_records.read"]("owned", record) or []
-
-
-def _remove_empty_folders(root, changes):
-    """Remove the folders that these states made, as far as they are empty and not mounted."""
-    netboot = os.path.join(root, "tftp", "netboot")
-    arches = os.listdir(netboot) if os.path.isdir(netboot) else []
-    for folder in (
-        *(os.path.join(netboot, arch) for arch in arches),
-        *(os.path.join(root, below) for below in ("tftp/netboot", "tftp/once", "tftp", "dist")),
-        os.path.join(root, ".staging"),
-        root,
+def _remove_empty(state, config):
+    """Remove the directories that these states made, as far as they are empty and not mounted."""
+    paths = config["paths"]
+    trees = paths["trees"]
+    arches = os.listdir(trees) if os.path.isdir(trees) else []
+    for directory in (
+        *(os.path.join(trees, arch) for arch in arches),
+        *(paths[name] for name in ("trees", "once_scripts", "tftp", "dist", "staging")),
+        config["root"],
         # Others may have put theirs there: a certificate.
-        "/etc/netboot",
+        paths["etc"],
     ):
-        if os.path.isdir(folder) and not os.path.ismount(folder) and not os.listdir(folder):
-            os.rmdir(folder)
-            changes[folder] = "removed"
+        if os.path.isdir(directory) and not os.path.ismount(directory) and not os.listdir(directory):
+            os.rmdir(directory)
+            state.done(directory, "removed")

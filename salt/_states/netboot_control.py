@@ -2,6 +2,12 @@
 Let a facility of ALT's control(8) be what a server needs, and give back what it was.
 """
 
+import netboot_fresh
+
+netboot_fresh.forget_old()
+
+from netboot_records import Records
+from netboot_state import State
 from salt.exceptions import CommandExecutionError
 
 __virtualname__ = "netboot_control"
@@ -35,31 +41,29 @@ def server(name, services):
             - name: rpcbind
             - services: [rpcbind, nfs-server]
     """
-    ret = {"name": name, "result": True, "changes": {}, "comment": f"{name} is {_SERVER}."}
-    known = __salt__["netboot_records.read"]("control", name) or {}
-    now = _value(name)
-    if now != _SERVER:
-        ret["changes"][name] = {"old": now, "new": _SERVER}
-    elif known.get("unread"):
-        ret["changes"] = dict.fromkeys(services, "restarted")
-    if not ret["changes"]:
-        return ret
-    if __opts__["test"]:
-        ret.update(result=None, comment=f"{name} would be {_SERVER}.")
-        return ret
-    try:
-        if now is None:
-            raise CommandExecutionError(
-                f"control(8) knows no {name}: install what brings it, or take it out of "
-                "netboot:platform:nfs:control."
-            )
-        record = {"was": known.get("was", now), "unread": True}
-        __salt__["netboot_records.write"]("control", name, record)
-        _set(name, _SERVER, services)
-        __salt__["netboot_records.write"]("control", name, {**record, "unread": False})
-    except CommandExecutionError as err:
-        ret.update(result=False, changes={}, comment=str(err))
-    return ret
+    with State(name, f"{name} is {_SERVER}.", __opts__["test"]) as state:
+        records = Records.of(__opts__, __context__)
+        known = records.read("control", name) or {}
+        now = _value(name)
+        changes = {}
+        if now != _SERVER:
+            changes = {name: {"old": now, "new": _SERVER}}
+        elif known.get("unread"):
+            changes = dict.fromkeys(services, "restarted")
+        act = state.plan(changes)
+        if changes:
+            state.comment = f"{name} {state.would_be} set to {_SERVER}."
+        if act:
+            if now is None:
+                raise CommandExecutionError(
+                    f"control(8) knows no {name}: install what brings it, or take it out of "
+                    "netboot:platform:nfs:control."
+                )
+            record = {"was": known.get("was", now), "unread": True}
+            records.write("control", name, record)
+            _set(name, _SERVER, services)
+            records.write("control", name, {**record, "unread": False})
+    return state.ret
 
 
 def restored(name, services):
@@ -80,24 +84,21 @@ def restored(name, services):
             - name: rpcbind
             - services: [rpcbind, nfs-server]
     """
-    ret = {"name": name, "result": True, "changes": {}, "comment": f"{name} is as it was."}
-    known = __salt__["netboot_records.read"]("control", name)
-    if not known:
-        return ret
-    now = _value(name)
-    if now == _SERVER or (now and known["unread"]):
-        ret["changes"][name] = {"old": now, "new": known["was"]}
-    if __opts__["test"]:
-        ret["result"] = None if ret["changes"] else True
-        return ret
-    try:
-        if ret["changes"]:
-            __salt__["netboot_records.write"]("control", name, {**known, "unread": True})
+    with State(name, f"{name} is as it was.", __opts__["test"]) as state:
+        records = Records.of(__opts__, __context__)
+        known = records.read("control", name)
+        if not known:
+            return state.ret
+        now = _value(name)
+        changes = {}
+        if now == _SERVER or (now and known["unread"]):
+            changes = {name: {"old": now, "new": known["was"]}}
+        if state.plan(changes):
+            records.write("control", name, {**known, "unread": True})
             _set(name, known["was"], services)
-        __salt__["netboot_records.remove"]("control", name)
-    except CommandExecutionError as err:
-        ret.update(result=False, changes={}, comment=str(err))
-    return ret
+        if not state.test:
+            records.remove("control", name)
+    return state.ret
 
 
 def _value(name):

@@ -5,7 +5,16 @@ Keep what file servers export in step with the pillar and the images.
 import os
 import tempfile
 
-from salt.exceptions import CommandExecutionError, SaltInvocationError
+import netboot_fresh
+
+netboot_fresh.forget_old()
+
+import netboot_files
+import netboot_run
+import netboot_shares
+from netboot_records import Records
+from netboot_state import State
+from salt.exceptions import CommandExecutionError
 
 __virtualname__ = "netboot_exports"
 
@@ -14,15 +23,12 @@ def __virtual__():
     return __virtualname__
 
 
-def nfs(name, config):
+def nfs(name):
     """
     Ensure that an exports(5) file names the folders and the loop mounts that clients may read.
 
     name
         Path of the file, in a folder of its own such as ``/etc/exports.d``.
-
-    config
-        The configuration, as ``netboot.config`` resolves it.
 
     ``changes`` has the difference.
 
@@ -31,20 +37,14 @@ def nfs(name, config):
         netboot-nfs-exports:
           netboot_exports.nfs:
             - name: /etc/exports.d/netboot.exports
-            - config: {...}
     """
-    labels = {image["label"] for image in config["images"]}
-    mounts = [
-        image["tree"]
-        for image in __salt__["netboot.images"]()
-        if image.get("form") == "mount" and image["label"] in labels
-    ]
-    return __states__["file.managed"](
-        name, contents=__salt__["netboot_exports.nfs"](config, mounts), mode="0644", makedirs=True
-    )
+    records = Records.of(__opts__, __context__)
+    mounts = [image["tree"] for image in records.ready() if image.get("form") == "mount"]
+    text = netboot_shares.nfs(records.config(), mounts)
+    return __states__["file.managed"](name, contents=text, mode="0644", makedirs=True)
 
 
-def smb(name, include, config):
+def smb(name, include):
     """
     Ensure that Samba shares the folders, beside whatever it shares already.
 
@@ -57,9 +57,6 @@ def smb(name, include, config):
     include
         Path of the file with the shares.
 
-    config
-        The configuration, as ``netboot.config`` resolves it.
-
     ``changes`` has the files that became different. Fails when smb.conf has an option that keeps
     guests out, and names it.
 
@@ -69,41 +66,36 @@ def smb(name, include, config):
           netboot_exports.smb:
             - name: /etc/samba/smb.conf
             - include: /etc/samba/netboot.conf
-            - config: {...}
     """
-    ret = {"name": name, "result": True, "changes": {}, "comment": "The shares are in place."}
-    try:
-        old = {path: __salt__["netboot_files.read"](path) for path in (name, include)}
-        own = __salt__["netboot_exports.smb_included"](old[name] or "", "")
-        if __opts__["test"] and not __salt__["cmd.which"]("testparm"):
-            ret.update(result=None, changes={include: "new"}, comment="Shares would be added.")
-            return ret
+    with State(name, "The shares are in place.", __opts__["test"]) as state:
+        old = {path: netboot_files.read(path) for path in (name, include)}
+        own = netboot_shares.smb_included(old[name] or "", "")
+        if state.test and not netboot_run.has("testparm"):
+            state.plan({include: "new"})
+            state.comment = "The shares would be added."
+            return state.ret
         effective = _effective(own)
-        wrong = __salt__["netboot_exports.smb_contradictions"](own, effective)
+        wrong = netboot_shares.smb_contradictions(own, effective)
         if wrong:
-            raise CommandExecutionError(f"{name} can't serve clients: {'; '.join(wrong)}.")
+            raise CommandExecutionError(f"{name} keeps clients out: {'; '.join(wrong)}.")
         guests = effective["map to guest"].strip().lower() == "never"
+        config = Records.of(__opts__, __context__).config()
         new = {
-            include: __salt__["netboot_exports.smb"](config, guests),
-            name: __salt__["netboot_exports.smb_included"](own, include),
+            include: netboot_shares.smb(config, guests),
+            name: netboot_shares.smb_included(own, include),
         }
-        ret["changes"] = {
+        changes = {
             path: "changed" if old[path] is not None else "new"
             for path in new
             if old[path] != new[path]
         }
-        if not ret["changes"]:
-            return ret
-        _check(new[name], include, new[include])
-        if __opts__["test"]:
-            ret.update(result=None, comment="Shares would be changed.")
-            return ret
-        for path, text in new.items():
-            __salt__["netboot_files.write"](path, text)
-        ret["comment"] = "The shares were added."
-    except (CommandExecutionError, SaltInvocationError, OSError) as err:
-        ret.update(result=False, changes={}, comment=str(err))
-    return ret
+        if changes:
+            _check(new[name], include, new[include])
+            state.comment = f"The shares {'would be' if state.test else 'were'} changed."
+        if state.plan(changes):
+            for path, text in new.items():
+                netboot_files.write(path, text)
+    return state.ret
 
 
 def smb_absent(name, include):
@@ -125,27 +117,22 @@ def smb_absent(name, include):
             - name: /etc/samba/smb.conf
             - include: /etc/samba/netboot.conf
     """
-    ret = {"name": name, "result": True, "changes": {}, "comment": "There are no shares."}
-    text = __salt__["netboot_files.read"](name)
-    without = text and __salt__["netboot_exports.smb_included"](text, "")
-    if text != without:
-        ret["changes"][name] = "changed"
-    if os.path.exists(include):
-        ret["changes"][include] = "removed"
-    if __opts__["test"]:
-        ret["result"] = None if ret["changes"] else True
-        return ret
-    if text != without:
-        __salt__["netboot_files.write"](name, without)
-    if os.path.exists(include):
-        os.unlink(include)
-    return ret
+    with State(name, "There are no shares.", __opts__["test"]) as state:
+        text = netboot_files.read(name)
+        without = text and netboot_shares.smb_included(text, "")
+        changes = {name: "changed"} if text != without else {}
+        if os.path.exists(include):
+            changes[include] = "removed"
+        if state.plan(changes):
+            if name in changes:
+                netboot_files.write(name, without)
+            if include in changes:
+                os.unlink(include)
+    return state.ret
 
 
-def _testparm(argv):
-    return __salt__["cmd.run_all"](
-        ["testparm", "--suppress-prompt", *argv], python_shell=False, env={"LC_ALL": "C"}
-    )
+def _testparm(*argv):
+    return netboot_run.tried("testparm", "--suppress-prompt", *argv)
 
 
 def _effective(text):
@@ -155,7 +142,7 @@ def _effective(text):
     ) as file:
         file.write(text)
         file.flush()
-        said = _testparm(["--verbose", file.name])["stdout"]
+        said = _testparm("--verbose", file.name).stdout
     options = said.partition("[global]\n")[2].partition("\n[")[0].splitlines()
     pairs = (line.partition(" = ") for line in options)
     return {option.strip(): value for option, _, value in pairs}
@@ -170,11 +157,11 @@ def _check(text, include, shares):
         whole = os.path.join(folder, "smb.conf")
         with open(whole, "w", encoding="utf-8", errors="surrogateescape") as file:
             file.write(text.replace(f"include = {include}", f"include = {copy}"))
-        said = _testparm([whole])
+        said = _testparm(whole)
     bad = [
         line
-        for line in said["stderr"].splitlines()
+        for line in said.stderr.splitlines()
         if "nknown parameter" in line or "rror" in line or "can't find include" in line.lower()
     ]
-    if said["retcode"] or bad:
+    if said.returncode or bad:
         raise CommandExecutionError(f"testparm refuses the configuration: {(bad or ['?'])[0]}")

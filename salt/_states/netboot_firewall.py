@@ -4,7 +4,15 @@ Keep this machine's firewall open for clients, as far as somebody manages it.
 
 import os
 
-from salt.exceptions import CommandExecutionError
+import netboot_fresh
+
+netboot_fresh.forget_old()
+
+import netboot_firewalld
+import netboot_rules
+import netboot_ufw
+from netboot_records import Records
+from netboot_state import State
 
 __virtualname__ = "netboot_firewall"
 
@@ -13,7 +21,7 @@ def __virtual__():
     return __virtualname__
 
 
-def opened(name, config):
+def opened(name):
     """
     Ensure that clients come through firewalld and ufw, where these run, and no further than needed.
 
@@ -22,9 +30,6 @@ def opened(name, config):
     name
         Only shown.
 
-    config
-        The configuration, as ``netboot.config`` resolves it.
-
     ``changes`` has each rule that was added or removed.
 
     .. code-block:: yaml
@@ -32,9 +37,8 @@ def opened(name, config):
         netboot-firewall:
           netboot_firewall.opened:
             - name: firewall
-            - config: {...}
     """
-    return _in_step(name, config)
+    return _in_step(name, opened=True)
 
 
 def closed(name):
@@ -52,27 +56,28 @@ def closed(name):
           netboot_firewall.closed:
             - name: firewall
     """
-    return _in_step(name, None)
+    return _in_step(name, opened=False)
 
 
-def _in_step(name, config):
-    ret = {"name": name, "result": True, "changes": {}, "comment": "No firewall is to be changed."}
-    if __opts__["test"] and os.geteuid():
-        ret["comment"] = "Whether a firewall is to be changed shows to root only."
-        return ret
-    try:
-        ret["changes"].update(__salt__["netboot_firewall.firewalld"](config))
-        ret["changes"].update(__salt__["netboot_firewall.ufw"](config))
-        rules = __salt__["netboot_firewall.by_hand"](config) if config else []
-    except (CommandExecutionError, OSError) as err:
-        ret.update(result=False, comment=f"The firewall is not as it should be: {err}")
-        return ret
-    if ret["changes"]:
-        ret["result"] = None if __opts__["test"] else True
-        ret["comment"] = f"The firewall {'would be' if __opts__['test'] else 'was'} changed."
-    if rules:
-        ret["warnings"] = [
-            "This machine's firewall was written by hand and may keep clients out; add these rules "
-            "to it, now and where it is loaded from:\n" + "\n".join(rules)
-        ]
-    return ret
+def _in_step(name, opened):
+    with State(name, "The firewall needs no change.", __opts__["test"]) as state:
+        if state.test and os.geteuid():
+            state.comment = "Only root can see whether the firewall needs a change."
+            return state.ret
+        records = Records.of(__opts__, __context__)
+        config = records.config() if opened else None
+        for changes in (
+            netboot_firewalld.reconcile(config, records, state.test),
+            netboot_ufw.reconcile(config, state.test),
+        ):
+            for rule, change in changes.items():
+                state.done(rule, change)
+        if state.changes:
+            state.comment = f"The firewall {state.would_be} changed."
+        rules = netboot_rules.missing(config) if config else []
+        if rules:
+            state.warn(
+                "This machine's firewall was written by hand and may keep clients out; add these "
+                "rules to it, now and where it is loaded from:\n" + "\n".join(rules)
+            )
+    return state.ret

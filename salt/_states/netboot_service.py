@@ -1,10 +1,18 @@
 """
-Keep a service running on the configuration that lies on the disk.
+Keep services running on the configuration that lies on the disk, and others off their ports.
 """
 
 import os
 import time
 
+import netboot_fresh
+
+netboot_fresh.forget_old()
+
+import netboot_files
+import netboot_sockets
+from netboot_records import Records
+from netboot_state import State
 from salt.exceptions import CommandExecutionError
 
 __virtualname__ = "netboot_service"
@@ -41,33 +49,38 @@ def current(name, files, reload=None):
             - name: netboot-vsftpd
             - files: [/etc/netboot/vsftpd.conf]
     """
-    ret = {"name": name, "result": True, "changes": {}, "comment": f"{name} is up to date."}
-    contents = {path: __salt__["netboot_files.read"](path) for path in files}
-    written = _written(contents)
-    known = __salt__["netboot_records.read"]("services", name) or {}
-    runs = __salt__["service.available"](name) and __salt__["service.status"](name)
+    with State(name, f"{name} is up to date.", __opts__["test"]) as state:
+        records = Records.of(__opts__, __context__)
+        contents = {path: netboot_files.read(path) for path in files}
+        known = records.read("services", name) or {}
+        runs = __salt__["service.available"](name) and __salt__["service.status"](name)
+        changes = _changes(name, contents, known, runs, reload)
+        act = state.plan(changes)
+        words = " and ".join(changes.values())
+        if changes:
+            state.comment = f"{name} {state.would_be} {words}."
+        if act:
+            written = _written(contents)
+            try:
+                _activate(name, runs, reload)
+                records.write("services", name, {"files": contents, "written": written})
+                if "boot" in changes and not __salt__["service.enable"](name):
+                    raise CommandExecutionError(f"{name} cannot be enabled.")
+            except CommandExecutionError as err:
+                back = _put_back(records, name, known, reload)
+                raise CommandExecutionError(f"{err}{back}") from err
+    return state.ret
+
+
+def _changes(name, contents, known, runs, reload):
+    changes = {}
     if not runs:
-        ret["changes"]["service"] = "started"
-    elif (known.get("files"), known.get("written")) != (contents, written):
-        ret["changes"]["service"] = "reloaded" if reload else "restarted"
+        changes["service"] = "started"
+    elif (known.get("files"), known.get("written")) != (contents, _written(contents)):
+        changes["service"] = "reloaded" if reload else "restarted"
     if not (__salt__["service.available"](name) and __salt__["service.enabled"](name)):
-        ret["changes"]["boot"] = "enabled"
-    if not ret["changes"]:
-        return ret
-    words = " and ".join(ret["changes"].values())
-    if __opts__["test"]:
-        ret.update(result=None, comment=f"{name} would be {words}.")
-        return ret
-    try:
-        _activate(name, runs, reload)
-        record = {"files": contents, "written": written}
-        __salt__["netboot_records.write"]("services", name, record)
-        if "boot" in ret["changes"] and not __salt__["service.enable"](name):
-            raise CommandExecutionError(f"{name} can't be enabled.")
-        ret["comment"] = f"{name} was {words}."
-    except CommandExecutionError as err:
-        ret.update(result=False, changes={}, comment=f"{err}{_put_back(name, known, reload)}")
-    return ret
+        changes["boot"] = "enabled"
+    return changes
 
 
 def _written(contents):
@@ -103,7 +116,7 @@ def _activate(name, runs, reload):
         )
 
 
-def _put_back(name, known, reload):
+def _put_back(records, name, known, reload):
     """Give a service the files that it last ran on; what to add to the message."""
     if not known:
         return ""
@@ -112,13 +125,12 @@ def _put_back(name, known, reload):
             if os.path.exists(path):
                 os.unlink(path)
         else:
-            __salt__["netboot_files.write"](path, content)
+            netboot_files.write(path, content)
     try:
         _activate(name, __salt__["service.status"](name), reload)
     except CommandExecutionError as err:
         return f" It does not run with the old one either: {err}"
-    record = {**known, "written": _written(known["files"])}
-    __salt__["netboot_records.write"]("services", name, record)
+    records.write("services", name, {**known, "written": _written(known["files"])})
     return " It runs with the old one again, which was put back."
 
 
@@ -141,25 +153,46 @@ def absent(name, files):
             - name: netboot-vsftpd
             - files: [/etc/netboot/vsftpd.conf, /etc/systemd/system/netboot-vsftpd.service]
     """
-    ret = {"name": name, "result": True, "changes": {}, "comment": f"There is no {name}."}
-    if __salt__["service.available"](name) and (
-        __salt__["service.status"](name) or __salt__["service.enabled"](name)
-    ):
-        ret["changes"][name] = "stopped and disabled"
-    ret["changes"].update({path: "removed" for path in files if os.path.lexists(path)})
-    if not ret["changes"]:
-        return ret
-    if __opts__["test"]:
-        ret.update(result=None, comment=f"{name} would be removed.")
-        return ret
-    if name in ret["changes"] and not (
-        __salt__["service.stop"](name) and __salt__["service.disable"](name)
-    ):
-        ret.update(result=False, changes={}, comment=f"{name} can't be stopped and disabled.")
-        return ret
-    for path in set(files) & set(ret["changes"]):
-        os.unlink(path)
-    __salt__["service.systemctl_reload"]()
-    __salt__["netboot_records.remove"]("services", name)
-    ret["comment"] = f"{name} was removed."
-    return ret
+    with State(name, f"There is no {name}.", __opts__["test"]) as state:
+        changes = {path: "removed" for path in files if os.path.lexists(path)}
+        if __salt__["service.available"](name) and (
+            __salt__["service.status"](name) or __salt__["service.enabled"](name)
+        ):
+            changes[name] = "stopped and disabled"
+        act = state.plan(changes)
+        if changes:
+            state.comment = f"{name} {state.would_be} removed."
+        if act:
+            if name in changes and not (
+                __salt__["service.stop"](name) and __salt__["service.disable"](name)
+            ):
+                raise CommandExecutionError(f"{name} cannot be stopped and disabled.")
+            for path in set(files) & set(changes):
+                os.unlink(path)
+            __salt__["service.systemctl_reload"]()
+            Records.of(__opts__, __context__).remove("services", name)
+    return state.ret
+
+
+def ports_free(name):
+    """
+    Fail, before anything is changed, when another program holds a port that is needed.
+
+    name
+        What is checked; only shown.
+
+    Changes nothing.
+
+    .. code-block:: yaml
+
+        netboot-ports-free:
+          netboot_service.ports_free:
+            - name: ports
+    """
+    comment = "All ports are free or held by the services themselves."
+    with State(name, comment, __opts__["test"]) as state:
+        records = Records.of(__opts__, __context__)
+        clashes = netboot_sockets.clashes(records.config(), records.owned("silenced", []))
+        if clashes:
+            state.fail("\n".join(clashes))
+    return state.ret

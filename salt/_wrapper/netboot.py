@@ -15,7 +15,7 @@ def __virtual__():
 
 def config(pillar, platforms):
     """
-    Validate the pillar for the target and return what it comes to, as the target itself would.
+    Validate the pillar for the target and return what it resolves to, as the target itself would.
 
     CLI Example:
 
@@ -28,9 +28,8 @@ def config(pillar, platforms):
     asked = (pillar, __context__["netboot.target"], platforms)
     answered = __context__.get("netboot.config")
     if not answered or answered[0] != asked:
-        # The modules themselves, on this machine. Links to them in this folder would go to the
-        # target, where Python's tarfile, since 3.12, refuses links that lead out of an archive.
-        here = salt.loader.minion_mods(__opts__)
+        # The library itself, on this machine: it is not on the path of what salt-ssh runs here.
+        here = salt.loader.utils(__opts__)
         answered = (asked, here["netboot_pillar.resolve"](*asked))
         __context__["netboot.config"] = answered
     return answered[1]

@@ -7,7 +7,7 @@ include:
 {%- if config.admins %}
 
 netboot-admins-packages:
-  netboot.packages_installed:
+  netboot_packages.installed:
     - name: sudo
     - pkgs: {{ config.platform.packages.admins | json }}
 {%- endif %}
@@ -16,9 +16,7 @@ netboot-admins:
   netboot_admins.{{ 'present' if config.admins else 'absent' }}:
     - name: admins
     {%- if config.admins %}
-    - admins: {{ config.admins | json }}
-    - groups: {{ config.platform.admins.groups | json }}
     - require:
-      - netboot: netboot-admins-packages
+      - netboot_packages: netboot-admins-packages
     {%- endif %}
 {%- endif %}

@@ -1,5 +1,6 @@
-# Folders that the other states work in, and the configuration on record.
-{%- from "netboot/map.jinja" import config, problems, warnings with context %}
+# Directories that the other states work in, and the configuration: resolved at first, so that every
+# state can read it, and on record once no port is held by others.
+{%- from "netboot/map.jinja" import config, order, paths, problems, warnings with context %}
 {%- if problems %}
 
 include:
@@ -11,13 +12,19 @@ include:
   - netboot.selinux
 {%- endif %}
 
+netboot-config-resolved:
+  netboot.config_resolved:
+    - name: pillar netboot
+    - config: {{ config | json }}
+    - order: {{ order.resolved }}
+
 netboot-root:
   file.directory:
     - names:
       - {{ config.root }}
-      - {{ config.root }}/dist
-      - {{ config.root }}/tftp
-      - {{ config.root }}/tftp/netboot
+      - {{ paths.dist }}
+      - {{ paths.tftp }}
+      - {{ paths.trees }}
     - user: root
     - group: root
     - mode: '0755'
@@ -26,7 +33,7 @@ netboot-root:
 # Unverified and half-built files: on the filesystem of the root, and closed to every service.
 netboot-staging:
   file.directory:
-    - name: {{ config.root }}/.staging
+    - name: {{ paths.staging }}
     - user: root
     - group: root
     - mode: '0700'
@@ -35,7 +42,6 @@ netboot-staging:
 
 netboot-config-applied:
   netboot.config_applied:
-    - name: config
-    - config: {{ config | json }}
+    - name: pillar netboot
     - warnings: {{ warnings | json }}
 {%- endif %}

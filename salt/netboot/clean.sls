@@ -1,6 +1,6 @@
-# Takes back what the other SLS put on this machine, in the order in which clients notice it least.
+# Removes what the other SLS put on this machine, in the order in which clients notice it least.
 # Packages stay. Images stay unless the pillar says netboot:clean_images: true.
-{%- from "netboot/map.jinja" import config, problems with context %}
+{%- from "netboot/map.jinja" import config, paths, problems, service_files with context %}
 {%- if problems %}
 
 include:
@@ -8,16 +8,12 @@ include:
 {%- else %}
 {%- set platform = config.platform %}
 
-{%- for service, files in [
-    ('dnsmasq', ['/etc/netboot/dnsmasq.conf']),
-    ('once', ['/usr/local/lib/netboot/netboot-once', platform.nginx.once_log]),
-    ('vsftpd', ['/etc/netboot/vsftpd.conf']),
-] %}
+{%- for service, files in service_files | dictsort %}
 
-netboot-clean-{{ service }}:
+netboot-clean-{{ service[8:] }}:
   netboot_service.absent:
-    - name: netboot-{{ service }}
-    - files: {{ (files + ['/etc/systemd/system/netboot-' ~ service ~ '.service']) | json }}
+    - name: {{ service }}
+    - files: {{ files | json }}
 {%- endfor %}
 
 netboot-clean-site:
@@ -57,7 +53,7 @@ netboot-clean-{{ state }}-read:
 
 netboot-clean-folders:
   file.absent:
-    - names: [/etc/netboot/htpasswd, /usr/local/lib/netboot, /var/lib/netboot-dnsmasq]
+    - names: {{ [paths.passwords, paths.programs, paths.leases, platform.nginx.once_log] | json }}
 {%- if opts.get('file_client') == 'remote' %}
 
 netboot-clean-schedule:
@@ -78,8 +74,8 @@ netboot-clean-served:
     - name: served files
     - images: {{ config.clean_images | json }}
     - require:
-      {%- for service in ('dnsmasq', 'once', 'vsftpd') %}
-      - netboot_service: netboot-clean-{{ service }}
+      {%- for service in service_files %}
+      - netboot_service: netboot-clean-{{ service[8:] }}
       {%- endfor %}
       - file: netboot-clean-site
       - file: netboot-clean-exports
@@ -94,7 +90,7 @@ netboot-clean-served:
 
 netboot-clean-selinux:
   netboot_selinux.unlabeled:
-    - names: [{{ config.root }}, /var/lib/netboot-dnsmasq, /usr/local/lib/netboot]
+    - names: {{ [config.root, paths.leases, paths.programs] | json }}
     - require:
       - netboot_clean: netboot-clean-served
 {%- endif %}

@@ -1,6 +1,6 @@
 # DHCP (beside the network's own, or instead of it) and TFTP: a dnsmasq of its own, beside whatever
 # dnsmasq the machine already runs.
-{%- from "netboot/map.jinja" import config, problems with context %}
+{%- from "netboot/map.jinja" import config, paths, problems, service_files with context %}
 
 include:
   - netboot.{{ 'invalid' if problems else 'base' }}
@@ -8,44 +8,39 @@ include:
 {%- if not problems %}
 
 netboot-dhcp-packages:
-  netboot.packages_installed:
+  netboot_packages.installed:
     - name: DHCP and TFTP
     - pkgs: {{ config.platform.packages.dhcp | json }}
     - silence: {{ config.platform.dnsmasq.silence | json }}
 
 netboot-dhcp-config:
   file.managed:
-    - name: /etc/netboot/dnsmasq.conf
+    - name: {{ paths.dnsmasq }}
     - source: salt://netboot/files/dnsmasq.conf.jinja
     - template: jinja
-    - context:
-        config: {{ config | json }}
     - user: root
     - group: root
     - mode: '0644'
     - makedirs: True
     - check_cmd: sh -c 'dnsmasq --test --conf-file="$0"'
     - require:
-      - netboot: netboot-dhcp-packages
+      - netboot_packages: netboot-dhcp-packages
 
 netboot-dhcp-unit:
   file.managed:
-    - name: /etc/systemd/system/netboot-dnsmasq.service
-    - source: salt://netboot/files/netboot-dnsmasq.service
+    - name: {{ paths.units }}/netboot-dnsmasq.service
+    - source: salt://netboot/files/netboot-dnsmasq.service.jinja
     - template: jinja
-    - context:
-        clients: {{ config.dhcp.clients_at_once }}
-        platform: {{ config.platform.dnsmasq | json }}
     - user: root
     - group: root
     - mode: '0644'
     - require:
-      - netboot: netboot-dhcp-packages
+      - netboot_packages: netboot-dhcp-packages
 
 netboot-dhcp-service:
   netboot_service.current:
     - name: netboot-dnsmasq
-    - files: [/etc/netboot/dnsmasq.conf, /etc/systemd/system/netboot-dnsmasq.service]
+    - files: {{ service_files['netboot-dnsmasq'] | json }}
     - require:
       - file: netboot-root
       - file: netboot-dhcp-config

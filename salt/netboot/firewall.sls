@@ -8,9 +8,6 @@ include:
 netboot-firewall:
   netboot_firewall.{{ 'opened' if config.firewall == 'auto' else 'closed' }}:
     - name: firewall
-    {%- if config.firewall == 'auto' %}
-    - config: {{ config | json }}
-    {%- endif %}
     - require:
       - netboot: netboot-config-applied
 {%- endif %}

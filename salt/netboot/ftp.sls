@@ -1,5 +1,5 @@
 # Anonymous FTP for the boot entries of method ftp: a vsftpd of its own configuration.
-{%- from "netboot/map.jinja" import config, problems with context %}
+{%- from "netboot/map.jinja" import config, paths, problems, service_files with context %}
 
 include:
   - netboot.{{ 'invalid' if problems else 'base' }}
@@ -9,18 +9,16 @@ include:
 {%- if 'ftp' in config.serves %}
 
 netboot-ftp-packages:
-  netboot.packages_installed:
+  netboot_packages.installed:
     - name: FTP server
     - pkgs: {{ config.platform.packages.ftp | json }}
     - silence: {{ ftp.silence | json }}
 
 netboot-ftp-config:
   file.managed:
-    - name: /etc/netboot/vsftpd.conf
+    - name: {{ paths.vsftpd }}
     - source: salt://netboot/files/vsftpd.conf.jinja
     - template: jinja
-    - context:
-        config: {{ config | json }}
     - user: root
     - group: root
     - mode: '0644'
@@ -31,22 +29,22 @@ netboot-ftp-config:
         sh -c 'said=$(mktemp); timeout 10 vsftpd "$0" -olisten=NO 0<>"$said";
         cat "$said"; grep -q "must be started from inetd" "$said"; read=$?; rm "$said"; exit $read'
     - require:
-      - netboot: netboot-ftp-packages
+      - netboot_packages: netboot-ftp-packages
 
 netboot-ftp-unit:
   file.managed:
-    - name: /etc/systemd/system/netboot-vsftpd.service
+    - name: {{ paths.units }}/netboot-vsftpd.service
     - source: salt://netboot/files/netboot-vsftpd.service
     - user: root
     - group: root
     - mode: '0644'
     - require:
-      - netboot: netboot-ftp-packages
+      - netboot_packages: netboot-ftp-packages
 
 netboot-ftp-service:
   netboot_service.current:
     - name: netboot-vsftpd
-    - files: [/etc/netboot/vsftpd.conf, /etc/systemd/system/netboot-vsftpd.service]
+    - files: {{ service_files['netboot-vsftpd'] | json }}
     - require:
       - file: netboot-ftp-config
       - file: netboot-ftp-unit
@@ -56,6 +54,6 @@ netboot-ftp-service:
 netboot-ftp-service:
   netboot_service.absent:
     - name: netboot-vsftpd
-    - files: [/etc/systemd/system/netboot-vsftpd.service, /etc/netboot/vsftpd.conf]
+    - files: {{ service_files['netboot-vsftpd'] | json }}
 {%- endif %}
 {%- endif %}

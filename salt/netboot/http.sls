@@ -1,5 +1,5 @@
 # Web server: dist/ and tftp/. Sites that the machine already serves stay as they are.
-{%- from "netboot/map.jinja" import config, problems with context %}
+{%- from "netboot/map.jinja" import config, paths, problems with context %}
 
 include:
   - netboot.{{ 'invalid' if problems else 'base' }}
@@ -8,13 +8,13 @@ include:
 {%- set nginx = config.platform.nginx %}
 
 netboot-http-packages:
-  netboot.packages_installed:
+  netboot_packages.installed:
     - name: web server
     - pkgs: {{ config.platform.packages.http | json }}
 
 netboot-http-passwords:
   file.{{ 'managed' if config.menu.password.users else 'absent' }}:
-    - name: /etc/netboot/htpasswd
+    - name: {{ paths.passwords }}
     {%- if config.menu.password.users %}
     - contents:
       {%- for user, hash in config.menu.password.users | dictsort %}
@@ -26,15 +26,14 @@ netboot-http-passwords:
     - makedirs: True
     - show_changes: False
     - require:
-      - netboot: netboot-http-packages
+      - netboot_packages: netboot-http-packages
     {%- endif %}
 
 netboot-http-ready:
-  netboot_sites.ready:
+  netboot_http.site_ready:
     - name: web server
-    - config: {{ config | json }}
     - require:
-      - netboot: netboot-http-packages
+      - netboot_packages: netboot-http-packages
 
 # nginx can only test a whole configuration: a copy of it, with the new site in it.
 netboot-http-site:
@@ -42,8 +41,6 @@ netboot-http-site:
     - name: {{ nginx.folder }}/{{ nginx.site }}
     - source: salt://netboot/files/nginx.conf.jinja
     - template: jinja
-    - context:
-        config: {{ config | json }}
     - user: root
     - group: root
     - mode: '0644'
@@ -52,9 +49,9 @@ netboot-http-site:
         cp -RP {{ nginx.folder }}/. $copy; cp "$0" $copy/{{ nginx.site }};
         sed -i "s|{{ nginx.folder }}/|$copy/|g" $copy/nginx.conf; nginx -t -q -c $copy/nginx.conf'
     - require:
-      - netboot: netboot-http-packages
+      - netboot_packages: netboot-http-packages
       - file: netboot-http-passwords
-      - netboot_sites: netboot-http-ready
+      - netboot_http: netboot-http-ready
 
 netboot-http-service:
   netboot_service.current:

@@ -1,21 +1,19 @@
 # iPXE menus for the images that are ready.
-{%- from "netboot/map.jinja" import config, problems with context %}
+{%- from "netboot/map.jinja" import order, problems with context %}
 
 include:
   - netboot.{{ 'invalid' if problems else 'base' }}
 {%- if not problems %}
 
 # Now, so that clients get a menu while ISOs are on their way; and again when all images are ready.
-{%- for state, order in [('netboot-menus-before', none), ('netboot-menus', 90000)] %}
+{%- for state, when in [('netboot-menus-before', none), ('netboot-menus', order.menus)] %}
 
 {{ state }}:
-  netboot.menus_written:
-    - name: {{ config.root }}/tftp
-    - config: {{ config | json }}
+  netboot_tftp.menus_written:
+    - name: menus
     - template: salt://netboot/files/menu.ipxe.jinja
-    - staging: {{ config.root }}/.staging
-    {%- if order %}
-    - order: {{ order }}
+    {%- if when %}
+    - order: {{ when }}
     {%- endif %}
     - require:
       - file: netboot-staging

@@ -1,5 +1,5 @@
 # NFS exports for the boot entries of method nfs. Other exports of the machine stay.
-{%- from "netboot/map.jinja" import config, problems with context %}
+{%- from "netboot/map.jinja" import config, order, problems with context %}
 
 include:
   - netboot.{{ 'invalid' if problems else 'base' }}
@@ -8,7 +8,7 @@ include:
 {%- if 'nfs' in config.serves %}
 
 netboot-nfs-packages:
-  netboot.packages_installed:
+  netboot_packages.installed:
     - name: NFS server
     - pkgs: {{ config.platform.packages.nfs | json }}
 {%- for facility in nfs.control %}
@@ -18,24 +18,23 @@ netboot-nfs-control-{{ facility }}:
     - name: {{ facility }}
     - services: [{{ facility }}, {{ nfs.service }}]
     - require:
-      - netboot: netboot-nfs-packages
+      - netboot_packages: netboot-nfs-packages
 {%- endfor %}
 
 # After the images, as loop mounts are exported one by one.
 netboot-nfs-exports:
   netboot_exports.nfs:
     - name: {{ nfs.exports }}
-    - config: {{ config | json }}
-    - order: 90000
+    - order: {{ order.exports }}
     - require:
-      - netboot: netboot-nfs-packages
+      - netboot_packages: netboot-nfs-packages
 
 netboot-nfs-service:
   netboot_service.current:
     - name: {{ nfs.service }}
     - files: [{{ nfs.exports }}]
     - reload: [exportfs, -ra]
-    - order: 90001
+    - order: {{ order.exported }}
     - require:
       - netboot_exports: netboot-nfs-exports
 {%- else %}

@@ -1,5 +1,5 @@
 # Hosts that boot something once: the program that sees them boot, and who is armed.
-{%- from "netboot/map.jinja" import config, problems with context %}
+{%- from "netboot/map.jinja" import config, order, paths, problems, service_files with context %}
 
 include:
   - netboot.{{ 'invalid' if problems else 'http' if config.once else 'base' }}
@@ -7,13 +7,13 @@ include:
 {%- elif config.once %}
 
 netboot-once-packages:
-  netboot.packages_installed:
+  netboot_packages.installed:
     - name: Python for netboot-once
     - pkgs: {{ config.platform.packages.once | json }}
 
 netboot-once-scripts:
   file.directory:
-    - name: {{ config.root }}/tftp/once
+    - name: {{ paths.once_scripts }}
     - user: root
     - group: root
     - mode: '0755'
@@ -22,7 +22,7 @@ netboot-once-scripts:
 
 netboot-once-records:
   file.directory:
-    - name: /var/lib/netboot/once
+    - name: {{ paths.once_records }}
     - user: root
     - group: root
     - mode: '0700'
@@ -31,7 +31,7 @@ netboot-once-records:
 
 netboot-once-program:
   file.managed:
-    - name: /usr/local/lib/netboot/netboot-once
+    - name: {{ paths.once_program }}
     - source: salt://netboot/files/netboot-once
     - user: root
     - group: root
@@ -40,11 +40,9 @@ netboot-once-program:
 
 netboot-once-unit:
   file.managed:
-    - name: /etc/systemd/system/netboot-once.service
+    - name: {{ paths.units }}/netboot-once.service
     - source: salt://netboot/files/netboot-once.service.jinja
     - template: jinja
-    - context:
-        config: {{ config | json }}
     - user: root
     - group: root
     - mode: '0644'
@@ -52,11 +50,9 @@ netboot-once-unit:
 netboot-once-service:
   netboot_service.current:
     - name: netboot-once
-    - files:
-      - /usr/local/lib/netboot/netboot-once
-      - /etc/systemd/system/netboot-once.service
+    - files: {{ service_files['netboot-once'] | json }}
     - require:
-      - netboot: netboot-once-packages
+      - netboot_packages: netboot-once-packages
       - file: netboot-once-scripts
       - file: netboot-once-records
       - file: netboot-once-program
@@ -65,10 +61,8 @@ netboot-once-service:
 # Nobody is armed while nobody would see the boot. When the images are ready, before the last menus.
 netboot-once-armed:
   netboot_once.armed:
-    - name: {{ config.root }}/tftp/once
-    - config: {{ config | json }}
-    - staging: {{ config.root }}/.staging
-    - order: 89990
+    - name: hosts
+    - order: {{ order.armed }}
     - require:
       - file: netboot-staging
       - netboot_service: netboot-http-service
@@ -77,14 +71,12 @@ netboot-once-armed:
 
 netboot-once-armed:
   netboot_once.armed:
-    - name: {{ config.root }}/tftp/once
-    - config: {{ config | json }}
-    - staging: {{ config.root }}/.staging
+    - name: hosts
     - require:
       - file: netboot-staging
 
 netboot-once-service:
   netboot_service.absent:
     - name: netboot-once
-    - files: [/etc/systemd/system/netboot-once.service, /usr/local/lib/netboot/netboot-once]
+    - files: {{ service_files['netboot-once'] | json }}
 {%- endif %}

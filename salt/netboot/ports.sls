@@ -1,15 +1,13 @@
 # Nothing is changed while another program holds a port that a service needs.
-{%- from "netboot/map.jinja" import config, problems with context %}
-{%- if problems %}
+{%- from "netboot/map.jinja" import order, problems with context %}
 
 include:
-  - netboot.invalid
-{%- else %}
+  - netboot.{{ 'invalid' if problems else 'base' }}
+{%- if not problems %}
 
 netboot-ports-free:
-  netboot_ports.free:
+  netboot_service.ports_free:
     - name: ports
-    - config: {{ config | json }}
-    - order: first
+    - order: {{ order.ports }}
     - failhard: True
 {%- endif %}

@@ -1,19 +1,19 @@
 # Where SELinux is on: types for what the services read and write, before anything is written.
-{%- from "netboot/map.jinja" import config, problems with context %}
+{%- from "netboot/map.jinja" import config, paths, problems with context %}
 
 include:
   - netboot.{{ 'invalid' if problems else 'base' }}
 {%- if not problems and config.selinux %}
 
 netboot-selinux-packages:
-  netboot.packages_installed:
+  netboot_packages.installed:
     - name: semanage
     - pkgs: {{ config.platform.packages.selinux | json }}
     - reload_modules: True
 {%- for state, folder, type in [
     ('root', config.root, 'public_content_t'),
-    ('leases', '/var/lib/netboot-dnsmasq', 'dnsmasq_lease_t'),
-    ('programs', '/usr/local/lib/netboot', 'bin_t'),
+    ('leases', paths.leases, 'dnsmasq_lease_t'),
+    ('programs', paths.programs, 'bin_t'),
 ] %}
 
 netboot-selinux-{{ state }}:
@@ -21,7 +21,7 @@ netboot-selinux-{{ state }}:
     - name: {{ folder }}
     - selinux_type: {{ type }}
     - require:
-      - netboot: netboot-selinux-packages
+      - netboot_packages: netboot-selinux-packages
       - file: netboot-staging
 {%- endfor %}
 {#- The others are http_port_t by Fedora's policy. #}
@@ -32,6 +32,6 @@ netboot-selinux-port-{{ port }}:
   netboot_selinux.http_port:
     - name: {{ port }}
     - require:
-      - netboot: netboot-selinux-packages
+      - netboot_packages: netboot-selinux-packages
 {%- endfor %}
 {%- endif %}

@@ -10,7 +10,7 @@ include:
 {%- if on %}
 
 netboot-smb-packages:
-  netboot.packages_installed:
+  netboot_packages.installed:
     - name: SMB server
     - pkgs: {{ config.platform.packages.smb | json }}
 {%- endif %}
@@ -20,9 +20,8 @@ netboot-smb-shares:
     - name: {{ smb.config }}
     - include: {{ smb.include }}
     {%- if on %}
-    - config: {{ config | json }}
     - require:
-      - netboot: netboot-smb-packages
+      - netboot_packages: netboot-smb-packages
     {%- endif %}
 {%- if on %}
 

@@ -7,8 +7,11 @@ import threading
 import pytest
 from saltfactories.utils.functional import Loaders
 
+import netboot_pillar
 from lab.host import require
+from netboot_records import Records
 from tests.conftest import CHECKOUT
+from tests.unit.test_netboot_pillar import PLATFORMS, TARGET
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -48,6 +51,27 @@ def _reset_loaders(loaders, state_dir):
     loaders.reset_state()
     for record in state_dir.glob("*/*.json"):
         record.unlink()
+
+
+@pytest.fixture
+def records(state_dir):
+    return Records(str(state_dir))
+
+
+@pytest.fixture
+def configured(records, tmp_path):
+    """Put on record what a pillar resolves to, for a root below the test's own directory."""
+
+    def _configured(pillar=None, **changed):
+        pillar = {"root": str(tmp_path / "export"), **(pillar or {})}
+        target = {**TARGET, "state_dir": records.directory}
+        resolved = netboot_pillar.resolve(pillar, target, PLATFORMS)
+        assert resolved["problems"] == []
+        config = {**resolved["config"], **changed}
+        records.write("applied", "config", config)
+        return config
+
+    return _configured
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ import time
 import pytest
 from salt.exceptions import CommandExecutionError, SaltInvocationError
 
-from _modules import alt_iso
+import iso_tree
 from tests.isos import BOOT, FILES, STAGES, content, make_iso
 
 
@@ -73,9 +73,9 @@ def test_inspect_says_what_is_missing(loaders, tmp_path):
     assert "arch" not in missing  # from the volume id
 
 
-def test_unpack(loaders, iso, places):
+def test_unpack(iso, places):
     directory, staging = places
-    facts = loaders.modules.alt_iso.unpack(iso, directory, staging)
+    facts = iso_tree.unpack(iso, directory, staging)
     assert content(directory) == FILES
     for folder, folders, names in os.walk(directory):
         assert stat.S_IMODE(os.stat(folder).st_mode) == 0o755
@@ -85,7 +85,7 @@ def test_unpack(loaders, iso, places):
     assert facts["sha256"] == {name: hashlib.sha256(FILES[name]).hexdigest() for name in STAGES}
     assert facts["tree"] == {
         "directory": directory,
-        "layout": alt_iso.LAYOUT,
+        "layout": iso_tree.LAYOUT,
         "files": len(FILES),
         "bytes": sum(map(len, FILES.values())),
         "iso": {
@@ -99,9 +99,9 @@ def test_unpack(loaders, iso, places):
     assert stat.S_IMODE(os.stat(staging).st_mode) == 0o700
 
 
-def test_a_client_always_finds_a_whole_tree(loaders, iso, places):
+def test_a_client_always_finds_a_whole_tree(iso, places):
     directory, staging = places
-    loaders.modules.alt_iso.unpack(iso, directory, staging)
+    iso_tree.unpack(iso, directory, staging)
     first = os.stat(directory).st_ino
     absent, done = [], threading.Event()
 
@@ -120,65 +120,60 @@ def test_a_client_always_finds_a_whole_tree(loaders, iso, places):
         reading.read(10)
         try:
             for _ in range(3):
-                loaders.modules.alt_iso.unpack(iso, directory, staging)
+                iso_tree.unpack(iso, directory, staging)
         finally:
             done.set()
             client.join()
-        (kept,) = loaders.modules.alt_iso.sweep(staging)["in_use"]
+        (kept,) = iso_tree.sweep(staging)["in_use"]
         assert content(os.path.join(staging, kept)) == FILES
         assert reading.read() == FILES["live"][10:]
     assert absent == []
     assert os.stat(directory).st_ino != first
     # the first tree, which was being read, stayed until nobody did
     assert [name[:4] for name in os.listdir(staging)] == ["old-"]
-    assert len(loaders.modules.alt_iso.sweep(staging)["removed"]) == 1
+    assert len(iso_tree.sweep(staging)["removed"]) == 1
     assert os.listdir(staging) == []
 
 
-def test_what_was_in_the_tree_before_goes(loaders, iso, places):
+def test_what_was_in_the_tree_before_goes(iso, places):
     directory, staging = places
     os.makedirs(os.path.join(directory, "old"))
-    loaders.modules.alt_iso.unpack(iso, directory, staging)
+    iso_tree.unpack(iso, directory, staging)
     assert content(directory) == FILES
     assert not os.path.exists(os.path.join(directory, "old"))
 
 
 def test_exchange_where_the_file_system_cannot(tmp_path, monkeypatch):
     """No file system of a test machine lacks RENAME_EXCHANGE: only the answer is replaced."""
-    monkeypatch.setattr(alt_iso, "_exchange", lambda one, other: False)
+    monkeypatch.setattr(iso_tree, "_exchange", lambda one, other: False)
     (tmp_path / "new").mkdir()
     (tmp_path / "now").mkdir()
     (tmp_path / "new/file").touch()
-    alt_iso._put_in_place(*(str(tmp_path / name) for name in ("new", "now", "old")))
+    iso_tree._put_in_place(*(str(tmp_path / name) for name in ("new", "now", "old")))
     assert sorted(os.listdir(tmp_path)) == ["now", "old"]
     assert os.listdir(tmp_path / "now") == ["file"]
     with pytest.raises(FileNotFoundError):
-        alt_iso._put_in_place(*(str(tmp_path / name) for name in ("gone", "now", "older")))
+        iso_tree._put_in_place(*(str(tmp_path / name) for name in ("gone", "now", "older")))
     assert os.listdir(tmp_path / "now") == ["file"]
 
 
 def test_exchange_tells_an_error_from_a_lack(tmp_path):
     (tmp_path / "a").mkdir()
     (tmp_path / "b").mkdir()
-    assert alt_iso._exchange(str(tmp_path / "a"), str(tmp_path / "b"))
+    assert iso_tree._exchange(str(tmp_path / "a"), str(tmp_path / "b"))
     with pytest.raises(OSError, match="No such file") as caught:
-        alt_iso._exchange(str(tmp_path / "a"), str(tmp_path / "c"))
+        iso_tree._exchange(str(tmp_path / "a"), str(tmp_path / "c"))
     assert caught.value.errno == errno.ENOENT
 
 
 UNPACK = """
 import itertools, sys
-from _modules import alt_iso, alt_iso_facts, iso9660, netboot_readers
-alt_iso.__salt__ = {
-    f"{module.__virtualname__}.{name}": function
-    for module in (alt_iso_facts, iso9660, netboot_readers)
-    for name, function in vars(module).items()
-    if callable(function)
-}
+sys.path.insert(0, "salt/_utils")
+import iso_tree
 print("ready", flush=True)
 directory, staging, times, *isos = sys.argv[1:]
 for _, iso in zip(range(int(times)), itertools.cycle(isos)):
-    alt_iso.unpack(iso, directory, staging)
+    iso_tree.unpack(iso, directory, staging)
 """
 
 
@@ -200,7 +195,7 @@ def unpacking(request, places):
 
 
 def test_killed_at_any_point_the_tree_is_whole_and_the_next_run_cleans_up(
-    loaders, iso, places, unpacking, tmp_path
+    iso, places, unpacking, tmp_path
 ):
     directory, staging = places
     more = {"new": bytes(2**20), **{f"packages/{number}": b"rpm" for number in range(200)}}
@@ -223,7 +218,7 @@ def test_killed_at_any_point_the_tree_is_whole_and_the_next_run_cleans_up(
     assert seen == {"old", "new"}
     assert interrupted > 5, "none was killed while it was unpacking"
 
-    loaders.modules.alt_iso.unpack(iso, directory, staging)
+    iso_tree.unpack(iso, directory, staging)
     assert content(directory) == FILES
     assert os.listdir(staging) == []
 
@@ -259,33 +254,33 @@ def small_disk(tmp_path):
         ("size=5m", "7 MiB are needed and 5 MiB are free"),
     ],
 )
-def test_full_disk(loaders, iso, small_disk, options, said):
+def test_full_disk(iso, small_disk, options, said):
     places = small_disk(options)
     with pytest.raises(CommandExecutionError, match=said):
-        loaders.modules.alt_iso.unpack(iso, *places)
+        iso_tree.unpack(iso, *places)
     assert not os.path.exists(places[0])
     assert os.listdir(places[1]) == []
     folder = os.path.dirname(places[0])
     subprocess.run(["mount", "-o", "remount,size=64m,nr_inodes=100", folder], check=True)
-    loaders.modules.alt_iso.unpack(iso, *places)
+    iso_tree.unpack(iso, *places)
     assert content(places[0]) == FILES
 
 
-def test_some_files_only(loaders, iso, places):
-    facts = loaders.modules.alt_iso.unpack(iso, *places, names=BOOT)
+def test_some_files_only(iso, places):
+    facts = iso_tree.unpack(iso, *places, names=BOOT)
     assert content(places[0]) == {name: FILES[name] for name in BOOT}
     assert facts["sha256"] == {name: hashlib.sha256(FILES[name]).hexdigest() for name in STAGES}
     assert facts["tree"]["bytes"] == sum(len(FILES[name]) for name in BOOT)
 
 
-def test_kernel_that_the_caller_knows_better_has_its_digest(loaders, iso, places):
+def test_kernel_that_the_caller_knows_better_has_its_digest(iso, places):
     overrides = {"kernel": "EFI/BOOT/BOOTX64.EFI"}
-    facts = loaders.modules.alt_iso.unpack(iso, *places, overrides=overrides)
+    facts = iso_tree.unpack(iso, *places, overrides=overrides)
     digest = hashlib.sha256(FILES["EFI/BOOT/BOOTX64.EFI"]).hexdigest()
     assert facts["sha256"]["EFI/BOOT/BOOTX64.EFI"] == digest
 
 
-def test_sweep_leaves_what_is_locked_or_gone_on_with(loaders, tmp_path):
+def test_sweep_leaves_what_is_locked_or_gone_on_with(tmp_path):
     staging = tmp_path / "staging"
     staging.mkdir(mode=0o700)
     for name in ("mine.iso", "live.iso", "dead.iso"):
@@ -295,49 +290,48 @@ def test_sweep_leaves_what_is_locked_or_gone_on_with(loaders, tmp_path):
     (staging / "of the admin").touch()
     with open(staging / "live.iso.part") as part:
         fcntl.flock(part, fcntl.LOCK_EX)
-        swept = loaders.modules.alt_iso.sweep(str(staging), ["mine.iso"])
+        swept = iso_tree.sweep(str(staging), ["mine.iso"])
     assert swept["removed"] == ["dead.iso.part", "dead.iso.part.json", "unpack-x"]
     left = {"mine.iso.part", "mine.iso.part.json", "live.iso.part", "live.iso.part.json"}
     assert set(os.listdir(staging)) == {*left, "of the admin"}
 
 
-def test_sweep_waits_for_nobody(loaders, tmp_path):
+def test_sweep_waits_for_nobody(tmp_path):
     (tmp_path / "unpack-x").mkdir()
     handle = os.open(tmp_path, os.O_RDONLY)
     fcntl.flock(handle, fcntl.LOCK_EX)
     try:
-        assert loaders.modules.alt_iso.sweep(str(tmp_path))["removed"] == []
+        assert iso_tree.sweep(str(tmp_path))["removed"] == []
     finally:
         os.close(handle)
-    assert loaders.modules.alt_iso.sweep(str(tmp_path))["removed"] == ["unpack-x"]
+    assert iso_tree.sweep(str(tmp_path))["removed"] == ["unpack-x"]
 
 
-def test_a_truncated_image_changes_nothing(loaders, iso, places):
+def test_a_truncated_image_changes_nothing(iso, places):
     directory, staging = places
-    loaders.modules.alt_iso.unpack(iso, directory, staging)
+    iso_tree.unpack(iso, directory, staging)
     before = os.stat(directory).st_ino
     cut = os.path.join(os.path.dirname(directory), "cut.iso")
     shutil.copy(iso, cut)
     os.truncate(cut, os.path.getsize(iso) - 4096)
     with pytest.raises(CommandExecutionError, match=f"{cut} is truncated"):
-        loaders.modules.alt_iso.unpack(cut, directory, staging)
+        iso_tree.unpack(cut, directory, staging)
     assert os.stat(directory).st_ino == before
     assert os.listdir(staging) == []
 
 
-def test_an_image_that_changes_meanwhile_is_not_published(loaders, iso, places, monkeypatch):
+def test_an_image_that_changes_meanwhile_is_not_published(iso, places, monkeypatch):
     directory, staging = places
     copy = os.path.join(os.path.dirname(directory), "copy.iso")
     shutil.copy(iso, copy)
-    monkeypatch.setattr(alt_iso, "__salt__", loaders.modules, raising=False)
-    monkeypatch.setattr(alt_iso, "_flush", lambda tree: os.utime(copy, (1, 1)))
+    monkeypatch.setattr(iso_tree, "_flush", lambda tree: os.utime(copy, (1, 1)))
     with pytest.raises(CommandExecutionError, match=f"{copy} changed while it was unpacked"):
-        alt_iso.unpack(copy, directory, staging)
+        iso_tree.unpack(copy, directory, staging)
     assert not os.path.exists(directory)
     assert os.listdir(staging) == []
 
 
-def test_places_that_will_not_do(loaders, iso, places, tmp_path):
+def test_places_that_will_not_do(iso, places, tmp_path):
     directory, staging = places
     (tmp_path / "open").mkdir(mode=0o755)
     (tmp_path / "file").touch()
@@ -352,5 +346,5 @@ def test_places_that_will_not_do(loaders, iso, places, tmp_path):
             (str(tmp_path / "no/parent"), staging, "no is not a directory; make it first"),
         ):
             with pytest.raises(SaltInvocationError, match=message):
-                loaders.modules.alt_iso.unpack(iso, place, work)
+                iso_tree.unpack(iso, place, work)
     assert not os.path.exists(directory)

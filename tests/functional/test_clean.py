@@ -19,23 +19,22 @@ def mounted():
         subprocess.run(["umount", folder], check=True)
 
 
-def test_what_is_mounted_stays(modules, states, mounted, tmp_path):
+def test_what_is_mounted_stays(states, mounted, tmp_path, records, configured):
     root = tmp_path / "export"
     mounted(root)
     mounted(root / "tftp/netboot/x86_64/mounted")
     (root / "tftp/netboot/x86_64/mounted/empty").mkdir()
     (root / "dist").mkdir()
-    modules.netboot_records.write("applied", "config", {"root": str(root), "boot_files": []})
-    modules.netboot_records.write("images", "kept", {"label": "kept"})
+    configured()
+    records.write("images", "kept", {"label": "kept"})
     done = states.netboot_clean.served("served files")
     assert done.result is True, done.comment
     assert done.changes == {str(root / "dist"): "removed"}
     assert (root / "tftp/netboot/x86_64/mounted/empty").is_dir()
 
 
-def test_folder_that_is_gone(modules, states, tmp_path):
-    applied = {"root": str(tmp_path / "gone"), "boot_files": []}
-    modules.netboot_records.write("applied", "config", applied)
-    modules.netboot_records.write("images", "kept", {"label": "kept"})
+def test_folder_that_is_gone(states, records, configured):
+    configured()
+    records.write("images", "kept", {"label": "kept"})
     done = states.netboot_clean.served("served files")
     assert (done.result, done.changes) == (True, {})

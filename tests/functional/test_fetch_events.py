@@ -1,12 +1,12 @@
 """Progress on the event bus of a real master, from a real minion."""
 
 import hashlib
-import json
 import time
 
 import pytest
 from saltfactories.utils import random_string
 
+from netboot_records import Records
 from tests.conftest import CHECKOUT
 
 from .sources import BadWeb, serving
@@ -24,28 +24,30 @@ def master(salt_factories):
 
 
 @pytest.fixture
-def minion(master):
+def minion(master, tmp_path):
     daemon = master.salt_minion_daemon(
         random_string("netboot-", uppercase=False),
-        overrides={"module_dirs": [str(CHECKOUT / "salt")]},
+        overrides={
+            "module_dirs": [str(CHECKOUT / "salt")],
+            "netboot.state_dir": str(tmp_path / "records"),
+        },
     )
     with daemon.started():
         yield daemon
 
 
-def test_progress_and_end_are_events(master, minion, tmp_path):
-    (tmp_path / "staging").mkdir(mode=0o700)
+def test_progress_and_end_are_events(master, minion, tmp_path, configured):
+    for directory in ("dist", ".staging"):
+        (tmp_path / "export" / directory).mkdir(parents=True, mode=0o700)
     begun = time.time()
     with serving(BadWeb()) as web:
         web.files["/a.iso"] = BODY
         web.always = {"slow": 0.12}  # longer than it takes until progress is told
+        checksum = {"sha256": hashlib.sha256(BODY).hexdigest()}
+        config = configured({"images": {"a": {"url": f"{web.url}/a.iso", "checksum": checksum}}})
+        Records(str(tmp_path / "records")).write("applied", "config", config)
         done = master.salt_cli(timeout=90).run(
-            "iso_fetch.fetch",
-            f"{web.url}/a.iso",
-            str(tmp_path / "a.iso"),
-            json.dumps({"sha256": hashlib.sha256(BODY).hexdigest()}),
-            str(tmp_path / "staging"),
-            minion_tgt=minion.id,
+            "state.single", "alt_iso.fetched", "a", minion_tgt=minion.id
         )
         assert done.returncode == 0, done
     told = {}

@@ -1,6 +1,5 @@
 """The life of images: fetched, unpacked as their boot entries need, renamed, dropped, pruned."""
 
-import collections
 import contextlib
 import hashlib
 import os
@@ -9,7 +8,10 @@ import sys
 
 import pytest
 
-from _modules import netboot_images, netboot_readers
+import netboot_files
+import netboot_images
+import netboot_in_use
+import netboot_left_over
 from tests.isos import BOOT, FILES, GRUB_CFG, STAGES, content, make_iso
 
 NAME = "ALT p11"
@@ -34,8 +36,9 @@ def root(tmp_path):
 class Server:
     """A netboot server in a folder: `images` is its pillar, apply() all of netboot.images."""
 
-    def __init__(self, modules, root, web, made):
-        self.modules, self.root, self.web, self.made = modules, root, web, made
+    def __init__(self, modules, records, root, web, made):
+        self.modules, self.records = modules, records
+        self.root, self.web, self.made = root, web, made
         self.images, self.more = {}, {}
 
     def name(self, name=NAME, file="a.iso", **keys):
@@ -76,7 +79,7 @@ class Server:
         return self.root / "tftp/netboot/x86_64" / label
 
     def record(self, label=LABEL):
-        return self.modules.netboot_records.read("images", label)
+        return self.records.image(label)
 
 
 def sha256(path):
@@ -84,8 +87,8 @@ def sha256(path):
 
 
 @pytest.fixture
-def server(modules, root, web, made):
-    return Server(modules, root, web, made)
+def server(modules, records, root, web, made):
+    return Server(modules, records, root, web, made)
 
 
 @contextlib.contextmanager
@@ -170,8 +173,8 @@ def rot_unseen(server, name):
     path = server.tree() / name
     path.write_bytes(b"x" * path.stat().st_size)
     record = server.record()
-    record["identities"][name] = server.modules.iso_fetch.identity(str(path))
-    server.modules.netboot_records.write("images", LABEL, record)
+    record["identities"][name] = netboot_files.identity(str(path))
+    server.records.write("images", LABEL, record)
 
 
 @pytest.mark.parametrize("name", STAGES)
@@ -419,7 +422,7 @@ def test_iso_of_another_file_name_and_the_same_digest_is_not_fetched_again(serve
     assert os.listdir(server.root / "dist") == ["a-1.iso"]
     (install,) = [entry for entry in server.modules.netboot.entries() if entry["needs_iso"]]
     assert "/dist/a-1.iso" in install["cmdline"]
-    assert server.modules.netboot_images.is_owned_iso(new)
+    assert netboot_images.is_owned_iso(server.records, new)
     assert set(server.modules.alt_iso.inspect(new)["sha256"]) == set(STAGES)
 
 
@@ -491,26 +494,23 @@ def test_what_is_read_is_pruned_later(server, left_over):
 def test_what_nfs_clients_may_want_is_pruned_later(server, left_over, tmp_path, monkeypatch):
     """This machine's kernel may serve no NFS: only the place where it says so is replaced."""
     (tmp_path / "threads").write_text("8\n")
-    monkeypatch.setattr(netboot_readers, "NFSD_THREADS", str(tmp_path / "threads"))
-    own = {"netboot_readers.nfs_wait_s": netboot_readers.nfs_wait_s}
-    salt = collections.ChainMap(own, server.modules)
-    monkeypatch.setattr(netboot_images, "__salt__", salt, raising=False)
+    monkeypatch.setattr(netboot_in_use, "NFSD_THREADS", str(tmp_path / "threads"))
 
     def why_not():
         keep = [{"label": LABEL, "file": "a.iso"}]
-        found = netboot_images.removable(str(server.root), keep)
+        found = netboot_left_over.removable(server.records, keep)
         assert [item["path"] for item in found] == [str(path) for path in left_over]
         return {item["why_not"] for item in found}
 
     assert why_not() == {"NFS clients may want it for 24 more hours"}
-    netboot_images.remember_out_of_service([str(path) for path in left_over])
-    since = server.modules.netboot_records.read("owned", "out-of-service")
+    netboot_left_over.remember_out_of_service(server.records, [str(path) for path in left_over])
+    since = server.records.owned("out-of-service", {})
     assert set(since) == {str(path) for path in left_over}
     before = {path: then - 20 * 3600 for path, then in since.items()}
-    server.modules.netboot_records.write("owned", "out-of-service", before)
+    server.records.write("owned", "out-of-service", before)
     assert why_not() == {"NFS clients may want it for 4 more hours"}
     before = {path: then - 24 * 3600 for path, then in since.items()}
-    server.modules.netboot_records.write("owned", "out-of-service", before)
+    server.records.write("owned", "out-of-service", before)
     assert why_not() == {""}
 
 
@@ -555,13 +555,12 @@ def test_absent(server, states):
     server.name()
     server.name("other", "b.iso")
     server.applied()
-    arguments = {"root": str(server.root), "staging": str(server.root / ".staging")}
-    assert states.alt_image.absent(NAME, test=True, **arguments).result is None
+    assert states.alt_image.absent(NAME, test=True).result is None
     assert server.tree().exists()
-    done = states.alt_image.absent(NAME, **arguments)
+    done = states.alt_image.absent(NAME)
     assert set(done.changes) == {str(server.tree()), str(server.root / "dist/a.iso")}
     assert not server.tree().exists()
-    assert states.alt_image.absent(NAME, **arguments).changes == {}
+    assert states.alt_image.absent(NAME).changes == {}
     assert server.tree("other").exists()
 
 

@@ -10,7 +10,7 @@ import subprocess
 import pytest
 from salt.exceptions import CommandExecutionError, SaltInvocationError
 
-from _modules import iso9660
+import iso9660
 
 SECTOR = 2048
 LONG_NAME = "очень длинное имя, которому нужна ещё одна область продолжения " * 2

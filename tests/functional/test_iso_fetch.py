@@ -17,6 +17,8 @@ import time
 import pytest
 from salt.exceptions import CommandExecutionError, SaltInvocationError
 
+import iso_sums
+from iso_download import Fetches, How
 from tests.conftest import CHECKOUT
 
 from .sources import BadFtp, BadWeb, serving
@@ -27,6 +29,11 @@ DIGESTS = {
 }
 OTHER = BODY[:3_000_000] + b"another release" + BODY[3_000_015:]
 HALF = {"cut": 3_000_000}
+
+
+def fetches(staging, attempts=5, stall_timeout_s=60):
+    """The fetches of a run."""
+    return Fetches(How(str(staging), attempts, stall_timeout_s), {})
 
 
 @pytest.fixture
@@ -58,15 +65,10 @@ def ftp():
 
 
 @pytest.fixture
-def fetch(modules, staging, iso):
-    def _fetch(*sources, checksum=None, attempts=1, **more):
-        return modules.iso_fetch.fetch(
-            list(sources),
-            str(iso),
-            checksum or {"sha256": DIGESTS["sha256"]},
-            str(staging),
-            attempts=attempts,
-            **more,
+def fetch(staging, iso):
+    def _fetch(*sources, checksum=None, attempts=1, stall_timeout_s=60, **more):
+        return fetches(staging, attempts, stall_timeout_s).fetch(
+            list(sources), str(iso), checksum or {"sha256": DIGESTS["sha256"]}, **more
         )
 
     return _fetch
@@ -98,9 +100,9 @@ def test_sha256_is_recorded_whatever_the_pillar_gives(bad, fetch):
     assert fetched["digests"]["sha256"] == DIGESTS["sha256"]
 
 
-def test_no_checksum_is_refused(modules, iso, staging):
+def test_no_checksum_is_refused(iso, staging):
     with pytest.raises(SaltInvocationError):
-        modules.iso_fetch.fetch("http://127.0.0.1:9/a.iso", str(iso), {}, str(staging))
+        fetches(staging).fetch(["http://127.0.0.1:9/a.iso"], str(iso), {})
 
 
 @pytest.mark.parametrize("kind", DIGESTS)
@@ -387,12 +389,10 @@ def small(tmp_path):
         subprocess.run(["umount", mount], check=True)
 
 
-def test_no_room_is_found_before_the_first_byte(bad, modules, small):
+def test_no_room_is_found_before_the_first_byte(bad, small):
     (small / "other").write_bytes(bytes(5_000_000))
     with pytest.raises(CommandExecutionError, match=f"it has {len(BODY)} bytes, and only"):
-        modules.iso_fetch.fetch(
-            f"{bad.url}/a.iso", str(small / "a.iso"), DIGESTS, str(small / "staging")
-        )
+        fetches(small / "staging").fetch([f"{bad.url}/a.iso"], str(small / "a.iso"), DIGESTS)
     assert list((small / "staging").iterdir()) == []
 
 
@@ -406,37 +406,34 @@ def test_room_that_another_fetch_needs_is_not_free(bad, modules, small):
 
     def one(place):
         with contextlib.suppress(CommandExecutionError):
-            modules.iso_fetch.fetch(
-                place["sources"], place["path"], DIGESTS, str(small / "staging"), attempts=1
-            )
+            fetches(small / "staging", attempts=1).fetch(place["sources"], place["path"], DIGESTS)
 
     first = threading.Thread(target=one, args=(places[0],))
     first.start()
     wait_for(lambda: modules.iso_fetch.progress(str(small / "staging")))
+    one_try = fetches(small / "staging", attempts=1)
     with pytest.raises(CommandExecutionError, match="bytes, and only"):
-        modules.iso_fetch.fetch(
-            places[1]["sources"], places[1]["path"], DIGESTS, str(small / "staging"), attempts=1
-        )
+        one_try.fetch(places[1]["sources"], places[1]["path"], DIGESTS)
     first.join()
     assert (small / "a.iso").read_bytes() == BODY
 
 
 @pytest.mark.parametrize("known", [True, False])
-def test_disk_that_fills_up_meanwhile(bad, modules, small, known):
+def test_disk_that_fills_up_meanwhile(bad, small, known):
     def fill():
         with contextlib.suppress(OSError):
             (small / "other").write_bytes(bytes(9_000_000))
 
     fault = {"meanwhile": fill}
     bad.faults = [fault if known else {**fault, "length": None}]
-    args = (f"{bad.url}/a.iso", str(small / "a.iso"), DIGESTS, str(small / "staging"))
+    args = ([f"{bad.url}/a.iso"], str(small / "a.iso"), DIGESTS)
     with pytest.raises(CommandExecutionError) as raised:
-        modules.iso_fetch.fetch(*args)
+        fetches(small / "staging").fetch(*args)
     assert "No space left on device" in str(raised.value)
     assert f"{bad.url}/a.iso cannot be kept as {small}/a.iso" in str(raised.value)
     assert list((small / "staging").iterdir()) == []
     (small / "other").unlink()
-    modules.iso_fetch.fetch(*args)
+    fetches(small / "staging").fetch(*args)
     assert (small / "a.iso").read_bytes() == BODY
 
 
@@ -445,13 +442,12 @@ def test_disk_that_fills_up_meanwhile(bad, modules, small, known):
 
 RUN = """
 import sys
-from _modules import iso_fetch, iso_sources
-iso_fetch.__opts__ = {"file_client": "local"}
-iso_fetch.__context__ = {}
-iso_fetch.__salt__ = {"iso_sources.opener": iso_sources.opener}
+sys.path.insert(0, "salt/_utils")
+from iso_download import CommandExecutionError, Fetches, How
 try:
-    iso_fetch.fetch(sys.argv[1], sys.argv[2], {"sha256": sys.argv[3]}, sys.argv[4])
-except iso_fetch.CommandExecutionError as err:
+    fetches = Fetches(How(sys.argv[4], 5, 60), {})
+    fetches.fetch([sys.argv[1]], sys.argv[2], {"sha256": sys.argv[3]})
+except CommandExecutionError as err:
     sys.exit(f"refused: {err}")
 """
 
@@ -595,10 +591,10 @@ def test_progress_from_another_terminal(bad, run, modules, staging):
     assert one["rate"] is None
 
 
-def test_progress_of_the_applied_configuration(modules, tmp_path):
+def test_progress_of_the_applied_configuration(modules, configured):
     with pytest.raises(CommandExecutionError, match="Nothing was applied"):
         modules.iso_fetch.progress()
-    modules.netboot_records.write("applied", "config", {"root": str(tmp_path)})
+    configured()
     with pytest.raises(CommandExecutionError, match="staging cannot be read"):
         modules.iso_fetch.progress()
 
@@ -625,8 +621,8 @@ a.iso  {"f" * 64}
 """
 
 
-def test_sum_file(modules):
-    assert modules.iso_sums.parse(LINES, 64) == {
+def test_sum_file():
+    assert iso_sums.parse(LINES, 64) == {
         "a.iso": "a" * 64,
         "b.iso": "b" * 64,
         "c.iso": "c" * 64,
@@ -634,29 +630,29 @@ def test_sum_file(modules):
     }
 
 
-def test_strongest_sum_file_that_names_the_iso(bad, modules):
+def test_strongest_sum_file_that_names_the_iso(bad):
     bad.files["/MD5SUM"] = b"0" * 32 + b"  a.iso\n"
     bad.files["/SHA512SUM"] = b"1" * 128 + b"  b.iso\n"
-    found = modules.iso_sums.expected([f"{bad.url}/a.iso"])
+    found = iso_sums.expected([f"{bad.url}/a.iso"])
     assert found["checksum"] == {"md5": "0" * 32}
-    found = modules.iso_sums.expected([f"{bad.url}/gone/b.iso", f"{bad.url}/b.iso"])
+    found = iso_sums.expected([f"{bad.url}/gone/b.iso", f"{bad.url}/b.iso"])
     assert found["checksum"] == {"sha512": "1" * 128}
     assert found["url"] == f"{bad.url}/SHA512SUM"
 
 
-def test_sum_file_over_ftp_and_from_a_folder(ftp, modules, tmp_path):
+def test_sum_file_over_ftp_and_from_a_folder(ftp, tmp_path):
     ftp.files["p11/SHA256SUM"] = (tmp_path / "SHA256SUM").write_text(LINES) and LINES.encode()
     for folder in (f"{ftp.url}/p11", f"file://{tmp_path}"):
-        found = modules.iso_sums.expected([f"{folder}/a.iso"])
+        found = iso_sums.expected([f"{folder}/a.iso"])
         assert found["checksum"] == {"sha256": "a" * 64}
-        assert modules.iso_sums.expected([f"{folder}/a.iso"], found) == found
+        assert iso_sums.expected([f"{folder}/a.iso"], found) == found
 
 
-def test_page_instead_of_a_sum_file(bad, modules):
+def test_page_instead_of_a_sum_file(bad):
     bad.files["/SHA512SUM"] = b""
     bad.always = {"html": True}
     with pytest.raises(CommandExecutionError, match="SHA512SUM: the server's answer is text/html"):
-        modules.iso_sums.expected([f"{bad.url}/a.iso"])
+        iso_sums.expected([f"{bad.url}/a.iso"])
 
 
 def test_note_tells_only_what_is_needed(bad, refused, staging):

@@ -15,20 +15,14 @@ from types import SimpleNamespace
 import pytest
 import salt.loader
 
+import iso_hashes
+import iso_tree
+import netboot_images
 from _states import alt_image
 from tests.isos import FILES, STAGES, content, make_iso
 
 LABEL = "alt_p11"
-IMAGE = {
-    "name": "ALT p11",
-    "label": LABEL,
-    "file": "a.iso",
-    "overrides": {},
-    "unpack": "",
-    "mount": True,
-    "keep_iso": True,
-    "verify": "changed",
-}
+NAME = "ALT p11"
 
 
 def with_squashfs(iso):
@@ -41,7 +35,7 @@ def with_squashfs(iso):
 
 
 @pytest.fixture
-def server(loaders, minion_opts, tmp_path, monkeypatch):
+def server(loaders, minion_opts, tmp_path, monkeypatch, records, configured):
     """The state functions with a fstab of their own; `mounted` and `unpacked` apply the image."""
     root = tmp_path / "export"
     for folder in ("dist", "tftp/netboot"):
@@ -51,10 +45,8 @@ def server(loaders, minion_opts, tmp_path, monkeypatch):
     make_iso(iso)
     with_squashfs(iso)
     modules = loaders.modules
-    config = {"root": str(root), "http": {"url": "http://192.0.2.1"}, "images": [IMAGE]}
-    modules.netboot_records.write("applied", "config", config)
-    record = modules.iso_fetch.digests(str(iso), ["sha256"])
-    modules.netboot_records.write("isos", "a.iso", record)
+    record = iso_hashes.digests(str(iso), ["sha256"])
+    records.write_iso("a.iso", record)
 
     fstab = tmp_path / "fstab"
     fstab.write_text("# of the admin\n")
@@ -66,18 +58,15 @@ def server(loaders, minion_opts, tmp_path, monkeypatch):
         mounts = {name: functools.partial(raw[name], config=str(fstab)) for name in names}
         monkeypatch.setattr(alt_image, "__opts__", opts, raising=False)
         monkeypatch.setattr(alt_image, "__states__", mounts, raising=False)
+        monkeypatch.setattr(alt_image, "__context__", {}, raising=False)
 
-    monkeypatch.setattr(alt_image, "__salt__", modules, raising=False)
     testing(False)
 
-    def apply(function, iso=str(iso), **image):
-        return function(
-            str(root / "tftp/netboot"),
-            iso,
-            {**IMAGE, **image},
-            record["digests"],
-            str(root / ".staging"),
-        )
+    def apply(function, file="a.iso", mount=True):
+        digests = records.iso(file)["digests"]
+        image = {"url": f"http://192.0.2.1/{file}", "checksum": digests, "mount": mount}
+        configured({"images": {NAME: image}})
+        return function(LABEL)
 
     tree = root / "tftp/netboot/x86_64" / LABEL
     yield SimpleNamespace(
@@ -85,6 +74,7 @@ def server(loaders, minion_opts, tmp_path, monkeypatch):
         unpacked=functools.partial(apply, alt_image.unpacked, mount=False),
         testing=testing,
         modules=modules,
+        records=records,
         root=root,
         tree=tree,
         iso=iso,
@@ -136,7 +126,7 @@ def test_from_a_tree_to_a_mount_and_back(server, squashfs):
     assert set(content(server.tree)) == set(STAGES)
     assert server.mounted()["result"] is True
     assert content(server.tree) == FILES
-    server.modules.alt_iso.sweep(str(server.root / ".staging"))
+    iso_tree.sweep(str(server.root / ".staging"))
     assert os.listdir(server.root / ".staging") == []
 
     done = server.unpacked()
@@ -149,9 +139,9 @@ def test_from_a_tree_to_a_mount_and_back(server, squashfs):
 def test_iso_that_was_renamed_under_its_mount(server, squashfs):
     server.mounted()
     new = server.iso.with_name("b.iso")
-    server.modules.netboot_images.rename_iso(str(server.iso), str(new))
+    netboot_images.rename_iso(server.records, str(server.iso), str(new))
     for _ in range(2):
-        done = server.mounted(iso=str(new))
+        done = server.mounted(file="b.iso")
         assert done["result"] is True, done
         assert content(server.tree) == FILES
         (_, line) = server.fstab.read_text().splitlines()
@@ -173,13 +163,12 @@ def test_a_mount_that_is_read_is_not_taken_back(server, squashfs):
 
 def test_pruned(server, squashfs):
     server.mounted()
-    root, staging = str(server.root), str(server.root / ".staging")
     server.testing(True)
-    foretold = alt_image.pruned(root, [], staging)
+    foretold = alt_image.pruned("images", keep=False)
     assert foretold["changes"] == {str(server.tree): "would be removed"}
     assert os.path.ismount(server.tree)
     server.testing(False)
-    assert alt_image.pruned(root, [], staging)["changes"] == {str(server.tree): "removed"}
+    assert alt_image.pruned("images", keep=False)["changes"] == {str(server.tree): "removed"}
     assert not server.tree.exists()
     assert server.fstab.read_text() == "# of the admin\n"
     assert server.iso.exists()  # which these states did not fetch
@@ -202,11 +191,8 @@ def test_where_it_cannot_be_mounted_the_old_tree_stays(server, monkeypatch):
 
 def test_iso_with_entries_that_clients_must_not_see_is_not_mounted(server, squashfs, tmp_path):
     shutil.copy(make_iso(tmp_path / "hostile.iso", hostile=True), server.iso)
-    record = server.modules.iso_fetch.digests(str(server.iso), ["sha256"])
-    server.modules.netboot_records.write("isos", "a.iso", record)
-    failed = alt_image.mounted(
-        str(server.root / "tftp/netboot"), str(server.iso), IMAGE, {}, str(server.root / ".staging")
-    )
+    server.records.write_iso("a.iso", iso_hashes.digests(str(server.iso), ["sha256"]))
+    failed = server.mounted()
     assert failed["result"] is False
     assert "clients must not see all of it" in failed["comment"]
     assert "'out' is not unpacked: the link points out of the tree" in failed["comment"]

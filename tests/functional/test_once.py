@@ -16,6 +16,8 @@ from types import SimpleNamespace
 import pytest
 from salt.exceptions import CommandExecutionError, SaltInvocationError
 
+import netboot_arming
+import netboot_host_scripts
 from tests.conftest import CHECKOUT
 
 PROGRAM = CHECKOUT / "salt/netboot/files/netboot-once"
@@ -35,18 +37,18 @@ def host(name, entry="p11-install", path=STAGE):
 
 
 @pytest.fixture
-def server(modules, tmp_path, state_dir):
+def server(modules, tmp_path, state_dir, records, configured):
     """Folders of a netboot server on which something was applied, and what can be done there."""
     root = tmp_path / "export"
     scripts = root / "tftp/once"
     scripts.mkdir(parents=True)
     (root / ".staging").mkdir()
     shutil.rmtree(state_dir / "once", ignore_errors=True)
-    modules.netboot_records.write("applied", "config", {"root": str(root), "images": []})
+    configured()
 
     def reconcile(*hosts, test=False):
         wanted = {one["host"].lower(): one for one in hosts}
-        return modules.netboot_once.reconcile(str(scripts), wanted, str(root / ".staging"), test)
+        return netboot_arming.reconcile(records, wanted, test)
 
     def armed():
         return sorted(path.stem for path in scripts.glob("*.ipxe"))
@@ -271,7 +273,6 @@ def test_arm_where_nothing_was_applied(modules):
 
 
 def test_state_reads_hosts_from_the_pillar(server, states, minion_opts):
-    config = {"images": [], "elsewhere": [], "http": {"url": "http://192.0.2.10"}}
     groups = {"lab": {"once": True, **ENTRY}}
     pillar = Path(minion_opts["pillar_roots"]["base"][0])
 
@@ -279,10 +280,7 @@ def test_state_reads_hosts_from_the_pillar(server, states, minion_opts):
         (pillar / "top.sls").write_text("base: {'*': [hosts]}")
         netboot = {"hosts": hosts, "groups": groups}
         (pillar / "hosts.sls").write_text(json.dumps({"netboot": netboot}))
-        staging = str(server.root / ".staging")
-        return states.netboot_once.armed(
-            str(server.scripts), config=config, staging=staging, test=test
-        )
+        return states.netboot_once.armed("hosts", test=test)
 
     try:
         hosts = {"pc1": {"group": "lab"}, "pc2": {}}
@@ -299,14 +297,14 @@ def test_state_reads_hosts_from_the_pillar(server, states, minion_opts):
             path.unlink()
 
 
-def test_menu_of_a_host(server, modules):
-    config = {"http": {"url": "http://192.0.2.10"}, "address": "192.0.2.10"}
+def test_menu_of_a_host(server, modules, records):
+    config = records.config()
     hosts = {"pc1": {"mac": "52:54:00:ab:cd:ef", "once": True, **ENTRY}, "pc2": {"entry": "local"}}
-    scripts = modules.netboot_hosts.scripts(hosts, {}, config)
+    scripts = netboot_host_scripts.scripts(hosts, {}, config)
     scripts["config-x86_64.ipxe"] = "#!ipxe\nshell\n"
     for name, text in scripts.items():
         (server.root / "tftp" / name).write_text(text)
-    modules.netboot_records.write("owned", "menus", sorted(scripts))
+    records.write("owned", "menus", sorted(scripts))
     server.reconcile(host("pc1"))
 
     def shown(**which):
@@ -514,19 +512,14 @@ def test_reading_costs_what_was_added(tmp_path):
     assert len(log.new_lines()) == 1
 
 
-def test_new_name_in_the_pillar_installs_nobody_anew(modules, tmp_path):
+def test_new_name_in_the_pillar_installs_nobody_again(server, modules, records):
     """The same machine, which has booted, is called otherwise now."""
-    folder, staging = tmp_path / "once", tmp_path / "staging"
-    folder.mkdir()
-    staging.mkdir()
     before = {**host("pc1"), "told_by": ["mac=525400000001"]}
-    modules.netboot_once.reconcile(str(folder), {"pc1": before}, str(staging))
-    arming = modules.netboot_records.read("owned", "once")["pc1"]["arming"]
-    booted = {"arming": arming, "entry": "p11-install", "booted_at": 1}
-    modules.netboot_records.write("once", "pc1", booted)
+    server.reconcile(before)
+    arming = records.armings()["pc1"]["arming"]
+    records.write("once", "pc1", {"arming": arming, "entry": "p11-install", "booted_at": 1})
     after = {**host("lab-pc1"), "told_by": ["mac=525400000001"]}
-    changes = modules.netboot_once.reconcile(str(folder), {"lab-pc1": after}, str(staging))
-    assert changes == {"lab-pc1": "renamed", "pc1.ipxe": "removed"}
-    assert list(folder.iterdir()) == []
+    assert server.reconcile(after) == {"lab-pc1": "renamed", "pc1.ipxe": "removed"}
+    assert server.armed() == []
     assert modules.netboot_once.list()[0]["booted"]
-    assert modules.netboot_once.reconcile(str(folder), {"lab-pc1": after}, str(staging)) == {}
+    assert server.reconcile(after) == {}

@@ -7,15 +7,21 @@ import sys
 
 import pytest
 
-CONFIG = {
-    "address": "127.0.0.1",
-    "interfaces": [],
-    "http": {"port": 80},
-    "dhcp": {"mode": "off"},
-    "serves": ["http"],
-    "tftp": {"ports": [61000, 65535]},
-    "ftp": {"passive_ports": [50000, 50999]},
-}
+import netboot_ports
+import netboot_sockets
+
+
+@pytest.fixture
+def clashes(states, configured):
+    """The state for a web server on this port; TFTP alone beside it."""
+
+    def _clashes(port, address="127.0.0.1", **http):
+        config = configured({"dhcp": {"mode": "off"}})
+        http = {**config["http"], "port": port, **http}
+        configured(address=address, interfaces=[], http=http, dhcp={"mode": "off"})
+        return states.netboot_service.ports_free("ports")
+
+    return _clashes
 
 
 @pytest.fixture
@@ -30,39 +36,37 @@ def process():
         return file.read().strip()
 
 
-def test_listeners(modules, held):
-    (listener,) = modules.netboot_ports.listeners("tcp", held)
+def test_listeners(held):
+    (listener,) = netboot_sockets.listeners("tcp", held)
     assert (listener["address"], listener["process"]) == ("127.0.0.1", process())
 
 
-def test_ipv6(modules):
+def test_ipv6():
     with socket.create_server(("::1", 0), family=socket.AF_INET6) as server:
-        (listener,) = modules.netboot_ports.listeners("tcp", server.getsockname()[1])
+        (listener,) = netboot_sockets.listeners("tcp", server.getsockname()[1])
     assert listener["address"] == "::1"
 
 
-def test_udp(modules):
+def test_udp():
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
         server.bind(("127.0.0.1", 0))
-        (listener,) = modules.netboot_ports.listeners("udp", server.getsockname()[1])
+        (listener,) = netboot_sockets.listeners("udp", server.getsockname()[1])
     assert listener["process"] == process()
 
 
-def test_clash_is_named(states, held):
-    done = states.netboot_ports.free("ports", config={**CONFIG, "http": {"port": held}})
+def test_clash_is_named(clashes, held):
+    done = clashes(held)
     assert done.result is False
     assert done.comment.startswith(f"TCP port {held}, which HTTP needs, is held by {process()}")
     assert "netboot:http:port" in done.comment
 
 
-def test_other_address_is_no_clash(states, held):
-    config = {**CONFIG, "http": {"port": held, "listen": ["127.0.0.2"]}}
-    assert states.netboot_ports.free("ports", config=config).result is True
+def test_other_address_is_no_clash(clashes, held):
+    assert clashes(held, listen=["127.0.0.2"]).result is True
 
 
-def test_all_addresses_clash_with_one(states, held):
-    config = {**CONFIG, "address": "127.0.0.2", "http": {"port": held}}
-    assert states.netboot_ports.free("ports", config=config).result is False
+def test_all_addresses_clash_with_one(clashes, held):
+    assert clashes(held, address="127.0.0.2").result is False
 
 
 # Holds a UDP port on all addresses, prints it, and goes on until its stdin is closed.
@@ -77,7 +81,7 @@ with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
 
 
 @pytest.mark.parametrize("shared", [True, False])
-def test_dnsmasq_of_somebody_else(modules, monkeypatch, tmp_path, shared):
+def test_dnsmasq_of_somebody_else(configured, monkeypatch, tmp_path, shared):
     """One that serves some interfaces only is not in the way, one that takes all is."""
     program = tmp_path / "dnsmasq"  # the process has this name
     program.symlink_to(sys.executable)
@@ -86,24 +90,17 @@ def test_dnsmasq_of_somebody_else(modules, monkeypatch, tmp_path, shared):
         port = int(holder.stdout.readline())
         row = {"protocol": "udp", "port": port, "for": "DHCP", "key": "dhcp:mode", "at": []}
         needed = [{**row, "ours": ["netboot-dnsmasq.service"]}]
-        monkeypatch.setitem(
-            modules.netboot_ports.clashes.__globals__, "needed", lambda _config: needed
-        )
-        said = modules.netboot_ports.clashes(CONFIG)
+        monkeypatch.setattr(netboot_ports, "needed", lambda _config: needed)
+        said = netboot_sockets.clashes(configured(), [])
         holder.stdin.close()
     assert len(said) == (not shared)
     for one in said:
         assert one.startswith(f"UDP port {port}, which DHCP needs, is held by dnsmasq")
 
 
-def test_https(states, held):
-    certificate = {"certificate": "/etc/ssl/netboot.pem", "https_port": held}
-    config = {**CONFIG, "http": {"port": 80, **certificate}}
-    (said,) = [
-        line
-        for line in states.netboot_ports.free("ports", config=config).comment.splitlines()
-        if "HTTPS" in line
-    ]
+def test_https(clashes, held):
+    done = clashes(80, certificate="/etc/ssl/netboot.pem", https_port=held)
+    (said,) = [line for line in done.comment.splitlines() if "HTTPS" in line]
     assert said.endswith("change netboot:http:https_port.")
 
 
@@ -120,7 +117,6 @@ def test_https(states, held):
         ),
     ],
 )
-def test_what_is_needed(modules, mode, serves, ports):
-    config = {**CONFIG, "dhcp": {"mode": mode}, "serves": serves}
-    rows = modules.netboot_ports.needed(config)
+def test_what_is_needed(configured, mode, serves, ports):
+    rows = netboot_ports.needed(configured(dhcp={"mode": mode}, serves=serves))
     assert {"-".join(str(row[at]) for at in ("port", "last") if at in row) for row in rows} == ports

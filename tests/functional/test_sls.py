@@ -33,8 +33,8 @@ def test_renders(rendered, sls):
     states = rendered(sls, PILLAR)
     assert all(name.startswith("netboot-") for name in states)
     assert "netboot-config-valid" not in states
-    # These two need no folders and put nothing on record.
-    assert ("netboot-config-applied" in states) == (sls not in ("netboot.clean", "netboot.ports"))
+    # It needs no directories and puts nothing on record.
+    assert ("netboot-config-applied" in states) == (sls != "netboot.clean")
 
 
 @pytest.mark.parametrize("sls", names(SLS))

@@ -10,6 +10,8 @@ import time
 import pytest
 from salt.exceptions import CommandExecutionError
 
+import netboot_files
+import netboot_images
 from tests.conftest import CHECKOUT
 
 ISO = os.urandom(100000)
@@ -25,26 +27,23 @@ def root(tmp_path):
 
 
 @pytest.fixture
-def fetched(states, root, web):
+def fetched(states, root, web, configured):
     (web.folder / "a.iso").write_bytes(ISO)
 
     def _fetched(digest=SHA256, kind="sha256", test=False, sources=None, **image):
-        return states.alt_iso.fetched(
-            str(root / "dist/a.iso"),
-            image={
-                "label": "a",
-                "sources": sources or [f"{web.url}/a.iso"],
-                "checksum": {kind: digest} if digest else {},
-                "sums": False,
-                "refresh": False,
-                "verify": "changed",
-                "keep_iso": True,
-                **image,
-            },
-            staging=str(root / ".staging"),
-            attempts=1,
-            test=test,
-        )
+        image = {
+            "label": "a",
+            "file": "a.iso",
+            "sources": sources or [f"{web.url}/a.iso"],
+            "checksum": {kind: digest} if digest else {},
+            "sums": False,
+            "refresh": False,
+            "verify": "changed",
+            "keep_iso": True,
+            **image,
+        }
+        configured({"fetch": {"attempts": 1}}, images=[image])
+        return states.alt_iso.fetched("a", test=test)
 
     return _fetched
 
@@ -83,27 +82,25 @@ def test_file_that_changed_is_fetched_again(fetched, root, web):
     assert len(web.requests) == 2
 
 
-def test_file_that_was_only_touched_is_no_change(fetched, root, web, modules):
+def test_file_that_was_only_touched_is_no_change(fetched, root, web, records):
     fetched()
     path = str(root / "dist/a.iso")
     os.utime(path, (1, 1))
     done = fetched()
     assert done.result is True
     assert done.changes == {}
-    record = modules.netboot_records.read("isos", "a.iso")
-    assert record["identity"] == modules.iso_fetch.identity(path)
+    assert records.iso(path)["identity"] == netboot_files.identity(path)
     assert fetched(test=True).result is True
     assert len(web.requests) == 1
 
 
 STARTED = """
 import sys, time
-from _modules import iso_fetch, iso_sources
-iso_fetch.__context__ = {}
-iso_fetch.__salt__ = {"iso_sources.opener": iso_sources.opener}
+sys.path.insert(0, "salt/_utils")
+from iso_download import Fetches, How
 url, path, sha256, staging = sys.argv[1:]
 fetch = {"sources": [url], "path": path, "checksum": {"sha256": sha256}}
-iso_fetch.start([fetch], staging)
+Fetches(How(staging, 5, 60), {}).start([fetch], 1)
 time.sleep(60)
 """
 
@@ -124,19 +121,19 @@ def published(root, web):
     return iso
 
 
-def test_killed_before_the_record_it_is_still_ours(fetched, root, web, modules, published):
+def test_killed_before_the_record_it_is_still_ours(fetched, root, web, records, published):
     assert fetched().result is True
-    assert modules.netboot_images.is_owned_iso(str(published))
+    assert netboot_images.is_owned_iso(records, str(published))
     assert web.requests == ["GET /a.iso"]
     assert list((root / ".staging").iterdir()) == []
 
 
-def test_copy_that_somebody_put_there_after_a_kill_is_not_ours(fetched, modules, published):
+def test_copy_that_somebody_put_there_after_a_kill_is_not_ours(fetched, records, published):
     copy = published.with_name("copy")
     copy.write_bytes(ISO)
     copy.rename(published)
     assert fetched().result is True
-    assert not modules.netboot_images.is_owned_iso(str(published))
+    assert not netboot_images.is_owned_iso(records, str(published))
 
 
 def test_another_checksum_in_the_pillar_is_checked(fetched, web):
@@ -160,12 +157,12 @@ def test_rotten_file_is_out_of_service_while_its_source_is_away(fetched, root):
     assert fetched().result is True
 
 
-def test_rot_that_no_time_tells_is_found_when_the_pillar_says_always(fetched, root, web, modules):
+def test_rot_that_no_time_tells_is_found_when_the_pillar_says_always(fetched, root, web, records):
     fetched()
     path = root / "dist/a.iso"
     assert fetched(verify="always", test=True).changes == {}
     assert fetched(verify="always").changes == {}
-    rot_unseen(path, modules)
+    rot_unseen(path, records)
     assert fetched().changes == {}
     found = fetched(verify="always")
     assert found.result is True
@@ -174,23 +171,23 @@ def test_rot_that_no_time_tells_is_found_when_the_pillar_says_always(fetched, ro
     assert len(web.requests) == 2
 
 
-def test_rot_that_no_time_tells_is_found_by_a_call(fetched, root, modules):
+def test_rot_that_no_time_tells_is_found_by_a_call(fetched, root, modules, records):
     fetched()
     path = root / "dist/a.iso"
     assert modules.iso_fetch.verify(str(path))["digests"] == {"sha256": SHA256}
-    rot_unseen(path, modules)
+    rot_unseen(path, records)
     with pytest.raises(CommandExecutionError, match="is not the expected file"):
         modules.iso_fetch.verify(str(path))
     assert fetched().result is True
     assert path.read_bytes() == ISO
 
 
-def rot_unseen(path, modules):
+def rot_unseen(path, records):
     """Change a file and put its record right, as nothing tells when a disk rots."""
     path.write_bytes(b"\0" + ISO[1:])
-    known = modules.netboot_records.read("isos", path.name)
-    known["identity"] = modules.iso_fetch.identity(str(path))
-    modules.netboot_records.write("isos", path.name, known)
+    known = records.iso(path)
+    known["identity"] = netboot_files.identity(str(path))
+    records.write_iso(path, known)
 
 
 def test_outdated_file_stays_until_its_successor_has_come(fetched, root, web):
@@ -270,7 +267,7 @@ def test_refresh(fetched, root, web):
     assert away.result is True
     assert away.changes == {}
     (warning,) = warnings_of(away)
-    assert "cannot be told" in warning
+    assert "cannot be found out" in warning
 
 
 def test_images_come_at_the_same_time_and_each_has_its_result(modules, root, web):
@@ -331,19 +328,29 @@ def test_config_valid(states):
         assert "- a: b\n- c: d" in bad.comment
 
 
-def test_config_applied(states, modules):
-    def applied(config, **kwargs):
-        return states.netboot.config_applied("config", config=config, **kwargs)
+def test_config_applied(modules, records):
+    """What one state of a run resolves, the others read; it is put on record last."""
 
-    assert applied({"root": "/x"}, test=True).result is None
-    assert modules.netboot_records.read("applied", "config") is None
-    assert applied({"root": "/x"}).changes == {"root": "new"}
-    assert applied({"root": "/x"}).changes == {}
-    assert applied({"root": "/y"}).changes == {"root": "changed"}
-    assert modules.netboot_records.read("applied", "config") == {"root": "/y"}
+    def applied(config, test=False):
+        resolved = ["config_resolved", {"name": "x"}, {"config": config}, {"order": 1}]
+        states = {
+            "resolved": {"netboot": resolved},
+            "applied": {"netboot": ["config_applied", {"name": "x"}]},
+        }
+        done = modules.state.high(states, test=test)
+        first, second = sorted(done.raw.values(), key=lambda state: state["__run_num__"])
+        assert first["changes"] == {}
+        return second
+
+    assert applied({"root": "/x"}, test=True)["result"] is None
+    assert records.applied() is None
+    assert applied({"root": "/x"})["changes"] == {"root": "new"}
+    assert applied({"root": "/x"})["changes"] == {}
+    assert applied({"root": "/y"})["changes"] == {"root": "changed"}
+    assert records.applied() == {"root": "/y"}
 
 
-def test_firmware_copied(states, root, tmp_path):
+def test_firmware_copied(states, root, tmp_path, configured):
     packaged = [tmp_path / "snponly-x86_64.efi", tmp_path / "snponly.efi"]
 
     def copied(**kwargs):
@@ -355,9 +362,8 @@ def test_firmware_copied(states, root, tmp_path):
             },
             {"kind": "efi-aarch64", "file": "snponly-aarch64.efi", "packaged": ["/nowhere"]},
         ]
-        return states.netboot.firmware_copied(
-            str(root / "tftp"), files=files, staging=str(root / ".staging"), **kwargs
-        )
+        configured(boot_files=files)
+        return states.netboot_tftp.firmware_copied("boot loaders", **kwargs)
 
     assert copied(test=True).result is None  # its package is still to be installed
     missing = copied()
@@ -379,7 +385,7 @@ def test_firmware_copied(states, root, tmp_path):
     assert list((root / ".staging").iterdir()) == []
 
 
-def test_firmware_fetched(states, root, tmp_path, web):
+def test_firmware_fetched(states, root, tmp_path, web, configured):
     """A boot loader of the pillar's is verified before it can be read, and again at each apply."""
     (tmp_path / "undionly.kpxe").write_bytes(b"bios")
     (web.folder / "ipxe-arm64.efi").write_bytes(b"an EFI program")
@@ -389,15 +395,12 @@ def test_firmware_fetched(states, root, tmp_path, web):
     def copied(sha256, **kwargs):
         bios = {"kind": "bios", "file": "undionly.kpxe"}
         arm = {"kind": "efi-aarch64", "file": path.name, "url": f"{web.url}/ipxe-arm64.efi"}
-        return states.netboot.firmware_copied(
-            str(root / "tftp"),
-            files=[
-                {**bios, "packaged": [str(tmp_path / "undionly.kpxe")]},
-                {**arm, "checksum": {"sha256": sha256}},
-            ],
-            staging=str(root / ".staging"),
-            **kwargs,
-        )
+        files = [
+            {**bios, "packaged": [str(tmp_path / "undionly.kpxe")]},
+            {**arm, "checksum": {"sha256": sha256}},
+        ]
+        configured(boot_files=files)
+        return states.netboot_tftp.firmware_copied("boot loaders", **kwargs)
 
     assert path.name in copied(digest, test=True).changes
     assert web.requests == []
@@ -417,10 +420,10 @@ def test_firmware_fetched(states, root, tmp_path, web):
     assert list((root / ".staging").iterdir()) == []
 
 
-def test_image_that_no_firmware_boots(states, modules, root):
+def test_image_that_no_firmware_boots(states, records, root, configured):
     """It is named with its architecture, and the key that brings its boot loader."""
     image = {"name": "ALT for ARM", "label": "alt_for_arm", "facts": {"arch": "aarch64"}}
-    modules.netboot_records.write("images", "alt_for_arm", image)
+    records.write("images", "alt_for_arm", image)
     files = [
         {"kind": "bios", "file": "undionly.kpxe", "packaged": [__file__]},
         {"kind": "efi-aarch64", "file": "snponly-aarch64.efi", "packaged": ["/nowhere"]},
@@ -438,7 +441,8 @@ def test_image_that_no_firmware_boots(states, modules, root):
     (root / "tftp/undionly.kpxe").touch()
 
     def complete(**changes):
-        return states.netboot.firmware_complete(str(root / "tftp"), config={**config, **changes})
+        configured(**{**config, **changes})
+        return states.netboot_tftp.firmware_complete("boot loaders")
 
     done = complete()
     assert done.result is False
@@ -450,39 +454,16 @@ def test_image_that_no_firmware_boots(states, modules, root):
     assert complete().result is True
 
 
-CONFIG = {
-    "address": "192.0.2.10",
-    "http": {"port": 80, "url": "http://192.0.2.10"},
-    "menu": {
-        "title": "A menu",
-        "timeout_s": 7,
-        "arch_timeout_s": {},
-        "languages": ["en_US"],
-        "shell": True,
-        "password": {"users": {}, "variants": []},
-        "extra": [],
-    },
-    "default_image": {},
-    "default_variant": {},
-    "kernel_over": {},
-    "images": [],
-    "elsewhere": [],
-}
 # Scripts of boards that come with the project.
 BOARDS = {f"config-product-{name}.ipxe" for name in ("TF307-MB", "TF307-MB-S-D", "ET101-1.2")}
 MENUS = {f"config-{arch}.ipxe" for arch in ("x86_64", "i586", "aarch64", "riscv64", "loongarch64")}
 
 
 @pytest.fixture
-def menus_written(states, root):
-    def _menus(template="salt://netboot/files/menu.ipxe.jinja", test=False, **changed):
-        return states.netboot.menus_written(
-            str(root / "tftp"),
-            config={**CONFIG, **changed},
-            template=template,
-            staging=str(root / ".staging"),
-            test=test,
-        )
+def menus_written(states, root, configured):
+    def _menus(template="salt://netboot/files/menu.ipxe.jinja", test=False):
+        configured({"menu": {"timeout_s": 7}})
+        return states.netboot_tftp.menus_written("menus", template=template, test=test)
 
     return _menus
 
@@ -500,18 +481,18 @@ def test_menus_written(menus_written, root):
     assert list((root / ".staging").iterdir()) == []
 
 
-def test_stale_menus_go_and_foreign_files_stay(menus_written, modules, root):
+def test_stale_menus_go_and_foreign_files_stay(menus_written, records, root):
     menus_written()
     stale = root / "tftp/config-mac-525400000001.ipxe"
     stale.write_text("of a host that the pillar had")
-    owned = modules.netboot_records.read("owned", "menus")
-    modules.netboot_records.write("owned", "menus", [*owned, stale.name])
+    owned = records.owned("menus", [])
+    records.write("owned", "menus", [*owned, stale.name])
     foreign = root / "tftp/config-mac-525400000002.ipxe"
     foreign.write_text("of the admin")
     board = root / "tftp" / sorted(BOARDS)[0]
     board.write_text("of the admin, as netinstall-alt has it")
-    owned = [one for one in modules.netboot_records.read("owned", "menus") if one != board.name]
-    modules.netboot_records.write("owned", "menus", owned)
+    owned = [one for one in records.owned("menus", []) if one != board.name]
+    records.write("owned", "menus", owned)
     assert menus_written(test=True).changes == {stale.name: "removed"}
     assert stale.exists()
     assert menus_written().changes == {stale.name: "removed"}

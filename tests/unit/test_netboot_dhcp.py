@@ -6,7 +6,9 @@ import re
 import jinja2
 import pytest
 
-from _modules import netboot_dhcp, netboot_keys
+import netboot_firmware
+import netboot_hints
+import netboot_names
 from tests.conftest import CHECKOUT
 from tests.unit.test_netboot_pillar import SHA256, problems, resolve
 
@@ -162,9 +164,9 @@ def test_right(pillar):
 
 
 def test_names_of_firmware_are_the_same_everywhere():
-    assert {row["kind"] for row in netboot_dhcp.FIRMWARE} == set(netboot_keys.FIRMWARE)
-    arches = {arch for row in netboot_dhcp.FIRMWARE for arch in row["boots"]}
-    assert arches == set(netboot_keys.ARCHES)
+    assert {row["kind"] for row in netboot_firmware.FIRMWARE} == set(netboot_names.FIRMWARE)
+    arches = {arch for row in netboot_firmware.FIRMWARE for arch in row["boots"]}
+    assert arches == set(netboot_names.ARCHES)
 
 
 def test_first_interface_is_the_main_one():
@@ -199,7 +201,8 @@ def dnsmasq(pillar):
     environment.filters["regex_replace"] = lambda text, old, new: re.sub(old, new, text)
     text = (CHECKOUT / "salt/netboot/files/dnsmasq.conf.jinja").read_text()
     config = resolve(pillar)["config"]
-    rendered = environment.from_string(text).render(config=config, pillar={"netboot": pillar})
+    salt = {"netboot.applied": lambda: config}
+    rendered = environment.from_string(text).render(salt=salt, pillar={"netboot": pillar})
     return [line for line in rendered.splitlines() if line and not line.startswith("#")]
 
 
@@ -253,7 +256,7 @@ def test_dnsmasq_on_several_interfaces():
 def test_hints_answer_each_client_once():
     """Every kind in every server's words, with this machine's addresses."""
     config = resolve({"http": {"port": 8080}})["config"]
-    hints = netboot_dhcp.hints(config)
+    hints = netboot_hints.hints(config)
     classes = json.loads(hints["kea"])["Dhcp4"]["client-classes"]
     assert len(classes) == len(hints["table"]) == hints["isc"].count("filename")
     assert len({one["test"] for one in classes}) == len(classes)

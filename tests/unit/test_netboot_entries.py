@@ -2,12 +2,13 @@
 
 import pytest
 
-from _modules import netboot_entries
+import netboot_entries
+from tests.unit.test_netboot_pillar import resolve
 
 MIB = 1024 * 1024
 ISO_DIGEST = "ab" * 32
 STAGE_DIGESTS = {"live": "cd" * 32, "altinst": "ef" * 32, "rescue": "01" * 32}
-CONFIG = {"http": {"url": "http://192.0.2.10"}}
+CONFIG = resolve({})["config"]
 TREE = "server:192.0.2.10,directory:${nb-via}/tftp/netboot/x86_64/image"
 ISO = "server:192.0.2.10,directory:${nb-via}/dist/image.iso"
 STAGE_SIZE, ISO_SIZE = f"imgsize:{1420 * MIB}", f"imgsize:{4000 * MIB}"
@@ -62,7 +63,7 @@ def build(facts=P11, config=CONFIG, offer=None, setting=None, **other):
         "boot_files": {facts["kernel"]: 10 * MIB, facts["initrd"]: 50 * MIB},
     }
     settings = {"label": "image", "offer": offer or {}, **(setting or {})}
-    return netboot_entries.build({"images": [settings], **config}, [image])
+    return netboot_entries.build({**config, "images": [settings]}, [image])
 
 
 def entry(variant, **kwargs):
@@ -163,8 +164,8 @@ def test_command_line(case):
     assert made["cmdline"] == cmdline
     assert (made["files"], made["proven"]) == (files, proven)
     assert made["needs_iso"] == (files == "boot") == (made["form"] == "iso")
-    assert made["kernel"] == f"http://192.0.2.10/tftp/netboot/x86_64/image/{facts['kernel']}"
-    assert made["initrd"] == f"http://192.0.2.10/tftp/netboot/x86_64/image/{facts['initrd']}"
+    assert made["kernel"] == f"/netboot/x86_64/image/{facts['kernel']}"
+    assert made["initrd"] == f"/netboot/x86_64/image/{facts['initrd']}"
 
 
 @pytest.mark.parametrize("facts", [PROPAGATOR, P10, SISYPHUS_2022, P11])
@@ -215,7 +216,7 @@ OTHER_METHODS = [
 
 @pytest.mark.parametrize(("facts", "method", "form", "automatic"), OTHER_METHODS)
 def test_other_methods(facts, method, form, automatic):
-    config = {"http": {"url": "http://192.0.2.10:8080"}, "root": "/srv/export"}
+    config = resolve({"http": {"port": 8080}})["config"]
     offer = {"methods": [method], "forms": [form], "variants": ["livecd"]}
     made = entry("livecd", facts=facts, config=config, offer=offer)
     words = made["cmdline"].split()
@@ -234,7 +235,7 @@ def test_other_methods(facts, method, form, automatic):
     assert [word for word in words if word.startswith("hash=")] == (
         [f"hash={checked}"] if checked else []
     )
-    assert made["kernel"].startswith("http://192.0.2.10:8080/tftp/")
+    assert made["kernel"] == f"/netboot/x86_64/image/{facts['kernel']}"
     if mounted:
         assert made["memory_mib"] == 512 + 256
 
@@ -249,14 +250,11 @@ def test_other_methods(facts, method, form, automatic):
     ],
 )
 def test_what_is_mounted_is_what_is_there(setting, form):
-    assert entry("livecd", offer={"methods": ["nfs"]}, setting=setting, config=NFS)["form"] == form
-
-
-NFS = {"http": {"url": "http://192.0.2.10"}, "root": "/srv/export"}
+    assert entry("livecd", offer={"methods": ["nfs"]}, setting=setting)["form"] == form
 
 
 def test_each_method_and_form_that_is_wanted_has_an_entry():
-    made = build(config={**NFS, "methods": ["http", "nfs"]}, offer={"forms": ["tree", "iso"]})
+    made = build(config={**CONFIG, "methods": ["http", "nfs"]}, offer={"forms": ["tree", "iso"]})
     assert [(one["id"], one["title"]) for one in made["entries"] if one["variant"] == "livecd"] == [
         ("image-livecd", "Image: livecd"),
         ("image-livecd-http-iso", "Image: livecd, whole ISO over http (8.1 GiB of memory)"),
@@ -316,7 +314,7 @@ def test_memory(form, size, mib):
 
 
 def test_other_port_is_told_to_the_first_stage():
-    made = entry("livecd", config={"http": {"url": "http://192.0.2.10:8080"}})
+    made = entry("livecd", config=resolve({"http": {"port": 8080}})["config"])
     assert "server:192.0.2.10:8080," in made["cmdline"]
 
 

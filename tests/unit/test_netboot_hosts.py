@@ -4,7 +4,10 @@ import urllib.parse
 
 import pytest
 
-from _modules import netboot_entries, netboot_hosts, netboot_menus
+import netboot_entries
+import netboot_host_scripts
+import netboot_hosts
+import netboot_menus
 from tests.ipxe import Client, problems
 from tests.unit.test_netboot_entries import P11
 from tests.unit.test_netboot_menus import TEMPLATE, TFTP
@@ -40,7 +43,7 @@ def scripts_of(hosts, groups=None, **pillar):
     config = config_of(hosts, groups, **pillar)
     scripts = {
         **netboot_menus.render(TEMPLATE, config, entries_of(config)),
-        **netboot_hosts.scripts(hosts, groups or {}, config),
+        **netboot_host_scripts.scripts(hosts, groups or {}, config),
     }
     assert {name: problems(text) for name, text in scripts.items()} == dict.fromkeys(scripts, [])
     return {f"{TFTP}/{urllib.parse.quote(name, safe='')}": one for name, one in scripts.items()}
@@ -78,7 +81,7 @@ def boots(scripts, **settings):
 )
 def test_name_of_the_script(name, host, file):
     hosts = {name: {**host, "arguments": "quiet"}}
-    found = netboot_hosts.scripts(hosts, {}, config_of(hosts))
+    found = netboot_host_scripts.scripts(hosts, {}, config_of(hosts))
     assert any(one.startswith(f"config-{file}") for one in found)
     assert len(found) == 1 + len(netboot_hosts.BUILT_IN)
 
@@ -191,7 +194,7 @@ def test_host_wins_over_product_and_that_over_manufacturer():
 def once_of(hosts, groups=None, entries=None, **pillar):
     config = config_of(hosts, groups, **pillar)
     found = entries_of(config) if entries is None else entries
-    return netboot_hosts.once(hosts, groups or {}, config, found)
+    return netboot_host_scripts.once(hosts, groups or {}, config, found)
 
 
 @pytest.mark.parametrize("menu", [False, True])
@@ -204,7 +207,9 @@ def test_once(menu):
 
     (key, host) = once_of(hosts)["hosts"].popitem()
     assert (key, host["host"], host["entry"]) == ("pc-1", "PC:1", "alt_11-install")
-    scripts[f"{TFTP}/once/pc-1.ipxe"] = netboot_hosts.armed_script(host, "1a2b3c4d")
+    scripts[f"{TFTP}/once/pc-1.ipxe"] = netboot_host_scripts.armed_script(
+        {**host, "arming": "1a2b3c4d"}
+    )
     assert problems(scripts[f"{TFTP}/once/pc-1.ipxe"]) == []
     client = boots(scripts)
     assert "install2.target" in client.end
@@ -231,7 +236,7 @@ def test_what_shows_that_it_booted(method, variant, path):
     assert host["path"] == path
     scripts = scripts_of(hosts, methods=[method])
     key = "52-54-00-ab-cd-ef"
-    scripts[f"{TFTP}/once/{key}.ipxe"] = netboot_hosts.armed_script(host, "0")
+    scripts[f"{TFTP}/once/{key}.ipxe"] = netboot_host_scripts.armed_script({**host, "arming": "0"})
     for product in ("P", "TF307-MB"):
         client = boots(scripts, smbios__product=product)
         asked = [*client.fetched, "http://192.0.2.10" + _directory(client.kernel)]

@@ -2,13 +2,14 @@
 
 import pytest
 
-from _modules import netboot_entries, netboot_menus
+import netboot_entries
+import netboot_menus
 from tests.conftest import CHECKOUT
 from tests.ipxe import Client, problems
 from tests.unit.test_netboot_entries import P11, PROPAGATOR
 from tests.unit.test_netboot_pillar import IMAGE, resolve
 
-TEMPLATE = str(CHECKOUT / "salt/netboot/files/menu.ipxe.jinja")
+TEMPLATE = (CHECKOUT / "salt/netboot/files/menu.ipxe.jinja").read_text()
 TFTP = "http://192.0.2.10/tftp"
 LOCAL = {"pcbios": "sanboot --no-describe --drive 0x80", "efi": "exit 1"}
 USERS = {"users": {"admin": "$6$salt$hash"}}

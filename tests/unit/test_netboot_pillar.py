@@ -1,11 +1,16 @@
 """The pillar: what is accepted, what is said about the rest."""
 
+import json
 import re
 
+import jsonschema
 import pytest
 import yaml
 
-from _modules import netboot_entries, netboot_keys, netboot_pillar
+import netboot_entries
+import netboot_keys
+import netboot_pillar
+from docs import make
 from tests.conftest import CHECKOUT
 
 TARGET = {
@@ -13,15 +18,25 @@ TARGET = {
     "interfaces": {"eth0": ["192.0.2.10/24"], "eth1": ["198.51.100.1/16"], "wlan0": []},
     "addresses": ["127.0.0.1", "192.0.2.10", "192.0.2.11", "198.51.100.1"],
     "default_interface": "eth0",
+    "selinux": False,
+    "state_dir": "/var/lib/netboot",
 }
 PLATFORMS = yaml.safe_load((CHECKOUT / "salt/netboot/platforms.yaml").read_text())
+SCHEMA = jsonschema.Draft202012Validator(
+    json.loads((CHECKOUT / "docs/pillar.schema.json").read_text()),
+    format_checker=jsonschema.FormatChecker(),
+)
 SHA256 = "0123456789abcdef" * 4
 URL = "http://example.org/p11/alt-server-11.0-x86_64.iso"
 IMAGE = {"url": URL, "checksum": {"sha256": SHA256}}
 
 
 def resolve(pillar, **target):
-    return netboot_pillar.resolve(pillar, {**TARGET, **target}, PLATFORMS)
+    """What the project makes of a pillar. Each that it accepts must fit docs/pillar.schema.json."""
+    resolved = netboot_pillar.resolve(pillar, {**TARGET, **target}, PLATFORMS)
+    if not resolved["problems"]:
+        SCHEMA.validate({"netboot": json.loads(json.dumps(pillar))})
+    return resolved
 
 
 def problems(pillar, **target):
@@ -56,7 +71,7 @@ def test_url_and_checksum_are_enough():
             "refresh": False,
             "verify": "changed",
             "overrides": {},
-            "offer": {"arguments": []},
+            "offer": {"arguments": [], "extra_ipxe_conf": [], "password": False},
             "unpack": "",
             "mount": False,
             "keep_iso": True,
@@ -478,11 +493,34 @@ def test_sum_files_that_anybody_can_forge_are_a_warning(url, mirrors, warned):
     ] * warned
 
 
-def test_reference_in_docs_is_the_table():
-    assert (CHECKOUT / "docs/pillar.md").read_text().strip() == netboot_keys.reference()
+@pytest.mark.parametrize("path", make.files())
+def test_documents_are_made_from_the_table(path):
+    assert path.read_text() == make.files()[path]
+
+
+def test_schema_is_a_schema():
+    SCHEMA.check_schema(SCHEMA.schema)
+
+
+@pytest.mark.parametrize(
+    "netboot",
+    [
+        {"imags": {}},
+        {"images": {"a": {"url": URL, "chekcsum": {"sha256": SHA256}}}},
+        {"images": {"a": {"checksum": {"sha256": SHA256}}}},
+        {"images": {"a": {"url": URL, "checksum": {"sha256": "0"}}}},
+        {"dhcp": {"mode": "proxi"}},
+        {"default_image": {"x64": "a"}},
+        {"admins": {"alice": {}}},
+        {"menu": {"timeout_s": 0}},
+    ],
+)
+def test_schema_finds_mistakes(netboot):
+    assert problems(netboot)
+    assert not SCHEMA.is_valid({"netboot": netboot})
 
 
 def test_no_key_is_documented_twice():
-    keys = [row[0] for row in netboot_keys.KEYS]
+    keys = [row.path for row in netboot_keys.KEYS]
     assert len(keys) == len(set(keys))
-    assert all(re.search(r"[.`]$", row[3]) for row in netboot_keys.KEYS)
+    assert all(re.search(r"[.`]$", row.meaning) for row in netboot_keys.KEYS)

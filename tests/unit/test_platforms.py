@@ -4,7 +4,10 @@ import re
 
 import pytest
 
-from _modules import netboot, netboot_keys
+import netboot_keys
+import netboot_machine
+import netboot_names
+import netboot_values
 from tests.conftest import CHECKOUT
 from tests.systems import SYSTEMS
 from tests.unit.test_netboot_pillar import PLATFORMS, resolve
@@ -21,12 +24,12 @@ def test_row_has_the_keys_of_the_others(name):
 
 @pytest.mark.parametrize("name", PLATFORMS)
 def test_row_may_stand_in_the_pillar(name):
-    assert netboot_keys.problems({"platform": PLATFORMS[name]}) == []
-    assert set(PLATFORMS[name]["firmware"]) == set(netboot_keys.FIRMWARE)
+    assert netboot_values.problems({"platform": PLATFORMS[name]}) == []
+    assert set(PLATFORMS[name]["firmware"]) == set(netboot_names.FIRMWARE)
 
 
 def test_pillar_has_the_keys_of_a_row():
-    known = {row[0] for row in netboot_keys.KEYS if row[0].startswith("platform.")}
+    known = {row.path for row in netboot_keys.KEYS if row.path.startswith("platform.")}
     of_rows = {f"platform.{key}" for key in keys(PLATFORMS["debian"]) if "firmware." not in key}
     assert known == of_rows | {"platform.firmware.*"} | {"platform.packages.firmware"}
 
@@ -48,8 +51,8 @@ def test_states_take_nothing_else():
 def test_chosen_by_os_release(system, tmp_path, monkeypatch):
     os_release, name = SYSTEMS[system]
     (tmp_path / "os-release").write_text(os_release)
-    monkeypatch.setattr(netboot, "_OS_RELEASE", str(tmp_path / "os-release"))
-    resolved = resolve({}, platform=netboot.target()["platform"])
+    monkeypatch.setattr(netboot_machine, "_OS_RELEASE", str(tmp_path / "os-release"))
+    resolved = resolve({}, platform=netboot_machine.target("/var/lib/netboot")["platform"])
     if name is None:
         (problem,) = resolved["problems"]
         assert problem.startswith("netboot:platform: netboot-alt does not know '")
@@ -112,8 +115,8 @@ def test_wrong_platform(own, said):
 
 def test_salt_ssh_sends_no_links():
     """Python's tarfile on the target refuses those that lead out of the archive (PEP 706)."""
-    sent = [path for name in ("_modules", "_states", "_wrapper") for path in folder(name)]
-    assert len(sent) > 20
+    sent = [path for name in ("_modules", "_states", "_utils", "_wrapper") for path in folder(name)]
+    assert len(sent) > 50
     assert [path for path in sent if path.is_symlink()] == []
 
 

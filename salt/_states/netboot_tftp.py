@@ -1,0 +1,204 @@
+"""
+Keep the TFTP root in step with the pillar and the images: boot loaders, menus, scripts of hosts.
+"""
+
+import os
+
+import netboot_fresh
+
+netboot_fresh.forget_old()
+
+import iso_hashes
+import netboot_files
+import netboot_firmware
+import netboot_scripts
+from iso_download import Fetches
+from netboot_names import has_digests
+from netboot_records import Records
+from netboot_state import State
+from salt.exceptions import CommandExecutionError
+
+__virtualname__ = "netboot_tftp"
+
+
+def __virtual__():
+    return __virtualname__
+
+
+def firmware_copied(name):
+    """
+    Ensure that the boot loaders are in the TFTP root: from packages, or fetched and verified.
+
+    Of the paths that a package may bring, the first that exists is taken; none need exist. Contents
+    are compared.
+
+    name
+        What is copied; only shown. Which files that are says the configuration.
+
+    ``changes`` has the files that became different; under ``test=True`` also those whose package is
+    still to be installed.
+
+    .. code-block:: yaml
+
+        netboot-firmware:
+          netboot_tftp.firmware_copied:
+            - name: boot loaders
+    """
+    with State(name, "All boot loaders are in place.", __opts__["test"]) as state:
+        records = Records.of(__opts__, __context__)
+        files = records.config()["boot_files"]
+        installed = any(_source(file) for file in files)
+        if not installed and not state.test and not any("url" in file for file in files):
+            paths = ", ".join(path for file in files for path in file.get("packaged", []))
+            raise CommandExecutionError(
+                f"The packages brought no boot loader: none of {paths} is there."
+            )
+        absent = []
+        for file in files:
+            keep = _keep_fetched if "url" in file else _keep_copied
+            if "url" not in file and not _source(file) and (installed or not file["packaged"]):
+                absent.append(file["kind"])
+                continue
+            try:
+                change = keep(records, file)
+            except (CommandExecutionError, OSError) as err:
+                raise CommandExecutionError(
+                    f"The boot loader for {file['kind']} is not there: {err}"
+                ) from err
+            if change:
+                state.done(file["file"], change)
+        if state.changes:
+            would = "would be" if state.test else "were"
+            state.comment = f"{len(state.changes)} boot loaders {would} installed."
+        if absent:
+            state.comment += f" This system's packages have none for {', '.join(absent)}."
+    return state.ret
+
+
+def _source(file):
+    return next((path for path in file.get("packaged", []) if os.path.exists(path)), None)
+
+
+def _keep_copied(records, file):
+    """Have the package's file under its name; returns ``new``, ``changed`` or None."""
+    paths = records.config()["paths"]
+    path = os.path.join(paths["tftp"], file["file"])
+    source = _source(file)
+    wanted = source and netboot_files.read(source)
+    there = netboot_files.read(path)
+    if wanted == there and wanted is not None:
+        return None
+    if not __opts__["test"]:
+        _own(records, file["file"])
+        netboot_files.write(path, wanted, staging=paths["staging"])
+    return "new" if there is None else "changed"
+
+
+def _keep_fetched(records, file):
+    """Have the file of an address under its name; returns ``new``, ``changed`` or None."""
+    config, checksum = records.config(), file["checksum"]
+    path = os.path.join(config["paths"]["tftp"], file["file"])
+    there = os.path.exists(path)
+    if there and has_digests(iso_hashes.digests(path, checksum)["digests"], checksum):
+        return None
+    if not __opts__["test"]:
+        _own(records, file["file"])
+        Fetches.of(config, __context__).fetch([file["url"]], path, checksum)
+    return "changed" if there else "new"
+
+
+def _own(records, name):
+    """Put on record, before it is written, that a boot loader is ours to remove."""
+    owned = records.owned("firmware", [])
+    if name not in owned:
+        records.write("owned", "firmware", sorted([*owned, name]))
+
+
+def firmware_complete(name):
+    """
+    Ensure that each image can be booted by some firmware whose boot loader is there.
+
+    To be run at the end: an image's architecture is known once its ISO was inspected.
+
+    name
+        What is checked; only shown.
+
+    Changes nothing.
+
+    .. code-block:: yaml
+
+        netboot-firmware-complete:
+          netboot_tftp.firmware_complete:
+            - name: boot loaders
+    """
+    comment = "There is a boot loader for every image."
+    with State(name, comment, __opts__["test"]) as state:
+        records = Records.of(__opts__, __context__)
+        config = records.config()
+        if state.test and not any(_source(file) for file in config["boot_files"]):
+            state.comment = "What can be booted shows when the packages are installed."
+            return state.ret
+        there = {
+            file["file"]
+            for file in (*config["boot_files"], *config["firmware"])
+            if (state.test and "url" in file)
+            or os.path.exists(os.path.join(config["paths"]["tftp"], file["file"]))
+        }
+        wanted = [
+            (f"the image {image['name']}", image["facts"]["arch"]) for image in records.ready()
+        ]
+        wanted += [(f"netboot:default_image:{arch}", arch) for arch in config["default_image"]]
+        missing = netboot_firmware.not_bootable(config, there, wanted)
+        if missing:
+            state.fail(f"Not bootable: {'; '.join(missing)}.")
+    return state.ret
+
+
+def menus_written(name, template):
+    """
+    Ensure that the TFTP root has the menus for the images that are ready, and no stale ones.
+
+    The scripts of hosts are among them; hosts are read from the pillar, as thousands do not fit
+    into a state. Files that these states did not write are left alone.
+
+    name
+        What is written; only shown.
+
+    template
+        ``salt://`` address of the menu's template.
+
+    ``changes`` has the scripts that became different. Under ``test=True``, images that are still to
+    be fetched count for nothing.
+
+    .. code-block:: yaml
+
+        netboot-menus:
+          netboot_tftp.menus_written:
+            - name: menus
+            - template: salt://netboot/files/menu.ipxe.jinja
+    """
+    with State(name, "All menus are up to date.", __opts__["test"]) as state:
+        pillar = __pillar__.get("netboot") or {}
+        records = Records.of(__opts__, __context__)
+        plan = netboot_scripts.plan(
+            records, _text(template), pillar.get("hosts") or {}, pillar.get("groups") or {}
+        )
+        act = state.plan(plan.changes)
+        if plan.foreign:
+            state.warn(f"Not ours, and left as they are: {', '.join(sorted(plan.foreign))}")
+        if plan.changes:
+            would = "would be" if state.test else "were"
+            state.comment = f"{len(plan.changes)} menus {would} written."
+        if act or (not state.test and set(plan.owned) != {*plan.menus, *plan.hosts}):
+            netboot_scripts.carry_out(records, plan)
+        if plan.problems:
+            state.fail("\n".join([state.comment, *plan.problems]))
+    return state.ret
+
+
+def _text(template):
+    cached = __salt__["cp.cache_file"](template)
+    if not cached:
+        raise CommandExecutionError(f"{template} is not in the state tree.")
+    with open(cached, encoding="utf-8") as file:
+        return file.read()

@@ -1,0 +1,334 @@
+"""
+Fetch ISOs: verified while they stream, published only as a whole, several at once, resumed after a
+kill. Nothing gets its final name before all its digests are right.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import threading
+import time
+from typing import Any, Callable, NamedTuple, cast
+
+from salt.exceptions import CommandExecutionError, SaltInvocationError
+
+import netboot_files
+from iso_hashes import compare
+from iso_part import Part, in_words, note_path, part_path, progress, read_note, unlink
+from iso_sources import open_source, shown
+from netboot_records import Records
+from netboot_shapes import Config, IsoRecord
+
+log = logging.getLogger(__name__)
+
+_PROGRESS_EVERY_S = 10
+_LONGEST_PAUSE_S = 60
+_STARTED = "iso_download.started"
+
+
+class How(NamedTuple):
+    """
+    How ISOs are fetched.
+
+    ``staging``
+        Directory on the same file system, closed to others, for files while they are unverified.
+    ``attempts``
+        How often a source is tried that breaks off without having brought anything new, with pauses
+        of 1, 2, 4, ... seconds (at most 60) in between.
+    ``stall_timeout_s``
+        Seconds without a byte, or with fewer than 1 KiB/s, after which a source counts as broken
+        off.
+    """
+
+    staging: str
+    attempts: int
+    stall_timeout_s: int
+
+
+class Fetches:
+    """
+    The fetches of a run.
+
+    how
+        See ``How``.
+
+    context
+        The ``__context__`` of the run, which holds the fetches that were started.
+
+    notify
+        Called with a file name and what happened, for events.
+    """
+
+    def __init__(
+        self,
+        how: How,
+        context: Any,
+        notify: Callable[[str, dict[str, Any]], object] = lambda _name, _data: None,
+    ) -> None:
+        self._how, self._notify = how, notify
+        self._started: dict[str, _Job] = context.setdefault(_STARTED, {})
+
+    @classmethod
+    def of(
+        cls,
+        config: Config,
+        context: Any,
+        notify: Callable[[str, dict[str, Any]], object] = lambda _name, _data: None,
+    ) -> Fetches:
+        """
+        Return the fetches of a run.
+
+        config
+            The configuration.
+
+        context, notify
+            See the class.
+        """
+        fetch = config["fetch"]
+        how = How(config["paths"]["staging"], fetch["attempts"], fetch["stall_timeout_s"])
+        return cls(how, context, notify)
+
+    def start(self, fetches: list[dict[str, Any]], at_once: int) -> None:
+        """
+        Start to fetch several files at once, for calls of ``fetch`` in the same run to wait for.
+
+        They end with the process that started them.
+
+        fetches
+            Maps with ``sources``, ``path`` and ``checksum``, see ``fetch``.
+
+        at_once
+            How many come at the same time; the others wait for their turn.
+        """
+        turn = threading.Semaphore(at_once)
+        for one in fetches:
+            self._started[one["path"]] = _Job(
+                one["sources"], one["path"], one["checksum"], self._how, turn
+            )
+
+    def is_started(self, path: str) -> bool:
+        """
+        Return whether a fetch was started in this run that no call of ``fetch`` has waited for yet.
+
+        path
+            The file.
+        """
+        return path in self._started
+
+    def fetch(
+        self, sources: list[str], path: str, checksum: dict[str, str], to_be_claimed: bool = False
+    ) -> IsoRecord:
+        """
+        Fetch a file and publish it under its name once its digests are right.
+
+        sources
+            Its addresses (http, https, ftp, file), tried in order.
+
+        path
+            File name that it gets (absolute path).
+
+        checksum
+            Expected digests in hexadecimal, by algorithm: sha512, sha256, sha1, md5; all are
+            checked.
+
+        to_be_claimed : False
+            Leave a note of where the file came from in the staging directory, for ``claim``.
+
+        Raises CommandExecutionError, naming each URL and the cause, when the file cannot be
+        downloaded completely or is not the expected one; ``path`` is then as it was.
+        """
+        job = self._started.pop(path, None) or _Job(sources, path, checksum, self._how)
+        name = os.path.basename(path)
+        part = part_path(self._how.staging, path)
+        while not job.ended(_PROGRESS_EVERY_S):
+            one = progress(part)
+            if one and one["running"]:
+                log.info("%s: %s", name, in_words(one))
+                self._notify(name, one)
+        try:
+            record = job.result()
+        except CommandExecutionError as err:
+            self._notify(name, {"file": name, "error": str(err)})
+            raise
+        done = {"file": name, "size": record["size"], "percent": 100, "running": False}
+        self._notify(name, done)
+        if not to_be_claimed:
+            unlink(note_path(part))
+        return record
+
+
+def claim(records: Records, path: str, staging: str, record: IsoRecord) -> None:
+    """
+    Put a verified ISO on record: as fetched by these states, if a run that published it was killed
+    before it came to this.
+
+    records
+        The records of this machine.
+
+    path, staging
+        See ``Fetches.fetch`` with ``to_be_claimed``, and ``How``.
+
+    record
+        What ``Fetches.fetch`` or ``iso_hashes.digests`` returned.
+    """
+    part = part_path(staging, path)
+    note = read_note(part)
+    identity = record["identity"] or {}
+    published = not os.path.lexists(part) and note.get("inode") == identity.get("inode")
+    if published:
+        record = cast("IsoRecord", {"source": note["url"], **record})
+    records.write_iso(path, record)
+    if published:
+        unlink(note_path(part))
+
+
+def running(staging: str) -> list[dict[str, Any]]:
+    """
+    List how far fetches are, those of other runs on this machine too, see ``iso_fetch.progress``.
+
+    staging
+        See ``How``.
+    """
+    try:
+        parts = sorted(name for name in os.listdir(staging) if name.endswith(".part"))
+    except OSError as err:
+        raise CommandExecutionError(f"{staging} cannot be read: {err.strerror}") from err
+    found = (progress(os.path.join(staging, part)) for part in parts)
+    return [one for one in found if one]
+
+
+# -- fetching, in threads -------------------------------------------------------------------------
+
+
+class _Job:
+    """A fetch in a thread of its own, which ends with the process whatever it is waiting for."""
+
+    def __init__(
+        self,
+        sources: list[str],
+        path: str,
+        checksum: dict[str, str],
+        how: How,
+        turn: threading.Semaphore | None = None,
+    ) -> None:
+        if not checksum:
+            raise SaltInvocationError("An ISO is never fetched without a checksum.")
+        self._answer: IsoRecord | None = None
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(
+            target=self._run,
+            args=(turn, sources, path, checksum, how),
+            daemon=True,
+        )
+        self._thread.start()
+
+    def _run(self, turn: threading.Semaphore | None, *args: Any) -> None:
+        try:
+            with turn or contextlib.nullcontext():
+                self._answer = _fetch(*args)
+        except BaseException as err:  # noqa: BLE001 (raised again where it is waited for)
+            self._error = err
+
+    def ended(self, timeout_s: float) -> bool:
+        self._thread.join(timeout_s)
+        return not self._thread.is_alive()
+
+    def result(self) -> IsoRecord:
+        if self._error:
+            raise self._error
+        return cast("IsoRecord", self._answer)
+
+
+def _fetch(sources: list[str], path: str, checksum: dict[str, str], how: How) -> IsoRecord:
+    problems = []
+    try:
+        with contextlib.closing(Part(how.staging, path, checksum)) as part:
+            for url in sources:
+                try:
+                    found = _from_source(part, url, checksum, how)
+                    part.publish(path)
+                    return {
+                        "size": part.size,
+                        "digests": found,
+                        "identity": netboot_files.identity(path),
+                        "verified_at": int(time.time()),
+                        "source": url,
+                    }
+                except CommandExecutionError as err:
+                    problems.append(shown(str(err)))
+                    log.warning("%s", problems[-1])
+    except OSError as err:
+        raise CommandExecutionError(
+            f"{shown(' or '.join(sources))} cannot be kept as {path}: {err.strerror}."
+        ) from err
+    raise CommandExecutionError(" ".join(problems))
+
+
+def _from_source(part: Part, url: str, checksum: dict[str, str], how: How) -> dict[str, str]:
+    """Digests of the whole and right file from one source; else CommandExecutionError."""
+    again = False
+    while True:
+        resumed = _receive_patiently(part, url, how)
+        found = part.digests()
+        try:
+            compare(url, found, checksum)
+            return found
+        except CommandExecutionError as err:
+            part.start_over()
+            if again or not resumed:
+                raise
+            # The bytes of an earlier run or of another mirror may be what is wrong.
+            log.warning(
+                "%s The resumed download was wrong; fetching it from the start.", shown(str(err))
+            )
+            again = True
+
+
+def _receive_patiently(part: Part, url: str, how: How) -> bool:
+    """Receive a file to its end; returns whether it was resumed."""
+    failed, furthest = 0, part.size
+    while True:
+        try:
+            return _receive(part, url, how.stall_timeout_s)
+        except ConnectionError as err:
+            # A drip is given up, and that it went on a little is no reason to try it for ever.
+            if part.size > furthest and not isinstance(err, ConnectionAbortedError):
+                failed, furthest = 0, part.size
+            failed += 1
+            if failed >= how.attempts:
+                raise CommandExecutionError(f"{url} cannot be fetched: {err}.") from err
+            pause = min(2 ** (failed - 1), _LONGEST_PAUSE_S)
+            log.warning("%s: %s; trying again in %d s.", shown(url), err, pause)
+            time.sleep(pause)
+        except (FileNotFoundError, CommandExecutionError) as err:
+            raise CommandExecutionError(f"{url} cannot be fetched: {err}.") from err
+
+
+def _receive(part: Part, url: str, stall_s: int) -> bool:
+    """Receive what the part lacks; returns whether it had something before."""
+    note = part.note
+    same = note.get("url") == url
+    if part.size and part.size == note.get("total") and same:
+        return True
+    validator = note.get("validator") if same else None
+    source = open_source(url, part.size, validator, stall_timeout_s=stall_s)
+    if source.start and source.total != note.get("total"):
+        source.close()
+        source = open_source(url, stall_timeout_s=stall_s)
+    with contextlib.closing(source):
+        if source.start != part.size:
+            part.start_over()
+        part.check_space(source.total)
+        part.write_note(url, source.validator, source.total)
+        for chunk in source.chunks:
+            part.add(chunk)
+            if source.total is not None and part.size > source.total:
+                part.start_over()
+                raise CommandExecutionError(
+                    f"more than the {source.total} bytes came that it announced"
+                )
+    if source.total is not None and part.size < source.total:
+        raise ConnectionError(f"it ended early, {part.size} of {source.total} bytes came")
+    return source.start > 0

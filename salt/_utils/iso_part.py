@@ -1,0 +1,246 @@
+"""
+An ISO while it is fetched: its bytes, the note of where they came from, and how far it is.
+
+What has come lies as ``NAME.part`` in a directory that nobody else may look into, beside a note
+(``NAME.part.json``). A later run resumes it after what is there was hashed again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import json
+import os
+import shutil
+import time
+from io import FileIO
+from typing import Any
+
+from salt.exceptions import CommandExecutionError
+
+import netboot_files
+from iso_hashes import CHUNK, Aside, Hashes
+from iso_sources import shown
+
+# What was written is sent to the disk in between, so that nothing is left to wait for in the end.
+_FLUSH_BYTES = 16 << 20
+
+
+def progress(part: str) -> dict[str, Any] | None:
+    """
+    Return how far a part is, or None if it has just become whole.
+
+    part
+        Its path.
+    """
+    try:
+        found = os.stat(part)
+    except FileNotFoundError:
+        return None
+    note = read_note(part)
+    size, total = found.st_size, note.get("total")
+    rate = left = None
+    running = _locked_by_anybody(found.st_ino)
+    seconds = time.time() - note.get("started", 0)
+    if running and note and seconds > 0:
+        rate = max(0, size - note["from"]) / seconds
+    if rate and total:
+        left = int((total - size) / rate)
+    return {
+        "file": os.path.basename(part)[: -len(".part")],
+        "url": shown(note.get("url", "")),
+        "size": size,
+        "total": total,
+        "percent": 100 * size // total if total else None,
+        "rate": int(rate) if rate else None,
+        "seconds_left": left,
+        "running": running,
+    }
+
+
+def _locked_by_anybody(inode: int) -> bool:
+    # proc_locks(5). Trying to lock the file would be in the way of a run that begins just now.
+    with open("/proc/locks", encoding="ascii") as locks:
+        return any(f":{inode} " in line for line in locks)
+
+
+def in_words(one: dict[str, Any]) -> str:
+    """
+    Return how far a part is as a sentence fragment.
+
+    one
+        What ``progress`` returned.
+    """
+    words = [f"{one['percent']} %" if one["total"] else f"{one['size'] / 1e6:.1f} MB"]
+    if one["rate"]:
+        words.append(f"{one['rate'] / 1e6:.1f} MB/s")
+    if one["seconds_left"] is not None:
+        words.append(f"{one['seconds_left']} s left")
+    return ", ".join(words)
+
+
+class Part:
+    """A file while it is unverified. What comes is written, hashed and put to disk side by side."""
+
+    def __init__(self, staging: str, path: str, checksum: dict[str, str]) -> None:
+        self._path = part_path(staging, path)
+        self._kinds = checksum
+        self._file = _open_locked(self._path)
+        self._disk = Aside(lambda _: os.fdatasync(self._file.fileno()))
+        self._hashes = Hashes(checksum)
+        self.size = self._flushed = 0
+        self.note = read_note(self._path)
+        if self.note:
+            for chunk in iter(lambda: self._file.read(CHUNK), b""):
+                self._hashes.add(chunk)
+                self.size += len(chunk)
+        else:
+            self._file.truncate(0)
+
+    def add(self, chunk: bytes) -> None:
+        """Keep what came."""
+        self._hashes.add(chunk)
+        self.size += len(chunk)
+        left = memoryview(chunk)
+        try:
+            while left:
+                left = left[self._file.write(left) :]
+        except OSError as err:
+            if err.errno in (errno.ENOSPC, errno.EDQUOT):
+                # A full disk hurts others too.
+                self.start_over()
+            raise
+        if self.size - self._flushed >= _FLUSH_BYTES:
+            self._flushed = self.size
+            self._disk.put(None)
+
+    def start_over(self) -> None:
+        """Forget what came."""
+        # The note goes first: a part without one is not gone on with.
+        unlink(note_path(self._path))
+        self._file.seek(0)
+        self._file.truncate(0)
+        self._hashes.close()
+        self._hashes = Hashes(self._kinds)
+        self.note = {}
+        self.size = self._flushed = 0
+
+    def digests(self) -> dict[str, str]:
+        """Digests of what came, when all of it came."""
+        return self._hashes.digests()
+
+    def check_space(self, total: int | None) -> None:
+        """Refuse what would not fit, together with what other fetches have still to bring."""
+        if total is None:
+            return
+        folder = os.path.dirname(self._path)
+        others = 0
+        for name in os.listdir(folder):
+            part = os.path.join(folder, name)
+            one = progress(part) if name.endswith(".part") and part != self._path else None
+            if one and one["running"] and one["total"]:
+                others += max(0, one["total"] - one["size"])
+        free = max(0, shutil.disk_usage(folder).free - others)
+        if total - self.size > free:
+            raise CommandExecutionError(
+                f"it has {total} bytes, and only {free} are free where {self._path} lies"
+                + (f", which has {self.size} of them" if self.size else "")
+            )
+
+    def write_note(self, url: str, validator: str | None, total: int | None) -> None:
+        """Note where what comes now is from, for the run that resumes it."""
+        self.note = {
+            "url": url,
+            "validator": validator,
+            "total": total,
+            "from": self.size,
+            "started": time.time(),
+            "inode": os.fstat(self._file.fileno()).st_ino,
+        }
+        netboot_files.write(note_path(self._path), json.dumps(self.note), mode=0o600)
+
+    def publish(self, path: str) -> None:
+        """Give the file its name."""
+        self._disk.close()
+        os.fchmod(self._file.fileno(), 0o644)
+        os.fsync(self._file.fileno())
+        os.replace(self._path, path)
+        netboot_files.sync_directory(os.path.dirname(path))
+
+    def close(self) -> None:
+        """Leave a part that can be gone on with, and no other."""
+        with contextlib.suppress(OSError):
+            self._disk.close()
+        self._hashes.close()
+        if not (self.size and self.note):
+            with contextlib.suppress(FileNotFoundError):
+                if os.path.samestat(os.stat(self._path), os.fstat(self._file.fileno())):
+                    unlink(note_path(self._path))
+                    os.unlink(self._path)
+        self._file.close()
+
+
+def _open_locked(path: str) -> FileIO:
+    """Open a part that no other run has, for as long as it is open."""
+    while True:
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # The run that had the lock before may just have published the file.
+            if os.path.samestat(os.stat(path), os.fstat(handle)):
+                return FileIO(handle, "r+b")
+        except BlockingIOError as err:
+            os.close(handle)
+            raise CommandExecutionError(
+                f"{path} is being fetched by another run on this machine; wait for it."
+            ) from err
+        except FileNotFoundError:
+            pass
+        os.close(handle)
+
+
+def part_path(staging: str, path: str) -> str:
+    """
+    Return where an ISO lies while it is unverified.
+
+    staging, path
+        The directory for such files, and the path that the ISO is to have.
+    """
+    return os.path.join(staging, os.path.basename(path) + ".part")
+
+
+def note_path(part: str) -> str:
+    """
+    Return where the note of a part lies.
+
+    part
+        Its path.
+    """
+    return part + ".json"
+
+
+def read_note(part: str) -> dict[str, Any]:
+    """
+    Return the note of a part: where it came from; empty if there is none.
+
+    part
+        Its path.
+    """
+    try:
+        with open(note_path(part), encoding="utf-8") as file:
+            note: dict[str, Any] = json.load(file)
+        return note
+    except (FileNotFoundError, ValueError):
+        return {}
+
+
+def unlink(path: str) -> None:
+    """
+    Remove a file that need not exist.
+
+    path
+        Its path.
+    """
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)

@@ -1,0 +1,408 @@
+"""
+Open what a URL names, from any byte on: http, https, ftp and file.
+
+Redirects are followed over http and https; proxies are those of the environment (``http_proxy``,
+``https_proxy``, ``ftp_proxy``, ``no_proxy``).
+
+From the standard library alone: requests is not in the thin of Salt 3006 and 3007.
+"""
+
+import base64
+import contextlib
+import ftplib
+import http.client
+import os
+import re
+import socket
+import ssl
+import stat
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+
+from salt.exceptions import CommandExecutionError
+
+
+# A chunk is still in the processor's cache when it is hashed and written.
+CHUNK = 1 << 18
+CONNECT_TIMEOUT_S = 10
+STALL_TIMEOUT_S = 60
+
+# RFC 9110, 15.5.9 and 15.6; RFC 6585, 4: the same request may be answered better later.
+_BUSY = (408, 429, 500, 502, 503, 504)
+_GONE = (404, 410)
+
+# Fewer bytes a second are as good as none: 4 GB would take 46 days.
+MIN_RATE = 1024
+
+# The sum file of a folder has some hundred lines.
+_TEXT_LIMIT = 1 << 20
+_TEXT_PAUSES_S = (1, 3)
+
+
+class Source:
+    """
+    An open source.
+
+    start
+        Its first byte, counted from 0: the one that was asked for, or 0 where the server cannot
+        go on or has another file now.
+    total
+        Bytes of the whole file, or None where the server does not tell.
+    validator
+        Text by which the server tells whether it still has the same file, or None.
+    url
+        Where redirects led.
+    chunks
+        Iterator over the bytes. Raises ConnectionError when they break off or stall, and its kind
+        ConnectionAbortedError when they are given up as they come too slowly.
+    """
+
+    def __init__(self, start, total, validator, url, chunks, close):
+        self.start, self.total, self.validator, self.url = start, total, validator, url
+        self.chunks, self.close = chunks, close
+
+
+def text(url, unless=None):
+    """
+    Return a small text file and its validator as a list, or None if it is still the known one.
+
+    url
+        Its address. One over https may not be redirected to anything else.
+
+    unless
+        Validator with which the file came before: the server is asked whether it changed.
+
+    Raises FileNotFoundError when there is none, CommandExecutionError otherwise.
+    """
+    for pause in (*_TEXT_PAUSES_S, None):
+        try:
+            source = open_source(url, unless=unless)
+            if source is None:
+                return None
+            with contextlib.closing(source):
+                if url.startswith("https:") and not source.url.startswith("https:"):
+                    raise CommandExecutionError(
+                        f"{shown(url)} leads to {shown(source.url)}, which is no https."
+                    )
+                content = b""
+                for chunk in source.chunks:
+                    content += chunk
+                    if len(content) > _TEXT_LIMIT:
+                        raise CommandExecutionError(
+                            f"{shown(url)} is too large for a file of sums."
+                        )
+            return [content.decode("utf-8", "replace"), source.validator]
+        except ConnectionError as err:
+            if pause is None:
+                raise CommandExecutionError(f"{shown(url)} cannot be read: {err}") from err
+            time.sleep(pause)
+    return None
+
+
+def shown(text: str) -> str:
+    """
+    Return a text without the users and passwords that URLs in it may hold, for messages.
+
+    text
+        A URL, or a sentence with some.
+    """
+    return re.sub(r"//[^/\s]*@", "//", text)
+
+
+def open_source(url, start=0, validator=None, unless=None, stall_timeout_s=STALL_TIMEOUT_S):
+    """
+    Open a source.
+
+    url
+        Address: http, https, ftp or file.
+
+    start
+        Byte to begin with, counted from 0.
+
+    validator
+        ``validator`` of the source that the bytes before ``start`` came from: if the file is not
+        that one any more, it comes from its beginning. None: the caller finds out by himself.
+
+    unless
+        A validator too: if the file is still that one, None is returned.
+
+    stall_timeout_s
+        Seconds without a byte, or with fewer than ``MIN_RATE`` bytes a second, after which the
+        source has stalled.
+
+    Returns a ``Source``. Raises ConnectionError when it may work later, FileNotFoundError when
+    there is no such file, CommandExecutionError when this source will not do.
+    """
+    scheme = urllib.parse.urlsplit(url).scheme
+    if scheme == "file":
+        return _open_file(url, start, validator, unless)
+    if scheme == "ftp" and not _proxy(url):
+        return _open_ftp(url, start, validator, unless, stall_timeout_s)
+    return _open_http(url, start, validator, unless, stall_timeout_s)
+
+
+def _paced(chunks, stall_timeout_s):
+    """The chunks, as long as they come fast enough; what is done with them takes its own time."""
+    waited = came = 0
+    asked = time.monotonic()
+    for chunk in chunks:
+        waited += time.monotonic() - asked
+        came += len(chunk)
+        yield chunk
+        if came >= MIN_RATE * stall_timeout_s:
+            waited = came = 0
+        elif waited > stall_timeout_s:
+            raise ConnectionAbortedError(f"only {came} bytes came in {stall_timeout_s} s")
+        asked = time.monotonic()
+
+
+def _proxy(url):
+    parts = urllib.parse.urlsplit(url)
+    if urllib.request.proxy_bypass(parts.hostname or ""):
+        return None
+    return urllib.request.getproxies().get(parts.scheme)
+
+
+# -- http, https, and ftp through a proxy, which is asked by http --------------------------------
+
+
+def _open_http(url, start, validator, unless, stall_timeout_s):
+    # The digest is that of the file, not of a compressed form of it.
+    headers = {"Accept-Encoding": "identity"}
+    if start:
+        headers["Range"] = f"bytes={start}-"
+        if validator:
+            headers["If-Range"] = validator
+    if unless:
+        headers["If-None-Match" if unless.startswith('"') else "If-Modified-Since"] = unless
+    try:
+        response = _http_opener(stall_timeout_s).open(_http_request(url, headers))
+    except urllib.error.HTTPError as err:
+        response = err
+    except (OSError, http.client.HTTPException, ValueError) as err:
+        cause = getattr(err, "reason", err)
+        if isinstance(cause, (ssl.SSLError, ValueError)):
+            raise CommandExecutionError(_cause(cause)) from err
+        raise ConnectionError(_cause(cause)) from err
+    status = response.status
+    if unless and status == 304:
+        response.close()
+        return None
+    first, total = _extent(response)
+    if start and (status == 416 or (status == 206 and first != start)):
+        response.close()
+        return _open_http(url, 0, None, None, stall_timeout_s)
+    wrong = _refusal(response, first)
+    if wrong:
+        response.close()
+        raise wrong
+    tag = response.headers.get("ETag", "")
+    return Source(
+        first,
+        total,
+        # RFC 9110, 13.1.5: a weak tag (W/"...") does not tell that the bytes are the same.
+        tag if tag.startswith('"') else response.headers.get("Last-Modified"),
+        response.url,
+        _paced(_http_chunks(response), stall_timeout_s),
+        response.close,
+    )
+
+
+def _extent(response):
+    """First byte and size of the whole file (or None), as an answer has them (RFC 9110, 14.4)."""
+    if response.status == 206:
+        told = re.fullmatch(
+            r"bytes (\d+)-\d+/(\d+|\*)", response.headers.get("Content-Range", "").strip()
+        )
+        if not told:
+            return None, None
+        return int(told[1]), None if told[2] == "*" else int(told[2])
+    length = response.headers.get("Content-Length", "")
+    return 0, int(length) if length.isdigit() else None
+
+
+def _refusal(response, first):
+    """The error that an answer amounts to, or None."""
+    status = response.status
+    said = f"{status} {response.reason or ''}".strip().partition("\n")[0]
+    if status in _GONE:
+        return FileNotFoundError(said)
+    if status in _BUSY:
+        return ConnectionError(said)
+    if status not in (200, 206) or first is None:
+        return CommandExecutionError(f"the server's answer is {said}")
+    # Somebody's login or error page, or a form of the file in which its digest is another.
+    kind = response.headers.get("Content-Type", "")
+    encoding = response.headers.get("Content-Encoding", "identity")
+    if kind.startswith("text/html") or encoding != "identity":
+        return CommandExecutionError(
+            f"the server's answer is {kind if encoding == 'identity' else encoding}, not the file"
+        )
+    return None
+
+
+def _http_request(url, headers):
+    parts = urllib.parse.urlsplit(url)
+    user, _, host = parts.netloc.rpartition("@")
+    request = urllib.request.Request(  # noqa: S310 (http and https alone, see _http_opener)
+        urllib.parse.urlunsplit(parts._replace(netloc=host)), headers=headers
+    )
+    if user:
+        word = base64.b64encode(urllib.parse.unquote(user).encode()).decode()
+        # Not for the server that a redirect may lead to.
+        request.add_unredirected_header("Authorization", f"Basic {word}")
+    return request
+
+
+def _http_chunks(response):
+    try:
+        # What there is, as read() would wait until all of a chunk has come.
+        while chunk := response.read1(CHUNK):
+            yield chunk
+    except (OSError, http.client.HTTPException) as err:
+        raise ConnectionError(_cause(err)) from err
+
+
+def _http_opener(stall_timeout_s):
+    """An opener for http and https alone: a redirect must not lead to a file of this machine."""
+
+    def connection(kind):
+        class Connection(kind):
+            def connect(self):
+                self.timeout = CONNECT_TIMEOUT_S
+                super().connect()
+                self.sock.settimeout(stall_timeout_s)
+
+        return Connection
+
+    class Http(urllib.request.HTTPHandler):
+        def http_open(self, request):
+            return self.do_open(connection(http.client.HTTPConnection), request)
+
+    class Https(urllib.request.HTTPSHandler):
+        def https_open(self, request):
+            return self.do_open(connection(http.client.HTTPSConnection), request)
+
+    opener = urllib.request.OpenerDirector()
+    for handler in (
+        urllib.request.ProxyHandler(),
+        urllib.request.HTTPRedirectHandler(),
+        urllib.request.HTTPDefaultErrorHandler(),
+        urllib.request.HTTPErrorProcessor(),
+        Http(),
+        Https(),
+    ):
+        opener.add_handler(handler)
+    return opener
+
+
+def _cause(err):
+    # Its own text is "timed out". Before Python 3.10, socket.timeout is no TimeoutError.
+    if isinstance(err, (TimeoutError, socket.timeout)):
+        return "nothing came for too long"
+    return getattr(err, "strerror", None) or str(err) or type(err).__name__
+
+
+# -- ftp (RFC 959; SIZE, MDTM and REST in stream mode: RFC 3659) ---------------------------------
+
+
+def _open_ftp(url, start, validator, unless, stall_timeout_s):
+    parts = urllib.parse.urlsplit(url)
+    path = urllib.parse.unquote(parts.path[1:])
+    ftp = ftplib.FTP(timeout=CONNECT_TIMEOUT_S)  # noqa: S321 (what it brings is checked)
+    try:
+        ftp.connect(parts.hostname, parts.port or ftplib.FTP_PORT)
+        ftp.timeout = stall_timeout_s
+        ftp.sock.settimeout(stall_timeout_s)
+        ftp.login(*(urllib.parse.unquote(word or "") for word in (parts.username, parts.password)))
+        ftp.voidcmd("TYPE I")
+        size, time_ = _ftp_says(ftp, f"SIZE {path}"), _ftp_says(ftp, f"MDTM {path}")
+        if unless and unless == time_:
+            ftp.close()
+            return None
+        if validator and validator != time_:
+            start = 0
+        start, data = _ftp_data(ftp, path, start)
+    except (ftplib.error_perm, ftplib.error_proto, ValueError) as err:
+        ftp.close()
+        if str(err).startswith("550"):
+            raise FileNotFoundError(str(err)) from err
+        raise CommandExecutionError(f"the server says {err}") from err
+    except (ftplib.error_temp, ftplib.error_reply, EOFError, OSError) as err:
+        ftp.close()
+        raise ConnectionError(str(err) or "the server closed the connection") from err
+    return Source(
+        start,
+        int(size) if size and size.isdigit() else None,
+        time_,
+        url,
+        _paced(_ftp_chunks(ftp, data), stall_timeout_s),
+        lambda: (data.close(), ftp.close()),
+    )
+
+
+def _ftp_says(ftp, command):
+    """What the server says to a command that not all servers know, or None."""
+    try:
+        return ftp.sendcmd(command)[4:].strip()
+    except ftplib.error_perm as err:
+        if str(err).startswith("550"):
+            raise
+        return None
+
+
+def _ftp_data(ftp, path, start):
+    """First byte and connection of a transfer; from the beginning where the server must."""
+    if start:
+        try:
+            return start, ftp.transfercmd(f"RETR {path}", rest=start)
+        except ftplib.error_perm as err:
+            if str(err).startswith("550"):
+                raise
+    return 0, ftp.transfercmd(f"RETR {path}")
+
+
+def _ftp_chunks(ftp, data):
+    try:
+        while chunk := data.recv(CHUNK):
+            yield chunk
+        data.close()
+        ftp.voidresp()
+    except (ftplib.Error, EOFError, OSError) as err:
+        raise ConnectionError(str(err) or "the server closed the connection") from err
+
+
+# -- file -----------------------------------------------------------------------------------------
+
+
+def _open_file(url, start, validator, unless):
+    path = urllib.request.url2pathname(urllib.parse.urlsplit(url).path)
+    try:
+        # Without O_NONBLOCK a FIFO would be waited for.
+        file = open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb", buffering=0)  # noqa: SIM115
+    except FileNotFoundError as err:
+        raise FileNotFoundError(err.strerror) from err
+    except OSError as err:
+        raise CommandExecutionError(err.strerror) from err
+    found = os.fstat(file.fileno())
+    now = f"{found.st_ino}-{found.st_mtime_ns}"
+    if not stat.S_ISREG(found.st_mode):
+        file.close()
+        raise CommandExecutionError("it is no regular file")
+    if unless and unless == now:
+        file.close()
+        return None
+    if (validator and validator != now) or start > found.st_size:
+        start = 0
+    file.seek(start)
+    return Source(start, found.st_size, now, url, _file_chunks(file), file.close)
+
+
+def _file_chunks(file):
+    try:
+        while chunk := file.read(CHUNK):
+            yield chunk
+    except OSError as err:
+        raise ConnectionError(err.strerror) from err

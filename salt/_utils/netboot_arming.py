@@ -1,0 +1,213 @@
+"""
+Hosts that boot something once: which are armed, which have booted.
+
+Salt keeps the record ``owned/once``: what each host is armed for. The program ``netboot-once``,
+which sees in the web server's log that a host has booted, keeps ``once/HOST``: the arming that this
+was. So neither changes what the other wrote. A script below ``tftp/once/`` is there while a host is
+armed; without it the host boots from its own disk.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import fnmatch
+import os
+import secrets
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from salt.exceptions import SaltInvocationError
+
+import netboot_files
+from netboot_host_scripts import armed_script
+from netboot_names import iso8601, nearest
+from netboot_records import Records
+from netboot_shapes import Arming, Boot, OnceHost
+
+Armings = dict[str, Arming]
+Boots = dict[str, "Boot | None"]
+
+
+@contextlib.contextmanager
+def _locked(records: Records) -> Iterator[None]:
+    """Alone with the records and scripts, without netboot-once."""
+    directory = os.path.join(records.directory, "once")
+    os.makedirs(directory, mode=0o700, exist_ok=True)
+    with open(os.path.join(directory, "lock"), "w", encoding="ascii") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _is_booted(arming: Arming, boot: Boot | None) -> bool:
+    return boot is not None and boot["arming"] == arming["arming"]
+
+
+def _new_arming(host: Any) -> Arming:
+    return {
+        **host,
+        "arming": secrets.token_hex(4),
+        "armed_at": int(time.time()),
+        "dropped": False,
+    }
+
+
+def reconcile(records: Records, hosts: dict[str, OnceHost], test: bool) -> dict[str, str]:
+    """
+    Arm the hosts that never were, and leave the others as they are: armed, or booted.
+
+    Another entry in the pillar is what an armed host boots; one that has booted is not armed again:
+    a new image for a group must not install all its machines again. Nor must a pillar that lost its
+    hosts for a while: what is on record of a host stays there.
+
+    records
+        The records of this machine.
+
+    hosts
+        All hosts that boot once, see ``netboot_host_scripts.once``.
+
+    test
+        Only return what would change.
+
+    Returns a map of hosts (by key) and scripts (by file name) with what changes: ``armed``,
+    ``changed`` (another entry), ``renamed``, ``dropped`` or ``back``; and ``new``, ``changed`` or
+    ``removed``.
+    """
+    if test or not (hosts or records.armings()):
+        return _reconcile(records, hosts, test)
+    with _locked(records):
+        return _reconcile(records, hosts, test)
+
+
+def _renamed(old: Armings, booted: Boots, hosts: dict[str, OnceHost]) -> dict[str, str]:
+    """What is on record of a machine, under the name that the pillar has for it now."""
+    names = {
+        told: key for key, arming in old.items() if key not in hosts for told in arming["told_by"]
+    }
+    renamed: dict[str, str] = {}
+    for key, host in hosts.items():
+        before = next((names[told] for told in host["told_by"] if told in names), None)
+        if before is not None and before in old and key not in old:
+            renamed[key] = before
+            old[key] = old.pop(before)
+            booted[key] = booted.pop(before, None)
+    return renamed
+
+
+def _reconcile(records: Records, hosts: dict[str, OnceHost], test: bool) -> dict[str, str]:
+    old, booted = records.armings(), records.boots()
+    keys = set(old)
+    # A new name must not install a machine again.
+    renamed = _renamed(old, booted, hosts)
+    armings, changes = _armings(old, booted, hosts)
+    changes = {**dict.fromkeys(renamed, "renamed"), **changes}
+    scripts = {
+        f"{key}.ipxe": armed_script(arming)
+        for key, arming in armings.items()
+        if not arming["dropped"] and not _is_booted(arming, booted.get(key))
+    }
+    directory = records.config()["paths"]["once_scripts"]
+    owned = [f"{key}.ipxe" for key in keys | set(armings)]
+    files = netboot_files.difference(directory, scripts, owned)
+    if not test:
+        for key in renamed:
+            # Before the arming: one without the other would be armed.
+            if booted[key]:
+                records.write("once", key, booted[key])
+        if armings != old or renamed:
+            # Before the scripts, which a run that is killed here would not know as its own.
+            records.write("owned", "once", armings)
+        netboot_files.carry_out(directory, scripts, files, records.config()["paths"]["staging"])
+    return {**changes, **files}
+
+
+def _armings(
+    old: Armings, booted: Boots, hosts: dict[str, OnceHost]
+) -> tuple[Armings, dict[str, str]]:
+    """What is to be on record, and what became different, by host."""
+    armings: Armings = {}
+    changes: dict[str, str] = {}
+    for key, arming in old.items():
+        armings[key] = arming.copy()
+        armings[key]["dropped"] = True
+        if key not in hosts and not arming["dropped"]:
+            changes[key] = "dropped"
+    for key, host in hosts.items():
+        before = old.get(key)
+        if not before:
+            armings[key] = _new_arming(host)
+            changes[key] = "armed"
+            continue
+        same = before["entry"] == host["entry"]
+        if same or _is_booted(before, booted.get(key)):
+            # What shows that an entry was booted is only known while the entry is there.
+            path = host["path"] or (before["path"] if same else "")
+            kept: Any = {**before, **host, "path": path, "dropped": False}
+            armings[key] = kept
+        else:
+            # A boot of the old entry that is under way is not a boot of the new one.
+            armings[key] = _new_arming(host)
+        if before["dropped"]:
+            changes[key] = "back"
+        elif not same:
+            changes[key] = "changed"
+    return armings, changes
+
+
+def arm(records: Records, host: str) -> list[dict[str, Any]]:
+    """
+    Arm hosts again: they boot their entry one more time.
+
+    records
+        The records of this machine.
+
+    host
+        Name of the host in the pillar, or a pattern such as ``lab*``.
+
+    Returns what ``listing`` has of these hosts.
+
+    Raises SaltInvocationError when there is no such host that boots something once.
+    """
+    paths = records.config()["paths"]
+    with _locked(records):
+        armings = records.armings()
+        names = {arming["host"]: key for key, arming in armings.items() if not arming["dropped"]}
+        found = fnmatch.filter(names, str(host))
+        if not found:
+            hint = nearest(host, list(names))
+            raise SaltInvocationError(
+                f"No host {str(host)!r} with once: true was applied to this machine{hint or '.'}"
+            )
+        again = {names[name]: _new_arming(armings[names[name]]) for name in found}
+        records.write("owned", "once", {**armings, **again})
+        scripts = {f"{key}.ipxe": armed_script(arming) for key, arming in again.items()}
+        changes = dict.fromkeys(scripts, "new")
+        netboot_files.carry_out(paths["once_scripts"], scripts, changes, paths["staging"])
+    return [_shown(arming, None) for arming in again.values()]
+
+
+def listing(records: Records) -> list[dict[str, Any]]:
+    """
+    List the hosts that boot something once, see ``netboot_once.list``.
+
+    records
+        The records of this machine.
+    """
+    booted = records.boots()
+    return [
+        _shown(arming, booted.get(key))
+        for key, arming in sorted(records.armings().items())
+        if not arming["dropped"]
+    ]
+
+
+def _shown(arming: Arming, boot: Boot | None) -> dict[str, Any]:
+    done = boot if boot and _is_booted(arming, boot) else None
+    return {
+        "host": arming["host"],
+        "entry": arming["entry"],
+        "armed": iso8601(arming["armed_at"]),
+        "booted": done and iso8601(done["booted_at"]),
+        "booted_entry": done and done["entry"],
+    }

@@ -1,0 +1,200 @@
+"""
+The configuration of a machine: what a pillar without problems resolves to there. Pure.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import Any
+
+import netboot_dhcp
+import netboot_firmware
+import netboot_values
+from netboot_names import ARCHES, VERSION, iso_file, label, server_url, words
+from netboot_paths import paths
+from netboot_shapes import Config, Image, ImageRecord, Offer, Pillar, Target
+
+
+def build(pillar: Pillar, target: Target, platform: dict[str, Any], once: bool) -> Config:
+    """
+    Return the configuration.
+
+    pillar
+        The completed pillar (see ``netboot_values``), without problems.
+
+    target
+        What ``netboot.target`` returned.
+
+    platform
+        The row of this machine's system, with what the pillar overrides.
+
+    once
+        Whether any host boots something once.
+    """
+    platform = dict(platform)
+    interface = netboot_dhcp.interfaces(pillar, target)[0]
+    networks = [ipaddress.IPv4Interface(one) for one in target["interfaces"][interface]]
+    address = ipaddress.IPv4Address(pillar.get("address") or networks[0].ip)
+    mirrors = pillar.get("mirrors") or []
+    here = {name: image for name, image in pillar["images"].items() if not _is_elsewhere(image)}
+    elsewhere = {name: image for name, image in pillar["images"].items() if _is_elsewhere(image)}
+    variant = netboot_values.default("default_variant.*")
+    over = netboot_values.default("kernel_over.*")
+    arguments = netboot_values.default("arguments.*")
+    return {
+        "version": VERSION,
+        "interface": interface,
+        "address": str(address),
+        "network": str(next((n for n in networks if address in n.network), networks[0]).network[0]),
+        "root": pillar["root"],
+        "paths": paths(pillar["root"], target["state_dir"]),
+        "http": _http(pillar["http"], address),
+        **netboot_dhcp.config(pillar, target),
+        **netboot_firmware.config(pillar, platform.pop("firmware")),
+        "menu": _menu(pillar["menu"]),
+        "default_image": pillar["default_image"],
+        "default_variant": {
+            arch: pillar["default_variant"].get(arch, variant) for arch in pillar["default_image"]
+        },
+        "methods": pillar["methods"],
+        "serves": _serves(pillar),
+        "smb": {"smb1": pillar["smb"]["smb1"]},
+        "ftp": {"passive_ports": pillar["ftp"]["passive_ports"]},
+        "tftp": {"ports": pillar["tftp"]["ports"]},
+        "admins": {
+            name: {"keys": list(admin["keys"]), "sudo": admin["sudo"]}
+            for name, admin in pillar["admins"].items()
+        },
+        "selinux": target["selinux"],
+        "firewall": pillar["firewall"] or "off",
+        "nfs": {
+            "clients": pillar["nfs"].get("clients")
+            or sorted({str(network.network) for network in networks})
+        },
+        "arguments": {arch: words(pillar["arguments"].get(arch, arguments)) for arch in ARCHES},
+        "kernel_over": {arch: pillar["kernel_over"].get(arch, over) for arch in ARCHES},
+        "prune": pillar["prune"],
+        "clean_images": pillar["clean_images"],
+        "schedule": pillar["schedule"] if set(pillar["schedule"]) - {"splay_s"} else {},
+        "fetch": pillar["fetch"],
+        "images": [_image(name, image, mirrors) for name, image in here.items()],
+        "elsewhere": [_elsewhere(name, image) for name, image in elsewhere.items()],
+        "platform": platform,
+        "once": once,
+    }
+
+
+def _is_elsewhere(image: dict[str, Any]) -> bool:
+    return bool(image["skip_iso_deploy"])
+
+
+def _http(http: dict[str, Any], address: object) -> dict[str, Any]:
+    return {
+        "port": http["port"],
+        "url": server_url(address, http["port"]),
+        "listen": list(http.get("listen") or []),
+        "listing": http["listing"] or "off",
+        "certificate": http.get("certificate", ""),
+        "key": http.get("key", ""),
+        "https_port": http["https_port"],
+    }
+
+
+def _serves(pillar: Pillar) -> list[str]:
+    used = [image.get("methods") or pillar["methods"] for image in pillar["images"].values()]
+    return sorted({method for methods in used for method in methods})
+
+
+def _menu(menu: dict[str, Any]) -> dict[str, Any]:
+    extra = [
+        {
+            "title": title,
+            "arches": one["arches"],
+            "arguments": words(one["arguments"]),
+            "password": one["password"],
+            **{key: one[key] for key in ("kernel", "initrd", "chain", "script") if key in one},
+        }
+        for title, one in menu["extra"].items()
+    ]
+    return {**menu, "extra": extra}
+
+
+def sources(image: dict[str, Any], mirrors: list[str]) -> list[str]:
+    """
+    Return all addresses of an ISO, in the order in which they are tried.
+
+    image
+        The image in the completed pillar.
+
+    mirrors
+        ``netboot:mirrors``.
+    """
+    file = iso_file(image["url"])
+    nearer = [f"{folder.rstrip('/')}/{file}" for folder in mirrors]
+    return [*nearer, image["url"], *(image.get("mirrors") or [])]
+
+
+def _image(name: str, image: dict[str, Any], mirrors: list[str]) -> Image:
+    return {
+        "name": name,
+        "label": label(name),
+        "file": iso_file(image["url"]),
+        "sources": sources(image, mirrors),
+        "checksum": {kind: digest.lower() for kind, digest in image["checksum"].items()},
+        "sums": image["sums"],
+        "refresh": image["refresh"],
+        "verify": image["verify"],
+        "overrides": {
+            key: image[key] for key in ("alt_arch", "dialect", "kernel", "initrd") if key in image
+        },
+        "offer": _offer(image),
+        "unpack": image.get("unpack", ""),
+        "mount": image["mount"],
+        "keep_iso": image["keep_iso"],
+    }
+
+
+def _offer(image: dict[str, Any]) -> Offer:
+    keys = ("variants", "methods", "forms", "extra_ipxe_conf", "password")
+    keys += ("kernel_url", "initrd_url", "stage2_http_url")
+    offer: Any = {key: image[key] for key in keys if key in image}
+    offer["arguments"] = words(image["arguments"])
+    return offer  # type: ignore[no-any-return]
+
+
+def _elsewhere(name: str, image: dict[str, Any]) -> ImageRecord:
+    """An image of another server: the record that inspecting its ISO would have given."""
+    initrd = image["initrd_url"].rpartition("/")[2]
+    # Only propagator was ever packed as full.cz (mkimage-profiles, 2021-03-23).
+    dialect = image.get("dialect") or ("propagator" if initrd == "full.cz" else "altboot")
+    stages = {
+        stage: {"path": stage, "size": size, "ramdisk_size": size // 1024 + 1}
+        for stage, size in (
+            ("live", image.get("live_size")),
+            ("altinst", image.get("altinst_size")),
+        )
+        if size
+    }
+    installer = None
+    if "altinst" in stages:
+        installer = {"stage": "altinst", "argument": ""}
+    elif dialect == "altboot":
+        installer = {"stage": "live", "argument": "systemd.unit=install2.target"}
+    return {
+        "name": name,
+        "label": label(name),
+        "file": image["stage2_http_url"].rpartition("/")[2],
+        "iso_sha256": None,
+        "offer": _offer(image),
+        "facts": {
+            "arch": image["alt_arch"],
+            "dialect": dialect,
+            "kernel": image["kernel_url"].rpartition("/")[2],
+            "initrd": initrd,
+            "stages": stages,
+            "livecd": {"stage": "live", "argument": ""} if "live" in stages else None,
+            "installer": installer,
+            "rescue": None,
+            "http_iso": image["http_iso_boot"],
+        },
+    }

@@ -1,0 +1,199 @@
+"""
+DHCP in the pillar: mistakes between keys, and what they come to on a machine. Pure.
+
+dnsmasq's own file is a template, ``salt/netboot/files/dnsmasq.conf.jinja``.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from netboot_shapes import Pillar, Target
+
+
+def problems(pillar: Pillar, target: Target) -> list[str]:
+    """
+    Say what is wrong between the keys of DHCP and firmware, when each value alone is right.
+
+    pillar
+        The completed pillar (see ``netboot_values``) without problems of single keys.
+
+    target
+        What ``netboot.target`` returned.
+
+    Returns a list of one-line texts, each starting with its pillar key.
+    """
+    found = []
+    address = pillar.get("address")
+    if address and not pillar.get("virtual_address") and address not in target["addresses"]:
+        found.append(
+            f"netboot:address: {address} is no address of this machine, which has "
+            f"{', '.join(target['addresses'])}; or is it one in front of it? Then add "
+            "virtual_address: true"
+        )
+    if pillar.get("virtual_address") and not address:
+        found.append("netboot:address: is missing, as virtual_address is true")
+    dhcp = pillar["dhcp"]
+    subnets = dhcp["subnets"]
+    if dhcp["mode"] == "server" and not subnets:
+        found.append("netboot:dhcp:subnets: is missing, as mode is server")
+    for name, subnet in subnets.items():
+        key = f"netboot:dhcp:subnets:{name}"
+        found += [f"{key}{wrong}" for wrong in _wrong_subnet(name, subnet, subnets, target)]
+    found += _wrong_leases(dhcp["leases"], subnets, target)
+    first_port, last_port = pillar["tftp"]["ports"]
+    ports, clients = last_port - first_port + 1, dhcp["clients_at_once"]
+    if ports < clients:
+        found.append(
+            f"netboot:tftp:ports: has {ports}, fewer than netboot:dhcp:clients_at_once: {clients}"
+        )
+    for kind, firmware in pillar["firmware"].items():
+        found += _incomplete(f"netboot:firmware:{kind}", firmware)
+    for kind, binaries in pillar["secure_boot"].items():
+        for name in ("shim", "ipxe"):
+            found += _incomplete(f"netboot:secure_boot:{kind}:{name}", binaries[name])
+    return found
+
+
+def _networks_here(target: Target) -> list[ipaddress.IPv4Network]:
+    addresses = [one for some in target["interfaces"].values() for one in some]
+    return [ipaddress.IPv4Interface(one).network for one in addresses]
+
+
+def _wrong_subnet(
+    name: str, subnet: dict[str, Any], subnets: dict[str, Any], target: Target
+) -> Iterator[str]:
+    here = _networks_here(target)
+    network = ipaddress.IPv4Network(name)
+    first, last = (ipaddress.IPv4Address(one) for one in subnet["range"])
+    if first > last:
+        yield f":range: {first} comes after {last}"
+    own = [one for one in target["addresses"] if first <= ipaddress.IPv4Address(one) <= last]
+    if own:
+        yield f":range: has {', '.join(own)}, which this machine has itself"
+    given = {"range": subnet["range"]}
+    if "router" in subnet:
+        given["router"] = [subnet["router"]]
+    for key, addresses in given.items():
+        for address in addresses:
+            if ipaddress.IPv4Address(address) not in network:
+                yield f":{key}: {address} is not in {name}"
+            elif not _is_of_machine(address, network):
+                yield f":{key}: {address} is {name}'s own first or last, which no machine can have"
+    if network not in here and "router" not in subnet:
+        yield ":router: is missing, as this machine has no address in that subnet"
+    for other in subnets:
+        if other < name and network.overlaps(ipaddress.IPv4Network(other)):
+            yield f": overlaps with {other}"
+
+
+def _is_of_machine(address: str, network: ipaddress.IPv4Network) -> bool:
+    return ipaddress.IPv4Address(address) not in (network[0], network[-1])
+
+
+def _wrong_leases(leases: dict[str, Any], subnets: dict[str, Any], target: Target) -> Iterator[str]:
+    taken: dict[str, str] = {}
+    for name, lease in leases.items():
+        key = f"netboot:dhcp:leases:{name}"
+        address = lease["address"]
+        of = [
+            one
+            for one in map(ipaddress.IPv4Network, subnets)
+            if ipaddress.IPv4Address(address) in one
+        ]
+        if not of:
+            yield f"{key}:address: {address} is in none of netboot:dhcp:subnets"
+        elif address in target["addresses"]:
+            yield f"{key}:address: {address} is this machine's own"
+        elif not _is_of_machine(address, of[0]):
+            yield f"{key}:address: {address} is {of[0]}'s own first or last"
+        mac = re.sub(r"[:.-]", "", name).lower()
+        for value in filter(None, (mac, address, lease.get("hostname"))):
+            if taken.setdefault(value, name) != name:
+                yield f"{key}: has {value} like {taken[value]}"
+
+
+def _incomplete(key: str, binary: dict[str, Any]) -> Iterator[str]:
+    for name in ("url", "checksum"):
+        if not binary.get(name):
+            yield f"{key}:{name}: is missing"
+
+
+def warnings(pillar: Pillar, target: Target) -> list[str]:
+    """
+    Say what about DHCP looks like a mistake, and need not be one.
+
+    pillar, target
+        See ``problems``.
+
+    Returns a list of one-line texts, each starting with its pillar key.
+    """
+    dhcp = pillar["dhcp"]
+    mode = dhcp["mode"]
+    found = []
+    for key, of_mode in (("subnets", "server"), ("leases", "server"), ("relayed", "proxy")):
+        if dhcp.get(key) and mode != of_mode:
+            found.append(f"netboot:dhcp:{key}: means nothing while mode is {mode}")
+    if mode == "server":
+        for name in interfaces(pillar, target):
+            network = ipaddress.IPv4Interface(target["interfaces"][name][0]).network
+            if str(network) not in dhcp["subnets"]:
+                found.append(
+                    f"netboot:dhcp:subnets: has no {network}, so clients on {name} get no address"
+                )
+    return found
+
+
+def interfaces(pillar: Pillar, target: Target) -> list[str]:
+    """
+    List the names of the interfaces on which clients are served.
+
+    pillar, target
+        See ``problems``.
+    """
+    named = pillar.get("interface") or target["default_interface"]
+    return named if isinstance(named, list) else [named]
+
+
+def config(pillar: Pillar, target: Target) -> dict[str, Any]:
+    """
+    Return ``interfaces`` and ``dhcp`` of the configuration.
+
+    pillar, target
+        See ``problems``; there were none.
+    """
+    dhcp = pillar["dhcp"]
+    return {
+        "interfaces": [_interface(name, pillar, target) for name in interfaces(pillar, target)],
+        "dhcp": {
+            "mode": dhcp["mode"],
+            "clients_at_once": dhcp["clients_at_once"],
+            "relayed": [_network(name) for name in dhcp.get("relayed") or []],
+            "subnets": [
+                {
+                    **_network(name),
+                    "first": subnet["range"][0],
+                    "last": subnet["range"][1],
+                    "lease_s": subnet["lease_s"],
+                    "router": subnet.get("router", ""),
+                    "dns": list(subnet.get("dns") or []),
+                    "domain": subnet.get("domain", ""),
+                }
+                for name, subnet in dhcp["subnets"].items()
+            ],
+        },
+    }
+
+
+def _interface(name: str, pillar: Pillar, target: Target) -> dict[str, str]:
+    first = ipaddress.IPv4Interface(target["interfaces"][name][0])
+    address = str(pillar.get("address") or first.ip)
+    return {"name": name, "address": address, **_network(str(first.network))}
+
+
+def _network(name: str) -> dict[str, str]:
+    network = ipaddress.IPv4Network(name)
+    return {"network": str(network.network_address), "netmask": str(network.netmask)}

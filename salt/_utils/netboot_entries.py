@@ -1,0 +1,329 @@
+"""
+Boot entries: what clients can boot, from the facts of the images and the applied configuration.
+
+A pure function. What a first stage accepts is in the table ``FORMS``: a method is added as rows.
+Sources: altboot's manual (make-initrd-bootchain, "From propagator to altboot", chapters 10, 30, 35,
+62, 63, 65 and 69) and scripts (translate.d/100-download, 350-squashfs), the change log of
+propagator, mkimage-profiles (features.in/grub/cfg.in) for the words that ALT's own menus have, and
+asheplyakov/netinstall-alt for lines that booted real media.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from netboot_names import VARIANTS
+from netboot_paths import in_url
+from netboot_shapes import Config, Entry, Facts, ImageRecord, Offer
+
+Row = dict[str, Any]
+
+
+# proven: variants of which somebody published such a line as booting ALT's own media:
+# netinstall-alt (images of p9 and p10), altlinux.org/Installer/common/altboot, and a report of nfs
+# for server-p11 and workstation-p11.
+_BOTH, _LIVE, _INSTALL = ("livecd", "install"), ("livecd",), ("install",)
+
+#: How a stage travels: a row for each method, dialect and form.
+#:
+#: form: ``tree``, the stage alone out of the unpacked image; ``iso``, the whole image, where the
+#: system finds its packages too. over: ``ram``, the client downloads it (``ramdisk_size=`` means
+#: the same to every propagator and to every altboot since 2021-10), which only some images can do
+#: with a whole ISO; ``mount``, it mounts the server's folder and reads what it needs (``lowmem``).
+#: keys: what ``automatic=`` has besides method, server and directory. imgsize: it takes the size of
+#: what it downloads too, which saves a HEAD request that is never tried again. hash: whose digest
+#: ``hash=`` is, where the client can check it: propagator checks a stage while it downloads it;
+#: altboot ends the boot when ``hash=`` comes with an http or ftp tree.
+FORMS = tuple(
+    dict(zip(("method", "dialect", "form", "over", "keys", "imgsize", "hash", "proven"), row))
+    for row in (
+        ("http", "propagator", "tree", "ram", "network:dhcp", False, "stage", _BOTH),
+        ("http", "propagator", "iso", "ram", "network:dhcp", False, None, _LIVE),
+        ("http", "altboot", "tree", "ram", "", True, None, ()),
+        ("http", "altboot", "iso", "ram", "type:iso", True, "iso", _BOTH),
+        ("cifs", "propagator", "iso", "mount", "network:dhcp", False, None, ()),
+        ("cifs", "propagator", "tree", "mount", "network:dhcp", False, None, ()),
+        ("cifs", "altboot", "iso", "mount", "", False, "stage", ()),
+        ("cifs", "altboot", "tree", "mount", "", False, "stage", ()),
+        ("nfs", "propagator", "iso", "mount", "network:dhcp", False, None, ()),
+        ("nfs", "propagator", "tree", "mount", "network:dhcp", False, None, ()),
+        ("nfs", "altboot", "iso", "mount", "", False, "stage", ()),
+        ("nfs", "altboot", "tree", "mount", "", False, "stage", _INSTALL),
+        ("ftp", "propagator", "tree", "ram", "network:dhcp", False, "stage", ()),
+        ("ftp", "altboot", "tree", "ram", "", True, None, ()),
+        ("ftp", "altboot", "iso", "ram", "type:iso", True, "iso", ()),
+    )
+)
+
+#: The forms that suit a variant when it is downloaded, best first: a tree moves the fewest bytes,
+#: but the installer needs packages beside the stage. What is mounted moves the same bytes in both
+#: forms, and an ISO need not be unpacked.
+FORMS_OF = {"livecd": ("tree",), "install": ("iso", "tree"), "rescue": ("tree",)}
+
+#: What each dialect wants to see before ``automatic=``. altboot uses the card that booted, whatever
+#: else is plugged in: ``netX`` is the one that iPXE opened last.
+DIALECTS = {
+    "altboot": "fastboot root=bootchain bootchain=fg,altboot "
+    "ifname=bootif0:${netX/mac} ip=bootif0:dhcp4",
+    "propagator": "changedisk fastboot",
+}
+
+# What the running system needs besides what was downloaded: altboot since 0.1.5-alt27 keeps as much
+# free (the default of its key reserve:). And an estimate of what the kernel and the unpacked initrd
+# take before altboot looks at MemAvailable.
+RESERVE_MIB = 512
+KERNEL_MIB = 256
+_MIB = 1024 * 1024
+
+# Characters that a kernel takes (COMMAND_LINE_SIZE: 2048 on x86 and arm64, 1024 on riscv; the rest
+# is cut off), less what a host, its board and the groups of both may add; on riscv some of it.
+_LONGEST_CMDLINE = 2048 - 4 * 193
+_LONGEST_CMDLINE_OF = {"riscv64": 1024 - 256}
+# Of the board, of hand-written scripts as for netinstall-alt, of the host.
+_MORE_ARGUMENTS = "${nb-board-arguments} ${linux_extra_cmdline} ${nb-arguments}"
+# What else ``${...}`` stands for: a MAC address, a locale, the path of a host that boots once.
+_LONGEST_SETTING = 64
+
+
+def build(config: Config, images: list[ImageRecord]) -> dict[str, Any]:
+    """
+    Say which entries the menus have.
+
+    config
+        The applied configuration, as ``netboot.config`` resolves it.
+
+    images
+        The images that are ready, as ``netboot.images`` lists them.
+
+    Returns a map: ``entries`` (see ``netboot_shapes.Entry``); and ``problems``, one line for each
+    image that has no entry and each entry that no kernel could take, with the reason.
+
+    In an entry's ``cmdline``, ``${...}`` stands for what is known when a client boots: the address
+    of its network card, the language chosen, arguments of its own. ``proven`` says whether a line
+    of this form is known to have booted ALT's own media; else it follows from what the first stage
+    is documented to do.
+    """
+    settings: dict[str, Any] = {
+        image["label"]: image for image in [*config["images"], *config["elsewhere"]]
+    }
+    entries: list[Entry] = []
+    problems: list[str] = []
+    for image in images:
+        setting = settings.get(image["label"], {})
+        offer = setting.get("offer", {})
+        made = [
+            _entry(config, image, offer, variant, row, number)
+            for variant in _offered(image, offer)
+            for number, row in enumerate(_forms(config, image["facts"], setting, variant))
+        ]
+        too_long = [_too_long(entry) for entry in made]
+        entries += [entry for entry, wrong in zip(made, too_long) if not wrong]
+        problems += filter(None, too_long)
+        if not made:
+            problems.append(f"{image['name']}: {_why_none(config, image, offer)}")
+    return {"entries": entries, "problems": problems}
+
+
+def memory_mib(form: str, size: int) -> int:
+    """
+    Say how much memory a client must have, in MiB.
+
+    form
+        ``tree``: the stage goes into a RAM disk as large as itself. ``iso``: altboot wants twice
+        the file's size to be available (its manual, chapter 10; since alt27 only the size and
+        ``reserve:``); of propagator no rule is known, so it gets the same.
+
+    size
+        Bytes of the stage or of the ISO; 0 when the client mounts it.
+    """
+    mib = -(-size // _MIB)
+    if form == "iso":
+        return max(2 * mib, mib + RESERVE_MIB) + KERNEL_MIB
+    return mib + RESERVE_MIB + KERNEL_MIB
+
+
+def _offered(image: ImageRecord, offer: Offer) -> list[str]:
+    """The variants that the image has and the pillar wants."""
+    wanted = offer.get("variants")
+    return [
+        variant
+        for variant, fact in VARIANTS.items()
+        if image["facts"].get(fact) and (wanted is None or variant in wanted)
+    ]
+
+
+def _forms(config: Config, facts: Facts, setting: Row, variant: str) -> list[Row]:
+    """
+    The rows of FORMS for a variant, best first.
+
+    For each method the forms that the pillar wants, else the best that the first stage takes.
+    """
+    if _has_no_network(facts):
+        return []
+    offer: Offer = setting.get("offer", {})
+    rows: list[Row] = []
+    for method in offer.get("methods") or config["methods"]:
+        can = {
+            row["form"]: row
+            for row in FORMS
+            if (row["method"], row["dialect"]) == (method, facts["dialect"])
+            and (facts["http_iso"] or (row["form"], row["over"]) != ("iso", "ram"))
+        }
+        forms = FORMS_OF[variant]
+        if all(row["over"] == "mount" for row in can.values()):
+            unpacked = setting.get("mount") or setting.get("unpack") == "tree"
+            unpacked = unpacked or not setting.get("keep_iso", True)
+            forms = ("tree", "iso") if unpacked else ("iso", "tree")
+        fit = [can[form] for form in offer.get("forms") or forms if form in can]
+        rows += fit if offer.get("forms") else fit[:1]
+    return rows
+
+
+def _has_no_network(facts: Facts) -> bool:
+    # mkimage-profiles, conf.d/regular.mk: use/stage2/net-install is left out for i586
+    return facts["arch"] == "i586" and facts["dialect"] == "altboot"
+
+
+def _why_none(config: Config, image: ImageRecord, offer: Offer) -> str:
+    facts = image["facts"]
+    key = f"netboot:images:{image['name']}"
+    if _has_no_network(facts):
+        return "the initrd of i586 images with altboot has no network drivers"
+    if not any(facts.get(fact) for fact in VARIANTS.values()):
+        return "has neither a live system nor an installer"
+    if not _offered(image, offer):
+        return f"has none of the variants that {key}:variants offers"
+    methods = ", ".join(offer.get("methods") or config["methods"])
+    return (
+        f"its first stage takes none of the forms that {key}:forms ({', '.join(offer['forms'])}) "
+        f"and methods ({methods}) offer"
+    )
+
+
+def _entry(
+    config: Config, image: ImageRecord, offer: Offer, variant: str, row: Row, number: int
+) -> Entry:
+    facts = image["facts"]
+    started: Any = facts.get(VARIANTS[variant])
+    stage = facts["stages"][started["stage"]]
+    whole, mounted = row["form"] == "iso", row["over"] == "mount"
+    dist, tftp, trees = (in_url(config, config["paths"][at]) for at in ("dist", "tftp", "trees"))
+    tree = f"{trees}/{facts['arch']}/{image['label']}"
+    directory = f"{dist}/{image['file']}" if whole else tree
+    # Below the TFTP root, which kernels are fetched from over TFTP too.
+    files = tree[len(tftp) :]
+    # An image that was not unpacked yet has no sizes on record.
+    sizes = image.get("boot_files", {})
+    iso_size = facts.get("tree", {}).get("iso", {}).get("size", 0)
+    size = iso_size if whole and not mounted else stage["size"]
+    memory = memory_mib("tree" if mounted else row["form"], 0 if mounted else size)
+    return {
+        "id": f"{image['label']}-{variant}" + (f"-{row['method']}-{row['form']}" if number else ""),
+        "image": image["name"],
+        "label": image["label"],
+        "arch": facts["arch"],
+        "variant": variant,
+        "method": row["method"],
+        "form": row["form"],
+        "title": f"{image['name']}: {variant}{_remark(row, number, memory)}",
+        "kernel": offer.get("kernel_url") or f"{files}/{facts['kernel'].lstrip('/')}",
+        "initrd": offer.get("initrd_url") or f"{files}/{facts['initrd'].lstrip('/')}",
+        "cmdline": _cmdline(
+            config, image, offer, row, started, _automatic(config, offer, row, directory, size)
+        ),
+        "files": "boot" if whole else "tree" if variant == "install" else "stage",
+        "needs_iso": whole,
+        "stage": {"path": directory if whole else f"{directory}/{stage['path']}", "bytes": size},
+        "bytes": size + sum(sizes.get(facts[file], 0) for file in ("kernel", "initrd")),
+        "memory_mib": memory,
+        "proven": variant in row["proven"],
+        "password": _asks_for_password(config, offer, variant),
+        "before": [one["snippet"] for one in offer.get("extra_ipxe_conf", [])],
+    }
+
+
+def _remark(row: Row, number: int, memory: int) -> str:
+    """What tells an entry from the others of its variant, for its title."""
+    whole = row["form"] == "iso"
+    remark = ""
+    if number or row["method"] != "http":
+        remark = f", {'whole ISO ' if whole else ''}over {row['method']}"
+    if whole and row["over"] != "mount":
+        remark += f" ({memory / 1024:.1f} GiB of memory)"
+    return remark
+
+
+def _cmdline(
+    config: Config, image: ImageRecord, offer: Offer, row: Row, started: Row, automatic: str
+) -> str:
+    facts = image["facts"]
+    stage = facts["stages"][started["stage"]]
+    ram = "" if row["form"] == "iso" else f"ramdisk_size={stage['ramdisk_size']}"
+    words = [
+        DIALECTS[facts["dialect"]],
+        automatic,
+        "" if started["stage"] == "altinst" else "live",
+        f"stagename={started['stage']}",
+        started["argument"],
+        "lowmem" if row["over"] == "mount" else ram,
+        _hash(image, row, stage["path"]),
+        # UEFI kernels find their initrd by this name when iPXE is older than 2.0.
+        f"initrd={(offer.get('initrd_url') or facts['initrd']).rpartition('/')[2]}",
+        "showopts lang=${lang}",
+        *config["arguments"].get(facts["arch"], []),
+        *offer.get("arguments", []),
+        _MORE_ARGUMENTS,
+    ]
+    return " ".join(filter(None, words))
+
+
+def _asks_for_password(config: Config, offer: Offer, variant: str) -> bool:
+    password = config["menu"]["password"]
+    asks = variant in password["variants"] or offer.get("password", False)
+    return bool(password["users"]) and asks
+
+
+def _too_long(entry: Entry) -> str | None:
+    """What to tell of a command line that the kernel would cut off, or None."""
+    own = entry["cmdline"].replace(_MORE_ARGUMENTS, "")
+    length = len(re.sub(r"\$\{.+?\}", "x" * _LONGEST_SETTING, own))
+    most = _LONGEST_CMDLINE_OF.get(entry["arch"], _LONGEST_CMDLINE)
+    if length <= most:
+        return None
+    return (
+        f"{entry['id']}: its kernel command line has up to {length} characters, of {most} at most "
+        f"on {entry['arch']}; shorten netboot:arguments:{entry['arch']} or "
+        f"netboot:images:{entry['image']}:arguments"
+    )
+
+
+def _automatic(config: Config, offer: Offer, row: Row, directory: str, size: int) -> str:
+    server = config["http"]["url"].partition("://")[2]
+    if row["method"] == "http":
+        # The prefix of a host that boots once, see netboot_host_scripts; empty for all others.
+        directory = "${nb-via}" + directory
+    else:
+        server = server.partition(":")[0]
+    if row["method"] == "nfs":
+        directory = config["root"] + directory
+    if row["method"] == "http" and offer.get("stage2_http_url"):
+        server, _, path = offer["stage2_http_url"].partition("://")[2].partition("/")
+        directory = f"/{path}"
+    keys = [
+        f"method:{row['method']}",
+        row["keys"],
+        f"imgsize:{size}" if row["imgsize"] and size else "",
+        f"server:{server}",
+        f"directory:{directory}",
+    ]
+    return "automatic=" + ",".join(filter(None, keys))
+
+
+def _hash(image: ImageRecord, row: Row, stage: str) -> str:
+    digest = {
+        None: None,
+        "iso": image["iso_sha256"],
+        "stage": image["facts"].get("sha256", {}).get(stage),
+    }[row["hash"]]
+    return f"hash={digest}" if digest else ""

@@ -1,0 +1,162 @@
+"""
+Files that are replaced at once: whoever reads one, and whenever the power fails, it is whole.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import tempfile
+from collections.abc import Collection, Mapping
+from concurrent.futures import ThreadPoolExecutor
+
+from salt.exceptions import CommandExecutionError
+
+
+def read(path: str) -> str | None:
+    """
+    Return what a file holds, or None if there is none.
+
+    Bytes that are not UTF-8 come as surrogates, which ``write`` turns back (PEP 383).
+
+    path
+        Absolute path.
+    """
+    try:
+        with open(path, encoding="utf-8", errors="surrogateescape", newline="") as file:
+            return file.read()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+def write(path: str, text: str, mode: int | None = None, staging: str | None = None) -> None:
+    """
+    Write a file; its directory must exist.
+
+    path
+        Absolute path.
+
+    text
+        What it is to hold.
+
+    mode : None
+        Its permissions. Default: those that it has, 0644 for a new file.
+
+    staging : None
+        Directory on the same file system for the file while it is written. Default: its own.
+
+    Raises OSError when it cannot be written.
+    """
+    _replace(path, text, mode, staging)
+    sync_directory(os.path.dirname(path))
+
+
+def _replace(path: str, text: str, mode: int | None, staging: str | None) -> None:
+    data = text.encode(errors="surrogateescape")
+    if mode is None:
+        mode = stat.S_IMODE(os.stat(path).st_mode) if os.path.exists(path) else 0o644
+    handle, temporary = tempfile.mkstemp(dir=staging or os.path.dirname(path), prefix=".netboot.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            os.fchmod(file.fileno(), mode)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+
+
+def sync_directory(path: str) -> None:
+    """
+    Make what was renamed or removed in a directory last through a power cut.
+
+    path
+        Absolute path.
+    """
+    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def identity(path: str) -> dict[str, int] | None:
+    """
+    Return what shows, without reading it, whether a file is still the same: ``size`` (bytes),
+    ``mtime_ns``, ``ctime_ns`` and ``inode``; or None if there is none.
+
+    path
+        Absolute path.
+    """
+    try:
+        found = os.stat(path)
+    except FileNotFoundError:
+        return None
+    return {
+        "size": found.st_size,
+        "mtime_ns": found.st_mtime_ns,
+        "ctime_ns": found.st_ctime_ns,
+        "inode": found.st_ino,
+    }
+
+
+def difference(
+    directory: str, files: Mapping[str, str], owned: Collection[str] = ()
+) -> dict[str, str]:
+    """
+    Return what must change in a directory so that it holds these files: ``new``, ``changed`` or
+    ``removed``, by file name.
+
+    directory
+        Absolute path.
+
+    files
+        Texts by file name.
+
+    owned : ()
+        Names of the files there that these states wrote before, and may remove.
+    """
+    changes = {}
+    for name, text in files.items():
+        there = read(os.path.join(directory, name))
+        if there != text:
+            changes[name] = "new" if there is None else "changed"
+    for name in owned:
+        if name not in files and os.path.exists(os.path.join(directory, name)):
+            changes[name] = "removed"
+    return changes
+
+
+def carry_out(
+    directory: str, files: Mapping[str, str], changes: Mapping[str, str], staging: str
+) -> None:
+    """
+    Carry out what ``difference`` returned.
+
+    directory, files, changes
+        See ``difference``.
+
+    staging
+        Directory on the same file system, closed to others, for files while they are written.
+
+    Raises CommandExecutionError when the directory cannot be written.
+    """
+    if not changes:
+        return
+
+    def change(name: str) -> None:
+        path = os.path.join(directory, name)
+        if changes[name] == "removed":
+            os.unlink(path)
+        else:
+            _replace(path, files[name], 0o644, staging)
+
+    try:
+        # Thousands of hosts have a script each: the disk takes many that wait for it at once.
+        with ThreadPoolExecutor(32) as pool:
+            list(pool.map(change, changes))
+        sync_directory(directory)
+    except OSError as err:
+        raise CommandExecutionError(f"{directory} cannot be written: {err}") from err

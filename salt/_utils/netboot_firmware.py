@@ -1,0 +1,111 @@
+"""
+Kinds of firmware: which boot loader each asks for, and whose images it can start. Pure.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from netboot_shapes import BootFile, Config, Firmware, Pillar
+
+#: What asks first. ``arch``: whose menu it gets; ``boots``: whose images can be started by it;
+#: ``pxe`` and ``http``: what it says in DHCP option 93 (RFC 4578 and IANA's "Processor Architecture
+#: Types"; 9 is EBC, which some x86_64 firmware says, and so is 17 over HTTP); ``file``: its boot
+#: loader in the TFTP root.
+FIRMWARE: tuple[Firmware, ...] = (
+    {
+        "kind": "bios",
+        "arch": "x86_64",
+        "boots": ["x86_64", "i586"],
+        "pxe": [0],
+        "http": [],
+        "file": "undionly.kpxe",
+    },
+    *(
+        {
+            "kind": kind,
+            "arch": arch,
+            "boots": [arch],
+            "pxe": pxe,
+            "http": http,
+            "file": f"snponly-{arch}.efi",
+        }
+        for kind, arch, pxe, http in (
+            ("efi-i386", "i586", [6], [15]),
+            ("efi-x86_64", "x86_64", [7, 9], [16, 17]),
+            ("efi-aarch64", "aarch64", [11], [19]),
+            ("efi-riscv64", "riscv64", [27], [28]),
+            ("efi-loongarch64", "loongarch64", [39], [40]),
+        )
+    ),
+)
+
+#: The shim takes its own name without "-shim<arch>" for that of the iPXE which it starts, beside it
+#: or in the TFTP root (ipxe/ipxe, issue 1684), so the two kinds need different names there.
+SECURE_BOOT = {
+    "efi-x86_64": {"shim": "ipxe-shimx64.efi", "ipxe": "ipxe.efi"},
+    "efi-aarch64": {"shim": "snponly-shimaa64.efi", "ipxe": "snponly.efi"},
+}
+
+
+def config(pillar: Pillar, packaged: dict[str, list[str]]) -> dict[str, Any]:
+    """
+    Return ``firmware`` and ``boot_files`` of the configuration.
+
+    pillar
+        The completed pillar (see ``netboot_values``).
+
+    packaged
+        Boot loaders that the platform's packages may bring: lists of paths by kind of firmware.
+    """
+    given, secure = pillar["firmware"], pillar["secure_boot"]
+    firmware: list[Firmware] = []
+    files: list[BootFile] = []
+    for row in FIRMWARE:
+        kind = row["kind"]
+        if kind in given:
+            files.append({"kind": kind, "file": row["file"], **_binary(given[kind])})
+        else:
+            files.append(
+                {"kind": kind, "file": row["file"], "packaged": list(packaged.get(kind, []))}
+            )
+        row = row.copy()
+        if kind in secure:
+            for name, file in SECURE_BOOT[kind].items():
+                files.append({"kind": kind, "file": file, **_binary(secure[kind][name])})
+            row["file"] = SECURE_BOOT[kind]["shim"]
+        firmware.append(row)
+    return {"firmware": firmware, "boot_files": files}
+
+
+def _binary(given: dict[str, Any]) -> Any:
+    checksum = {kind: digest.lower() for kind, digest in given["checksum"].items()}
+    return {"url": given["url"], "checksum": checksum}
+
+
+def not_bootable(config: Config, there: set[str], wanted: list[tuple[str, str]]) -> list[str]:
+    """
+    Return which images no boot loader can start, a line each.
+
+    config
+        The configuration.
+
+    there
+        Names of the boot loaders in the TFTP root.
+
+    wanted
+        What is to boot, for the message, each with its architecture.
+    """
+    arches: set[str] = set()
+    kinds: dict[str, list[str]] = {}
+    for row in config["firmware"]:
+        for arch in row["boots"]:
+            kinds.setdefault(arch, []).append(row["kind"])
+        if row["file"] in there:
+            arches.update(row["boots"])
+    return [
+        f"{what} is for {arch}, and no boot loader here starts that; give one in "
+        f"netboot:firmware:{kinds[arch][0]}"
+        for what, arch in wanted
+        if arch not in arches
+    ]

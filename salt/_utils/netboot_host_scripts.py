@@ -1,0 +1,185 @@
+"""
+iPXE scripts of hosts and boards, and of hosts that boot something once. Pure.
+
+The scripts only set variables that the menu then acts on, so that there is one place that boots.
+Nothing in iPXE can be quoted, so all that they hold was checked by ``netboot_checks``.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from netboot_hosts import BOARDS, BUILT_IN, IDENTITIES, identities, settings_of
+from netboot_names import host_key, label
+from netboot_paths import in_url
+from netboot_shapes import Arming, Config, Entry, Host, OnceHost
+
+Maps = dict[str, Any]
+
+_HEAD = "#!ipxe\n# Managed by netboot-alt: changes are lost at the next apply.\n"
+
+
+def scripts(hosts: Maps, groups: Maps, config: Config) -> dict[str, str]:
+    """
+    Make the scripts of hosts and boards.
+
+    hosts, groups
+        What stands under ``netboot:hosts`` and ``netboot:groups`` (maps, without problems).
+
+    config
+        The configuration, as ``netboot.config`` resolves it.
+
+    Returns texts by file name: ``config-{host,uuid,serial,mac,product,manufacturer}-*.ipxe``, under
+    the name that a client asks for once its URL is decoded.
+    """
+    built_in: dict[tuple[str, str], Any] = {
+        ("product", product): board for product, board in BUILT_IN.items()
+    }
+    made = {}
+    for name, host in hosts.items():
+        settings = settings_of(host, groups)
+        for kind, value in identities(name, host):
+            if kind in BOARDS:
+                given = {one: words for one, words in settings.items() if words != []}
+                board: Any = {**built_in.pop((kind, value), {}), **given}
+                made[f"config-{kind}-{value}.ipxe"] = _board_script(name, board, config)
+            else:
+                text = _host_script(name, settings, config)
+                made[f"config-{IDENTITIES[kind]}-{value}.ipxe"] = text
+    for (kind, value), settings in built_in.items():
+        made[f"config-{kind}-{value}.ipxe"] = _board_script(value, settings, config)
+    return made
+
+
+def _values(settings: Host, config: Config, arguments: str) -> dict[str, str]:
+    """The menu's variables, by name."""
+    values = {}
+    if "entry" in settings or "image" in settings:
+        values["nb-entry"] = _entry(settings)
+        if not settings.get("menu"):
+            values["nb-straight"] = "1"
+    if "timeout_s" in settings:
+        values["nb-timeout"] = str(settings["timeout_s"] * 1000)
+    if settings.get("arguments"):
+        values[arguments] = " ".join(settings["arguments"])
+    if "kernel_over" in settings:
+        tftp = settings["kernel_over"] == "tftp"
+        values["nb-files"] = (
+            f"tftp://{config['address']}" if tftp else f"{config['http']['url']}/tftp"
+        )
+    return values
+
+
+def _entry(settings: Host) -> str:
+    """The id of the boot entry, see ``netboot_entries``."""
+    if "entry" in settings:
+        return settings["entry"]
+    return f"{label(settings['image'])}-{settings['variant']}"
+
+
+def _host_script(name: str, settings: Host, config: Config) -> str:
+    values = _values(settings, config, "nb-arguments")
+    lines = [f"# Host: {name}"]
+    if settings.get("once"):
+        values["nb-entry"] = "local"
+        # Whatever goes wrong with that script, the local disk is what boots.
+        folder = config["http"]["url"] + in_url(config, config["paths"]["once_scripts"])
+        url = f"{folder}/{host_key(name)}.ipxe"
+        last = [f"chain --autofree {url} ||"]
+    else:
+        last = []
+    lines += [f"set {variable} {value}" for variable, value in values.items()]
+    return _HEAD + "\n".join(lines + last) + "\n"
+
+
+def _board_script(name: str, settings: Host, config: Config) -> str:
+    values = _values(settings, config, "nb-board-arguments")
+    lines = [f"# Board: {name}"]
+    if "nb-entry" in values:
+        # What boots and whether it is asked for come from the same script.
+        lines.append("isset ${nb-entry} && goto settings ||")
+        for variable in ("nb-entry", "nb-straight"):
+            if variable in values:
+                lines.append(f"set {variable} {values.pop(variable)}")
+        lines.append(":settings")
+    for variable, value in values.items():
+        lines.append(f"isset ${{{variable}}} || set {variable} {value}")
+    return _HEAD + "\n".join(lines) + "\n"
+
+
+# -- once ------------------------------------------------------------------------------------------
+
+
+def once(hosts: Maps, groups: Maps, config: Config, entries: list[Entry]) -> dict[str, Any]:
+    """
+    Say which hosts boot something once, and what shows that they did.
+
+    hosts, groups, config
+        See ``scripts``.
+
+    entries
+        The boot entries, as ``netboot_entries.build`` makes them.
+
+    Returns a map: ``problems``, a list of one-line texts for hosts of which this server could not
+    see that they booted; and ``hosts``, a map of the others (``OnceHost``) by their keys.
+    """
+    by_id = {entry["id"]: entry for entry in entries}
+    found: dict[str, OnceHost] = {}
+    wrong = []
+    for name, host in hosts.items():
+        settings = settings_of(host, groups)
+        if not settings.get("once"):
+            continue
+        entry = _entry(settings)
+        path = _shown_by(by_id[entry], settings, config) if entry in by_id else ""
+        if path is None:
+            wrong.append(
+                f"netboot:hosts:{name}:once: {entry} is fetched past this web server, which cannot "
+                "see that it was booted; the host boots from its own disk"
+            )
+            continue
+        shown_by_initrd = path and by_id[entry]["method"] != "http"
+        found[host_key(name)] = {
+            "host": name,
+            "entry": entry,
+            "straight": not settings.get("menu"),
+            "told_by": [f"{kind}={value.lower()}" for kind, value in identities(name, host)],
+            "path": path,
+            # A board may want its kernel over TFTP, where nobody sees that it was fetched.
+            "server": config["http"]["url"] if shown_by_initrd else "",
+        }
+    return {"hosts": found, "problems": wrong}
+
+
+def _shown_by(entry: Entry, settings: Host, config: Config) -> str | None:
+    """The path on this web server that a boot of the entry ends with, or None."""
+    images = {image["label"]: image.get("offer", {}) for image in config["images"]}
+    offer = images.get(entry["label"], {})
+    if entry["method"] == "http" and not offer.get("stage2_http_url"):
+        path: str = entry["stage"]["path"]
+        return path
+    over = settings.get("kernel_over") or config["kernel_over"][entry["arch"]]
+    if over == "http" and entry["initrd"].startswith("/"):
+        return in_url(config, config["paths"]["tftp"]) + entry["initrd"]
+    return None
+
+
+def armed_script(arming: Arming) -> str:
+    """
+    Return the script that an armed host finds, until it has booted.
+
+    Each arming has paths of its own, so that no line of the web server's log can be taken for
+    another's, whatever the clock says.
+
+    arming
+        The host's arming.
+    """
+    prefix = f"/host/{host_key(arming['host'])}.{arming['arming']}"
+    lines = [
+        f"# Host: {arming['host']}, armed: this script goes when its boot was complete.",
+        f"set nb-via {prefix}",
+        f"set nb-entry {arming['entry']}",
+        *([f"set nb-files {arming['server']}{prefix}/tftp"] if arming["server"] else []),
+        *(["set nb-straight 1"] if arming["straight"] else []),
+    ]
+    return _HEAD + "\n".join(lines) + "\n"

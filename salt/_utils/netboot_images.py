@@ -1,0 +1,390 @@
+"""
+What the boot entries of an image need on a netboot server, and whether that is there.
+
+What these states own is on record: a tree or loop mount by its ``images`` record, an ISO by the
+``source`` in its ``isos`` record, which only a fetch leaves there.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from typing import Any
+
+from salt.exceptions import CommandExecutionError
+
+import iso_hashes
+import iso_tree
+import netboot_entries
+import netboot_files
+import netboot_in_use
+from netboot_names import VARIANTS, has_digests
+from netboot_records import Records
+from netboot_shapes import Entry, Image, ImageRecord, IsoRecord
+
+
+def built(records: Records) -> dict[str, Any]:
+    """
+    Return the boot entries of the images that are ready, see ``netboot_entries.build``.
+
+    records
+        The records of this machine.
+    """
+    return netboot_entries.build(records.config(), records.ready())
+
+
+def offered(records: Records) -> tuple[list[Entry], list[str]]:
+    """
+    Return the boot entries whose files are all there, and what is wrong with the others.
+
+    records
+        The records of this machine.
+    """
+    made = built(records)
+    isos = {image["label"]: image.get("iso", "") for image in records.images()}
+    bootable: list[Entry] = []
+    problems: list[str] = made["problems"]
+    for entry in made["entries"]:
+        iso = isos.get(entry["label"])
+        if entry["needs_iso"] and iso and not os.path.exists(iso):
+            problems.append(f"{entry['id']}: {iso} is not there")
+        else:
+            bootable.append(entry)
+    return bootable, problems
+
+
+def needs(records: Records, record: ImageRecord, asked: str = "") -> dict[str, Any]:
+    """
+    Say what the boot entries of an image need on this machine.
+
+    records
+        The records of this machine.
+
+    record
+        The image, as ``netboot.images`` lists it.
+
+    asked : ""
+        ``stages`` or ``tree``, when the pillar wants more unpacked than the entries need.
+
+    Returns a map: ``form`` (``boot``: kernel and initrd; ``stages``: these and the stages that are
+    loaded from the tree; ``tree``: all, which an installation from the tree needs), ``files``,
+    their paths in the image, and ``iso``, the ids of the entries that need the ISO itself.
+
+    Raises CommandExecutionError when the applied configuration isn't on record.
+    """
+    facts = record["facts"]
+    entries = netboot_entries.build(records.config(), [record])["entries"]
+    stages = {_stage(record, entry) for entry in entries if entry["files"] != "boot"}
+    form = "stages" if stages else "boot"
+    if "tree" in [asked, *(entry["files"] for entry in entries)]:
+        form = "tree"
+    elif asked:
+        form = asked
+    if asked or form == "tree":
+        stages.update(stage["path"] for stage in facts["stages"].values())
+    return {
+        "form": form,
+        "files": sorted({facts["kernel"], facts["initrd"], *stages}),
+        "iso": [entry["id"] for entry in entries if entry["needs_iso"]],
+    }
+
+
+def _stage(record: ImageRecord, entry: Entry) -> str:
+    facts: Any = record["facts"]
+    path: str = facts["stages"][facts[VARIANTS[entry["variant"]]]["stage"]]["path"]
+    return path
+
+
+def needs_of(records: Records, record: ImageRecord, image: Image) -> dict[str, Any]:
+    """
+    Say what the boot entries of an image need, as ``needs`` does, under the pillar's name for it.
+
+    records
+        The records of this machine.
+
+    record
+        The image's record.
+
+    image
+        The image, of the configuration.
+
+    Raises CommandExecutionError when the pillar wants the ISO removed that an entry boots.
+    """
+    named = record.copy()
+    named.update(name=image["name"], label=image["label"])
+    needed = needs(records, named, image["unpack"])
+    if needed["iso"] and not image["keep_iso"]:
+        raise CommandExecutionError(
+            f"netboot:images:{image['name']}:keep_iso is false, but {', '.join(needed['iso'])} "
+            "boots the whole ISO; leave it out of the image's variants, or keep the ISO."
+        )
+    return needed
+
+
+def check_before_fetch(records: Records, image: Image, iso: str, checksum: dict[str, str]) -> None:
+    """
+    Raise as ``needs_of`` does if an ISO was unpacked here before, so that it isn't fetched in vain.
+
+    records
+        The records of this machine.
+
+    image
+        The image, of the configuration.
+
+    iso
+        Path of its ISO.
+
+    checksum
+        The ISO's digests in the pillar, by algorithm.
+    """
+    record = records.image(image["label"])
+    known = records.iso(iso)
+    if (
+        record
+        and known
+        and known["digests"]["sha256"] == record["iso_sha256"]
+        and has_digests(known["digests"], checksum)
+    ):
+        needs_of(records, record, image)
+
+
+def is_current(records: Records, record: ImageRecord | None, image: Image, iso_sha256: str) -> bool:
+    """
+    Say whether an image's tree on record is what its ISO, the pillar and its entries ask for.
+
+    records
+        The records of this machine.
+
+    record
+        The image's record, or None.
+
+    image
+        The image, of the configuration.
+
+    iso_sha256
+        SHA-256 of the verified ISO.
+
+    No file is read; those that clients fetch must be there with size, times and inode on record.
+
+    Raises CommandExecutionError as ``needs_of`` does.
+    """
+    if (
+        not record
+        or record["iso_sha256"] != iso_sha256
+        or record["overrides"] != image["overrides"]
+        or record["facts"]["tree"]["layout"] != iso_tree.LAYOUT
+        or (record["form"] == "mount") != image["mount"]
+    ):
+        return False
+    if not image["mount"]:
+        needed = needs_of(records, record, image)
+        if record["form"] != "tree" and (
+            needed["form"] == "tree" or not set(needed["files"]) <= set(record["boot_files"])
+        ):
+            return False
+    return boot_files(record["tree"], record["boot_files"]) == record["boot_files"] and all(
+        netboot_files.identity(os.path.join(record["tree"], path)) == identity
+        for path, identity in record["identities"].items()
+    )
+
+
+def boot_files(tree: str, paths: Iterable[str]) -> dict[str, int | None]:
+    """
+    Return the sizes in bytes of files that clients fetch from a tree, by path; None if absent.
+
+    tree
+        The folder.
+
+    paths
+        Paths below it.
+    """
+    sizes = {}
+    for path in paths:
+        try:
+            sizes[path] = os.stat(os.path.join(tree, path)).st_size
+        except (FileNotFoundError, NotADirectoryError):
+            sizes[path] = None
+    return sizes
+
+
+def rotten(record: ImageRecord) -> list[str]:
+    """
+    Hash the kernel, initrd and stages that clients fetch from a tree.
+
+    record
+        The image's record.
+
+    Returns the paths below the tree of those that are not what was unpacked.
+    """
+    return [
+        path
+        for path in record["boot_files"]
+        if iso_hashes.digests(os.path.join(record["tree"], path), [])["digests"]
+        != {"sha256": record["facts"]["sha256"][path]}
+    ]
+
+
+def same_elsewhere(records: Records, image: Image, iso_sha256: str) -> ImageRecord | None:
+    """
+    Return the record of another name's tree that this image can take over, or None.
+
+    So an image that was renamed in the pillar is not unpacked again. A tree that the pillar still
+    names, or that somebody is reading, stays where it is.
+
+    records
+        The records of this machine.
+
+    image
+        The image, of the configuration.
+
+    iso_sha256
+        SHA-256 of the verified ISO.
+    """
+    config = records.config()
+    named = {one["label"] for one in config["images"]} | {image["label"]}
+    for record in records.images():
+        if (
+            record["label"] not in named
+            and not image["mount"]
+            and os.path.dirname(os.path.dirname(record["tree"])) == config["paths"]["trees"]
+            and is_current(records, record, image, iso_sha256)
+            and not os.path.lexists(os.path.join(os.path.dirname(record["tree"]), image["label"]))
+            and not netboot_in_use.in_use([record["tree"]])
+        ):
+            return record
+    return None
+
+
+def dropped(records: Records, iso: str, checksum: dict[str, str]) -> IsoRecord | None:
+    """
+    Return the record of an ISO that was removed once it was unpacked, as the pillar had asked.
+
+    records
+        The records of this machine.
+
+    iso
+        Its path.
+
+    checksum
+        Its digests in the pillar, by algorithm: None is returned when they are of another ISO.
+    """
+    record = records.iso(iso)
+    if not record or not record.get("dropped") or os.path.lexists(iso):
+        return None
+    return record if has_digests(record["digests"], checksum) else None
+
+
+def is_enough_without_iso(
+    records: Records, image: Image, iso: str, checksum: dict[str, str]
+) -> bool:
+    """
+    Say whether an image is whole although its ISO was dropped, so that it isn't fetched again.
+
+    records
+        The records of this machine.
+
+    image
+        The image, of the configuration.
+
+    iso
+        Path of its ISO.
+
+    checksum
+        The ISO's digests in the pillar, by algorithm.
+    """
+    verified = dropped(records, iso, checksum)
+    if not verified:
+        return False
+    sha256 = verified["digests"]["sha256"]
+    record = records.image(image["label"])
+    trees = records.config()["paths"]["trees"]
+    if record and record["tree"].startswith(f"{trees}/"):
+        if is_current(records, record, image, sha256):
+            return True
+    return bool(same_elsewhere(records, image, sha256))
+
+
+def drop_iso(records: Records, iso: str) -> str:
+    """
+    Remove an ISO that is unpacked, and remember which one it was.
+
+    Returns what came of it in one sentence. It stays when these states did not fetch it, and while
+    somebody reads it.
+
+    records
+        The records of this machine.
+
+    iso
+        Its path.
+    """
+    if not is_owned_iso(records, iso):
+        return f"{iso} stays, as these states did not fetch it."
+    if netboot_in_use.in_use([iso]):
+        return f"{iso} is being read, and will be removed by a later apply."
+    record: Any = records.iso(iso)
+    # first, so that a run that is killed here isn't followed by another fetch
+    records.write_iso(iso, {**record, "dropped": True})
+    os.unlink(iso)
+    return f"{iso} was removed."
+
+
+def is_owned_iso(records: Records, iso: str) -> bool:
+    """
+    Say whether a file is the very ISO that these states fetched.
+
+    records
+        The records of this machine.
+
+    iso
+        Its path.
+    """
+    record = records.iso(iso)
+    return bool(
+        record and record.get("source") and record["identity"] == netboot_files.identity(iso)
+    )
+
+
+def same_iso(records: Records, checksum: dict[str, str], files: list[str]) -> str | None:
+    """
+    Return the path of an ISO with given digests that is no longer wanted under its name, or None.
+
+    records
+        The records of this machine.
+
+    checksum
+        The digests, by algorithm.
+
+    files
+        Names of files that are still wanted, which are not looked at.
+    """
+    if not checksum:
+        return None
+    for name in records.names("isos"):
+        path = os.path.join(records.config()["paths"]["dist"], name)
+        record = records.iso(name)
+        if (
+            name not in files
+            and record
+            and has_digests(record["digests"], checksum)
+            and is_owned_iso(records, path)
+            and not netboot_in_use.in_use([path])
+        ):
+            return path
+    return None
+
+
+def rename_iso(records: Records, old: str, new: str) -> None:
+    """
+    Rename an ISO that these states fetched, and its record.
+
+    records
+        The records of this machine.
+
+    old, new
+        Its paths, in one folder.
+    """
+    record: Any = records.iso(old)
+    os.rename(old, new)
+    record["identity"] = netboot_files.identity(new)  # a rename changes ctime
+    records.write_iso(new, record)
+    records.remove_iso(old)

@@ -1,0 +1,129 @@
+"""
+Views for people: what is on this machine, what a client sees.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from salt.exceptions import SaltInvocationError
+
+import netboot_images
+from netboot_hosts import identity
+from netboot_names import iso8601
+from netboot_records import Records
+from netboot_shapes import ImageRecord
+
+
+def images(records: Records) -> dict[str, Any]:
+    """
+    List the images that the pillar names or that were left behind, see ``netboot.list``.
+
+    records
+        The records of this machine.
+    """
+    config = records.config()
+    ready: dict[str, Any] = {image["label"]: image for image in records.images()}
+    named: dict[str, Any] = {image["label"]: image for image in config["images"]}
+    used = netboot_images.built(records)["entries"]
+    return {
+        image["name"]: {
+            "in_pillar": label in named,
+            "entries": [entry["id"] for entry in used if entry["label"] == label],
+            "iso": _iso(records, f"{config['paths']['dist']}/{ready.get(label, image)['file']}"),
+            "tree": _tree(ready.get(label)),
+        }
+        for label, image in sorted({**ready, **named}.items())
+    }
+
+
+def _iso(records: Records, path: str) -> dict[str, Any]:
+    record = records.iso(path)
+    try:
+        size = os.stat(path).st_size
+    except FileNotFoundError:
+        size = 0
+    absent = "dropped" if record and record.get("dropped") else "absent"
+    return {
+        "path": path,
+        "bytes": size,
+        "state": "kept" if size else absent,
+        "ours": netboot_images.is_owned_iso(records, path),
+        "verified": iso8601(record["verified_at"]) if record else None,
+    }
+
+
+def _tree(record: ImageRecord | None) -> dict[str, Any] | None:
+    if not record:
+        return None
+    # links count for nothing, files with several names once
+    inodes = {}
+    for directory, _, names in os.walk(record["tree"]):
+        for name in names:
+            found = os.lstat(os.path.join(directory, name))
+            inodes[found.st_ino] = found.st_size
+    return {"path": record["tree"], "bytes": sum(inodes.values()), "form": record["form"]}
+
+
+def menu(records: Records, arch: str, host: object = None) -> str:
+    """
+    Return the iPXE script that clients of an architecture get, see ``netboot.menu``.
+
+    records
+        The records of this machine.
+
+    arch, host
+        See ``netboot.menu``.
+    """
+    name = f"config-{arch}.ipxe"
+    owned = records.owned("menus", [])
+    if name not in owned:
+        known = ", ".join(f"config-{one}.ipxe" for one in _arches(owned)) or "none"
+        raise SaltInvocationError(f"There is no menu {name} on this machine; it has {known}.")
+    directory = records.config()["paths"]["tftp"]
+    scripts = {name: _text(directory, name)}
+    if host is not None:
+        scripts = {**_scripts_of(str(host), directory, owned), **scripts}
+    if len(scripts) == 1:
+        return scripts[name]
+    return "\n".join(f"=== {file}\n{text}" for file, text in scripts.items())
+
+
+def _arches(owned: list[str]) -> list[str]:
+    """The architectures that have a menu; the names of hosts' scripts have one more part."""
+    return sorted(name[len("config-") : -len(".ipxe")] for name in owned if name.count("-") == 1)
+
+
+def _scripts_of(host: str, directory: str, owned: list[str]) -> dict[str, str]:
+    """The scripts that a host gets, in the order in which the menu looks, with the armed one."""
+    kind, value = identity(host)
+    wanted = {
+        "host": f"config-host-{host}.ipxe",
+        "uuid": f"config-uuid-{value}.ipxe" if kind == "uuid" else None,
+        "serial": f"config-serial-{host}.ipxe",
+        "mac": f"config-mac-{value}.ipxe" if kind == "mac" else None,
+    }
+    found = [name for name in wanted.values() if name in owned]
+    if not found:
+        starts = tuple(f"config-{one}-" for one in wanted)
+        found = [
+            name
+            for name in owned
+            if name.startswith(starts) and f"\n# Host: {host}\n" in _text(directory, name)
+        ]
+    if not found:
+        raise SaltInvocationError(
+            f"No host {host!r} has a script on this machine: it gets the menu and no more."
+        )
+    scripts = {found[0]: _text(directory, found[0])}
+    for line in scripts[found[0]].splitlines():
+        armed = line.rpartition("/tftp/")[2].partition(" ")[0]
+        if line.startswith("chain ") and os.path.exists(f"{directory}/{armed}"):
+            scripts[armed] = _text(directory, armed)
+    return scripts
+
+
+def _text(directory: str, name: str) -> str:
+    with open(os.path.join(directory, name), encoding="utf-8") as file:
+        return file.read()

@@ -1,0 +1,172 @@
+"""
+Menus of iPXE: what each architecture's script offers, rendered by a template. Pure.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jinja2
+from salt.exceptions import CommandExecutionError
+
+from netboot_shapes import Config, Entry
+
+#: Architectures that have a menu, each with those whose images it offers. A BIOS starts 64-bit
+#: iPXE's script for both, and the script looks at the CPU; UEFI starts its own architecture only.
+MENUS = {
+    "x86_64": ("x86_64", "i586"),
+    "i586": ("i586",),
+    "aarch64": ("aarch64",),
+    "riscv64": ("riscv64",),
+    "loongarch64": ("loongarch64",),
+}
+
+
+#: A menu of more entries has a page for each image.
+_LONGEST_PAGE = 12
+#: Only digits are hotkeys of entries.
+_HOTKEYS = 9
+
+
+class Line(NamedTuple):
+    """A line of a menu; ``label``: where it leads."""
+
+    label: str
+    title: str
+    key: str
+    bios_only: bool
+
+
+def render(template: str, config: Config, entries: list[Entry]) -> dict[str, str]:
+    """
+    Return the texts of the menus' scripts by file name, one for each architecture.
+
+    template
+        The text of the template.
+
+    config
+        The configuration.
+
+    entries
+        The boot entries.
+
+    Raises CommandExecutionError when the template is broken.
+    """
+    environment = jinja2.Environment(  # noqa: S701 (scripts, not HTML)
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    try:
+        menu = environment.from_string(template)
+        return {
+            f"config-{arch}.ipxe": menu.render(_context(config, arch, entries)) for arch in MENUS
+        }
+    except jinja2.TemplateError as err:
+        raise CommandExecutionError(f"The menu template is broken: {err}") from err
+
+
+def _context(config: Config, arch: str, entries: list[Entry]) -> dict[str, Any]:
+    offered = [entry for entry in entries if entry["arch"] in MENUS[arch]]
+    pages = _pages(offered, arch) if len(offered) > _LONGEST_PAGE else []
+    extras = [
+        {**extra, "label": f"+{number}"}
+        for number, extra in enumerate(config["menu"]["extra"], 1)
+        if arch in extra["arches"]
+    ]
+    lines = [Line(page["label"], page["title"], "", page["bios_only"]) for page in pages]
+    return {
+        "config": config,
+        "arch": arch,
+        "entries": offered,
+        "default": _default(offered, config, arch),
+        "lines": _numbered(lines) if pages else _lines(offered, arch),
+        "extra_lines": [
+            Line(_guarded(extra["label"], extra["password"]), f"   {extra['title']}", "", False)
+            for extra in extras
+        ],
+        "extras": extras,
+        "pages": pages,
+    }
+
+
+def _pages(entries: list[Entry], arch: str) -> list[dict[str, Any]]:
+    """A page for each image, in the order of the entries."""
+    images: dict[str, list[Entry]] = {}
+    for entry in entries:
+        images.setdefault(entry["image"], []).append(entry)
+    return [
+        {
+            "label": f"@{of_image[0]['label']}",
+            "title": image,
+            "bios_only": of_image[0]["arch"] != arch,
+            "lines": _lines(of_image, arch),
+        }
+        for image, of_image in images.items()
+    ]
+
+
+def _lines(entries: list[Entry], arch: str) -> list[Line]:
+    return _numbered(
+        [
+            Line(
+                _guarded(entry["id"], entry["password"]), entry["title"], "", entry["arch"] != arch
+            )
+            for entry in entries
+        ]
+    )
+
+
+def _numbered(lines: list[Line]) -> list[Line]:
+    """Lines with hotkeys, as far as there are digits."""
+    return [
+        line._replace(key=str(number), title=f"{number}  {line.title}")
+        if number <= _HOTKEYS
+        else line._replace(title=f"   {line.title}")
+        for number, line in enumerate(lines, 1)
+    ]
+
+
+def _guarded(label: str, password: bool) -> str:
+    return f"!{label}" if password else label
+
+
+def _default(entries: list[Entry], config: Config, arch: str) -> str:
+    """The entry that the menu starts by itself; an installer only when the pillar says so."""
+    image = config["default_image"].get(arch)
+    variant = config["default_variant"].get(arch)
+    fit = (one for one in entries if (one["image"], one["variant"]) == (image, variant))
+    return next((one["id"] for one in fit), "local")
+
+
+def unmet_defaults(config: Config, entries: list[Entry]) -> list[str]:
+    """
+    Say which default images have entries, but none that the menu may start by itself.
+
+    config, entries
+        See ``render``.
+
+    Returns a list of one-line texts.
+    """
+    found = []
+    for arch, image in config["default_image"].items():
+        of_image = [one for one in entries if one["image"] == image]
+        there = [one["variant"] for one in of_image if one["arch"] in MENUS[arch]]
+        if of_image and not there:
+            found.append(
+                f"netboot:default_image:{arch}: {image} is an image for {of_image[0]['arch']}"
+            )
+        variant = config["default_variant"].get(arch)
+        if there and variant not in there:
+            found.append(
+                f"netboot:default_image:{arch}: {image} has no {variant}; set "
+                f"netboot:default_variant:{arch} to one of {', '.join(dict.fromkeys(there))} if "
+                "clients shall start that when the menu's time is up"
+            )
+        if any(one["password"] for one in of_image if one["variant"] == variant):
+            found.append(
+                f"netboot:default_image:{arch}: {image}: {variant} asks for a password, so clients "
+                "boot from their own disks when the menu's time is up"
+            )
+    return found

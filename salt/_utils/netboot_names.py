@@ -1,0 +1,147 @@
+"""
+Words that the whole project shares: names of architectures, variants and digests, and the rules by
+which a name in the pillar becomes a name in a path, a URL or a record. Pure.
+"""
+
+from __future__ import annotations
+
+import difflib
+import time
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+#: The version of these states; ``pyproject.toml`` has the same.
+VERSION = "0.1.0"
+
+#: Length of a digest in hexadecimal digits, by algorithm (FIPS 180-4; RFC 1321), strongest first.
+DIGEST_DIGITS = {"sha512": 128, "sha256": 64, "sha1": 40, "md5": 32}
+#: Algorithms that protect against forgery.
+SAFE_DIGESTS = ("sha512", "sha256")
+
+#: ALT's names of the architectures that iPXE can boot.
+ARCHES = ("x86_64", "i586", "aarch64", "riscv64", "loongarch64")
+
+#: What users boot, each with the fact of an image that describes it.
+VARIANTS = {"livecd": "livecd", "install": "installer", "rescue": "rescue"}
+
+#: What asks for a boot loader first: kinds of firmware.
+FIRMWARE = ("bios", "efi-x86_64", "efi-i386", "efi-aarch64", "efi-riscv64", "efi-loongarch64")
+
+#: How stages travel to clients.
+METHODS = ("http", "cifs", "nfs", "ftp")
+
+#: What a client fetches: a stage of the unpacked tree, or the whole ISO.
+FORMS = ("tree", "iso")
+
+
+def label(name: object) -> str:
+    """
+    Return the name of an image as a directory name: lower case, with ``_`` for spaces.
+
+    name
+        Name of the image in the pillar.
+    """
+    return str(name).lower().replace(" ", "_")
+
+
+def host_key(name: str) -> str:
+    """
+    Return the name of a host for URLs and records: lower case, with ``-`` for colons.
+
+    name
+        Name of the host in the pillar.
+    """
+    return name.lower().replace(":", "-")
+
+
+def iso_file(url: str) -> str:
+    """
+    Return the file name under which the ISO of a URL is kept.
+
+    url
+        Address of the ISO.
+    """
+    return url.rsplit("/", 1)[-1]
+
+
+def key(path: Iterable[object]) -> str:
+    """
+    Return a pillar key as users write it.
+
+    path
+        Its parts below ``netboot``.
+    """
+    parts = (str(part) for part in path)
+    return ":".join(("netboot", *(part if part.isprintable() else repr(part) for part in parts)))
+
+
+def nearest(word: object, words: Iterable[object]) -> str:
+    """
+    Return a hint at the known word that a mistyped one is nearest to, or an empty string.
+
+    word
+        What was written.
+
+    words
+        The known words.
+    """
+    match = difflib.get_close_matches(str(word), [str(known) for known in words], n=1)
+    return f", did you mean {match[0]}?" if match else ""
+
+
+def words(arguments: Any) -> list[str]:
+    """
+    Return kernel arguments as a list.
+
+    arguments
+        A list, a string with spaces, or None.
+    """
+    return arguments.split() if isinstance(arguments, str) else list(arguments or [])
+
+
+def has_digests(known: Mapping[str, str], wanted: Mapping[str, str]) -> bool:
+    """
+    Return whether all of the wanted digests are known to be right.
+
+    known, wanted
+        Digests in lower-case hexadecimal, by algorithm.
+    """
+    return all(known.get(kind) == digest for kind, digest in wanted.items())
+
+
+def server_url(address: object, port: int) -> str:
+    """
+    Return the address of the web server as clients write it: without the port when it is 80.
+
+    address
+        IPv4 address.
+
+    port
+        TCP port.
+    """
+    return f"http://{address}" + ("" if port == 80 else f":{port}")
+
+
+def iso8601(seconds: float) -> str:
+    """
+    Return a point in time as ISO 8601 in UTC.
+
+    seconds
+        Seconds since 1970.
+    """
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
+
+
+def some(names: Iterable[str], most: int = 5) -> str:
+    """
+    Return a list of names for a sentence, of which a long one is cut.
+
+    names
+        The names.
+
+    most : 5
+        How many are listed.
+    """
+    names = list(names)
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return f"{', '.join(names[:most])}{more}"

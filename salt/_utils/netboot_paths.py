@@ -1,0 +1,53 @@
+"""
+Where things lie on a netboot server. Every path of the project that is not the platform's is named
+here, and nowhere else: modules, states, SLS and templates take it from ``config["paths"]``. Pure.
+"""
+
+from __future__ import annotations
+
+#: Default of the minion option ``netboot.state_dir``.
+STATE_DIR = "/var/lib/netboot"
+
+
+def paths(root: str, state_dir: str) -> dict[str, str]:
+    """
+    Return the absolute paths by name.
+
+    root
+        The directory that is served, ``netboot:root``.
+
+    state_dir
+        The directory of the records.
+    """
+    return {
+        "dist": f"{root}/dist",
+        "tftp": f"{root}/tftp",
+        "trees": f"{root}/tftp/netboot",
+        "once_scripts": f"{root}/tftp/once",
+        # Unverified and half-built files: on the root's file system, closed to every service.
+        "staging": f"{root}/.staging",
+        "records": state_dir,
+        # What netboot-once writes, apart from what Salt writes.
+        "once_records": f"{state_dir}/once",
+        "etc": "/etc/netboot",
+        "dnsmasq": "/etc/netboot/dnsmasq.conf",
+        "passwords": "/etc/netboot/htpasswd",
+        "vsftpd": "/etc/netboot/vsftpd.conf",
+        "programs": "/usr/local/lib/netboot",
+        "once_program": "/usr/local/lib/netboot/netboot-once",
+        "leases": "/var/lib/netboot-dnsmasq",
+        "units": "/etc/systemd/system",
+    }
+
+
+def in_url(config: dict, path: str) -> str:
+    """
+    Return a served file's path in URLs and shares.
+
+    config
+        The configuration.
+
+    path
+        Absolute path below its root.
+    """
+    return path[len(config["root"]) :]

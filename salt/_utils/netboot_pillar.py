@@ -1,0 +1,380 @@
+"""
+What the pillar key ``netboot`` resolves to on a given machine: problems, or the configuration.
+
+Pure: it runs on a minion, on the controller of salt-ssh (``salt/_wrapper``) and in tests alike.
+What a single key may hold is in ``netboot_keys``; what must hold between keys is checked here, and
+for DHCP and hosts in ``netboot_dhcp`` and ``netboot_hosts``.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterator
+from typing import Any
+
+import netboot_config
+import netboot_dhcp
+import netboot_hosts
+import netboot_ports
+import netboot_values
+from netboot_names import SAFE_DIGESTS, VARIANTS, iso_file, label, nearest
+from netboot_shapes import Config, Pillar, Target
+
+Problems = list[str]
+Platforms = dict[str, dict[str, dict[str, Any]]]
+
+# Keys whose values must be right before netboot_dhcp looks at what holds between them.
+_OF_DHCP = tuple(
+    f"netboot:{key}:"
+    for key in (
+        "interface",
+        "address",
+        "virtual_address",
+        "dhcp",
+        "tftp",
+        "firmware",
+        "secure_boot",
+    )
+)
+# The same for what holds between those of the web server.
+_OF_HTTP = tuple(f"netboot:{key}:" for key in ("interface", "address", "http"))
+
+
+def _images_by_name(images: Any, problems: Problems) -> Any:
+    """The images as a map by name; a list in the form of netinstall-alt's ``alt_images`` too."""
+    if not isinstance(images, list):
+        return images
+    by_name: dict[str, Any] = {}
+    for number, image in enumerate(images):
+        if not isinstance(image, dict) or not isinstance(image.get("name"), str):
+            problems.append(f"netboot:images:{number}: must be a map that has a name (text)")
+        elif image["name"] in by_name:
+            problems.append(f"netboot:images:{image['name']}: the name stands twice in the list")
+        else:
+            by_name[image["name"]] = {k: v for k, v in image.items() if k != "name"}
+    return by_name
+
+
+def _check_images(images: dict[str, Any], problems: Problems) -> None:
+    """What holds between the keys of an image and between images."""
+    labels: dict[str, str] = {}
+    files: dict[str, str] = {}
+    for name, image in images.items():
+        key = f"netboot:images:{name}"
+        if labels.setdefault(label(name), name) != name:
+            problems.append(
+                f"{key}: gives the same folder name {label(name)!r} as {labels[label(name)]!r}"
+            )
+        if not isinstance(image, dict):
+            continue
+        if image.get("skip_iso_deploy") is True:
+            _check_elsewhere(key, image, problems)
+            continue
+        if image.get("url") and not netboot_values.wrong("images.*.url", image["url"]):
+            file = iso_file(image["url"])
+            if files.setdefault(file, name) != name:
+                problems.append(
+                    f"{key}:url: gives the same file {file!r} as netboot:images:{files[file]}:url"
+                )
+        if image.get("mount") is True and image.get("keep_iso") is False:
+            problems.append(f"{key}:keep_iso: must not be false for an ISO that is mounted")
+        if image.get("mount") is True and "unpack" in image:
+            problems.append(f"{key}:unpack: does not go with mount, which shows the whole ISO")
+        wrong = _wrong_digests(image)
+        if wrong:
+            problems.append(f"{key}:{wrong}")
+
+
+def _check_elsewhere(key: str, image: dict[str, Any], problems: Problems) -> None:
+    missing = [
+        one
+        for one in ("alt_arch", "kernel_url", "initrd_url", "stage2_http_url")
+        if one not in image
+    ]
+    if missing:
+        problems.append(f"{key}:{missing[0]}: is missing, as skip_iso_deploy is true")
+    if not image.get("live_size") and not image.get("altinst_size"):
+        problems.append(
+            f"{key}:live_size: is missing (or altinst_size), as skip_iso_deploy is true"
+        )
+
+
+def _wrong_digests(image: dict[str, Any]) -> str | None:
+    """What is wrong with where the digests of an image come from, after its key; or None."""
+    pinned, sums = image.get("checksum"), image.get("sums") is True
+    if image.get("refresh") is True and pinned:
+        return "refresh: contradicts checksum, which names one ISO for good; remove one of the two"
+    if image.get("refresh") is True and not sums:
+        return "refresh: needs sums: true, to learn which ISO the server has now"
+    if sums and pinned:
+        return "sums: contradicts checksum; remove one of the two"
+    if not sums and not pinned:
+        return (
+            "checksum: is missing; give sha256 (or sha512) as the ISO's publisher has it, "
+            "or sums: true"
+        )
+    return None
+
+
+def _check_interface(pillar: Pillar, target: Target, problems: Problems) -> None:
+    interfaces = target["interfaces"]
+    names = ", ".join(sorted(interfaces))
+    interface = pillar.get("interface")
+    if interface is None:
+        if not target["default_interface"]:
+            problems.append(
+                "netboot:interface: is missing, and this machine has no default route to take it "
+                f"from; name one of {names}"
+            )
+        elif not interfaces.get(target["default_interface"]):
+            problems.append(
+                f"netboot:interface: is missing, and {target['default_interface']}, which has the "
+                f"default route, has no IPv4 address; name one of {names}"
+            )
+    elif not netboot_values.wrong("interface", interface):
+        for one in interface if isinstance(interface, list) else [interface]:
+            if one not in interfaces:
+                problems.append(
+                    f"netboot:interface: this machine has no interface {one!r}, it has {names}"
+                )
+            elif not interfaces[one]:
+                problems.append(f"netboot:interface: {one} has no IPv4 address")
+
+
+def _check_http(pillar: Pillar, target: Target, problems: Problems) -> None:
+    http = pillar["http"]
+    for key, other in (("certificate", "key"), ("key", "certificate")):
+        if http.get(key) and not http.get(other):
+            problems.append(f"netboot:http:{other}: is missing, as there is a {key}")
+    listen = http.get("listen") or []
+    for one in listen:
+        if one not in target["addresses"]:
+            problems.append(
+                f"netboot:http:listen: {one} is no address of this machine, which has "
+                f"{', '.join(target['addresses'])}"
+            )
+    if listen and not pillar.get("virtual_address"):
+        for name in netboot_dhcp.interfaces(pillar, target):
+            first = str(ipaddress.IPv4Interface(target["interfaces"][name][0]).ip)
+            address = pillar.get("address") or first
+            if address not in listen:
+                problems.append(
+                    f"netboot:http:listen: lacks {address}, which clients on {name} fetch from"
+                )
+
+
+def resolve(pillar: Any, target: Target, platforms: Platforms) -> dict[str, Any]:
+    """
+    Validate the pillar and resolve it to the configuration of a machine.
+
+    pillar
+        What is below the pillar key ``netboot``.
+
+    target
+        What ``netboot.target`` returned on that machine.
+
+    platforms
+        The table of platforms (``salt/netboot/platforms.yaml``), by their ``ID`` in os-release; a
+        system that is not in it counts as the first of its ``ID_LIKE`` that is.
+
+    Returns a map: ``problems``, a list of one-line texts, each starting with its pillar key;
+    ``warnings``, the same for what is not fatal; and, when there are no problems, ``config``, see
+    ``netboot_shapes.Config``.
+    """
+    if not isinstance(pillar, dict):
+        return {"problems": ["netboot: must be a map"], "warnings": []}
+    problems: Problems = []
+    pillar = _as_table_has_it(pillar, problems)
+    problems += netboot_values.problems(pillar)
+    _check_schedule(pillar.get("schedule"), problems)
+    pillar = netboot_values.completed(pillar)
+    hosts, groups = (_sound(pillar, kind, problems) for kind in ("hosts", "groups"))
+    _check_between_keys(pillar, target, hosts, groups, problems)
+    platform = _platform(pillar, target, platforms, problems)
+    if problems:
+        return {"problems": problems, "warnings": []}
+    config = netboot_config.build(pillar, target, platform, netboot_hosts.any_once(hosts, groups))
+    # Only a whole configuration says which ports that are.
+    problems += _same_ports(config)
+    if problems:
+        return {"problems": problems, "warnings": []}
+    return {
+        "problems": [],
+        "warnings": _warnings(pillar["images"], pillar.get("mirrors") or [])
+        + netboot_hosts.warnings(hosts, groups, _behind_passwords(pillar))
+        + netboot_dhcp.warnings(pillar, target),
+        "config": config,
+    }
+
+
+def _as_table_has_it(pillar: Pillar, problems: Problems) -> Pillar:
+    """The pillar with its images by name, and with the text that YAML took for false."""
+    pillar = dict(pillar)
+    if isinstance(pillar.get("dhcp"), dict) and pillar["dhcp"].get("mode") is False:
+        pillar["dhcp"] = {**pillar["dhcp"], "mode": "off"}
+    pillar["images"] = _images_by_name(pillar.get("images") or {}, problems)
+    return pillar
+
+
+def _check_schedule(schedule: Any, problems: Problems) -> None:
+    if isinstance(schedule, dict) and schedule and ("hours" in schedule) == ("minutes" in schedule):
+        problems.append("netboot:schedule: give either hours or minutes")
+
+
+def _check_between_keys(
+    pillar: Pillar,
+    target: Target,
+    hosts: dict[str, Any],
+    groups: dict[str, Any],
+    problems: Problems,
+) -> None:
+    _check_interface(pillar, target, problems)
+    if isinstance(pillar["images"], dict):
+        _check_images(pillar["images"], problems)
+        _check_default_image(pillar, problems)
+    _check_menu(pillar["menu"], problems)
+    _check_passwords(pillar, problems)
+    if not any(problem.startswith(_OF_DHCP) for problem in problems):
+        problems += netboot_dhcp.problems(pillar, target)
+    if not any(problem.startswith(_OF_HTTP) for problem in problems):
+        _check_http(pillar, target, problems)
+    problems += netboot_hosts.problems(hosts, groups, _sound(pillar, "images", problems))
+
+
+def _same_ports(config: Config) -> Iterator[str]:
+    """What two of our own services would both listen on."""
+    rows = netboot_ports.needed(config)
+    for number, row in enumerate(rows):
+        for other in rows[:number]:
+            first = max(row["port"], other["port"])
+            same = first <= min(row.get("last", row["port"]), other.get("last", other["port"]))
+            if row["protocol"] == other["protocol"] and same:
+                yield (
+                    f"netboot:{row['key']}: {row['for']} needs {row['protocol'].upper()} port "
+                    f"{first}, which netboot:{other['key']} gives to {other['for']}"
+                )
+
+
+def _platform(
+    pillar: Pillar, target: Target, platforms: Platforms, problems: Problems
+) -> dict[str, Any]:
+    """The row of this machine's system, with what the pillar says else."""
+    kin = next((one for one in target["platform"] if one in platforms), None)
+    row = {section: dict(keys) for section, keys in platforms.get(kin, {}).items()}
+    own = pillar.get("platform")
+    for section, keys in own.items() if isinstance(own, dict) else ():
+        row.setdefault(section, {}).update(keys if isinstance(keys, dict) else {})
+    if kin is None:
+        wanted = _keys_of_row(next(iter(platforms.values()), {}))
+        missing = [one for one in wanted if one not in _keys_of_row(row)]
+        if missing:
+            problems.append(
+                f"netboot:platform: netboot-alt does not know {target['platform'][0]!r}, only "
+                f"{', '.join(sorted(platforms))} and their kin; give {', '.join(missing)}"
+            )
+    return row
+
+
+def _keys_of_row(row: dict[str, Any]) -> list[str]:
+    """As they stand in the pillar; which firmware has a boot loader is a system's own affair."""
+    keys = {
+        section if section == "firmware" else f"{section}:{key}": None
+        for section, below in row.items()
+        for key in below
+    }
+    return list(keys)
+
+
+def _sound(pillar: Pillar, kind: str, problems: Problems) -> dict[str, Any]:
+    """A map of maps, with None for each that has problems already."""
+    maps = pillar.get(kind) or {}
+    if not isinstance(maps, dict):
+        return {}
+    start = f"netboot:{kind}:"
+    told: set[str] = set()
+    for problem in problems:
+        if problem.startswith(start):
+            path = problem[len(start) :].partition(": ")[0]
+            told |= {path, path.rpartition(":")[0]}
+    # A path ends where its problem begins, unless a name has ": " itself.
+    for name in (str(name) for name in maps if ": " in str(name)):
+        if any(problem.startswith(f"{start}{name}:") for problem in problems):
+            told.add(name)
+    return {name: None if str(name) in told else one for name, one in maps.items()}
+
+
+def _check_default_image(pillar: Pillar, problems: Problems) -> None:
+    defaults = pillar.get("default_image") or {}
+    if not isinstance(defaults, dict):
+        return
+    for arch in _map(pillar, "default_variant"):
+        if arch not in defaults:
+            problems.append(f"netboot:default_variant:{arch}: needs netboot:default_image:{arch}")
+    for arch, name in defaults.items():
+        key = f"netboot:default_image:{arch}:"
+        told = any(problem.startswith(key) for problem in problems)
+        if not told and name not in pillar["images"]:
+            hint = nearest(name, list(pillar["images"]))
+            problems.append(f"{key} there is no image {name!r}{hint}")
+
+
+def _check_menu(menu: Any, problems: Problems) -> None:
+    extras = menu.get("extra") if isinstance(menu, dict) else None
+    for title, extra in (extras if isinstance(extras, dict) else {}).items():
+        if not isinstance(extra, dict):
+            continue
+        if len({"kernel", "chain", "script"} & set(extra)) != 1:
+            problems.append(f"netboot:menu:extra:{title}: give one of kernel, chain and script")
+        elif "kernel" not in extra and (extra.get("initrd") or extra.get("arguments")):
+            problems.append(f"netboot:menu:extra:{title}: initrd and arguments need a kernel")
+
+
+def _check_passwords(pillar: Pillar, problems: Problems) -> None:
+    """A line that asks for a password which nobody has could never be chosen."""
+    menu = pillar.get("menu") or {}
+    if not isinstance(menu, dict) or _map(menu, "password").get("users"):
+        return
+    for where, named in (("images", _map(pillar, "images")), ("menu:extra", _map(menu, "extra"))):
+        problems += [
+            f"netboot:{where}:{name}:password: nobody has one; give netboot:menu:password:users"
+            for name, one in named.items()
+            if isinstance(one, dict) and one.get("password") is True
+        ]
+
+
+def _behind_passwords(pillar: Pillar) -> list[list[str]]:
+    """List of [image, variant] that ask for a password."""
+    password = pillar["menu"]["password"]
+    return [
+        [name, variant]
+        for name, image in pillar["images"].items()
+        for variant in VARIANTS
+        if password["users"] and (image.get("password") or variant in password["variants"])
+    ]
+
+
+def _map(settings: Any, key: str) -> dict[str, Any]:
+    return settings[key] if isinstance(settings.get(key), dict) else {}
+
+
+def _warnings(images: dict[str, Any], mirrors: list[str]) -> list[str]:
+    found = []
+    for name, image in images.items():
+        if image.get("skip_iso_deploy"):
+            continue
+        if not image.get("sums") and not set(SAFE_DIGESTS) & set(image["checksum"]):
+            found.append(
+                f"netboot:images:{name}:checksum: {' and '.join(sorted(image['checksum']))} alone "
+                "can be forged; give sha256 or sha512"
+            )
+        forgeable = [
+            url
+            for url in netboot_config.sources(image, mirrors)
+            if url.startswith(("http://", "ftp://"))
+        ]
+        if image.get("sums") and forgeable:
+            found.append(
+                f"netboot:images:{name}:sums: whoever is on the way can forge ISO and sum file; "
+                "use https, or give checksum"
+            )
+    return found

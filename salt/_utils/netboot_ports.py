@@ -1,0 +1,83 @@
+"""
+Ports that the services need. Pure; who holds them now is ``netboot_sockets``.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from netboot_shapes import Config
+
+Row = dict[str, Any]
+
+_DNSMASQ = "netboot-dnsmasq.service"
+
+
+def needed(config: Config) -> list[Row]:
+    """
+    List the ports that the configuration needs.
+
+    config
+        The configuration, as ``netboot.config`` resolves it.
+
+    Returns maps: ``protocol`` (tcp or udp), ``port``, ``for`` (what for), ``key`` (the pillar key
+    that changes or ends it), ``ours``, the processes or units that may hold it: they serve others
+    beside us, or are ours; None, where nobody is in the way: the kernel's and rpcbind's ports, and
+    ranges (up to ``last``), of which free ones are taken; and ``at``, the addresses that it is
+    needed on (``*``: all).
+    """
+    here = [config["address"], *(one["address"] for one in config["interfaces"])]
+    http = config["http"]
+    web = http["listen"] or ["*"]
+    tftp_ports, ftp_ports = config["tftp"]["ports"], config["ftp"]["passive_ports"]
+    rows: list[Any] = [
+        ("udp", 69, "TFTP", "interface", (_DNSMASQ,), here),
+        ("udp", tftp_ports[0], "TFTP", "tftp:ports", None, here, tftp_ports[1]),
+        ("tcp", http["port"], "HTTP", "http:port", ("nginx",), web),
+    ]
+    if http["certificate"]:
+        rows.append(("tcp", http["https_port"], "HTTPS", "http:https_port", ("nginx",), web))
+    if config["dhcp"]["mode"] != "off":
+        rows.append(("udp", 67, "DHCP", "dhcp:mode", (_DNSMASQ,), here))
+        rows.append(("udp", 4011, "PXE", "dhcp:mode", (_DNSMASQ,), here))
+    if "cifs" in config["serves"]:
+        rows.append(("tcp", 445, "SMB", "methods", ("smbd",), here))
+    if "ftp" in config["serves"]:
+        rows.append(("tcp", 21, "FTP", "methods", ("netboot-vsftpd.service",), ["*"]))
+        rows.append(("tcp", ftp_ports[0], "FTP", "ftp:passive_ports", None, ["*"], ftp_ports[1]))
+    if "nfs" in config["serves"]:
+        rows.append(("tcp", 2049, "NFS", "methods", None, ["*"]))
+        # Version 3 asks rpcbind and mountd too.
+        for protocol in ("tcp", "udp"):
+            rows.append((protocol, 111, "NFS", "methods", None, ["*"]))
+            rows.append((protocol, 20048, "NFS", "methods", None, ["*"]))
+    names = ("protocol", "port", "for", "key", "ours", "at", "last")
+    return [dict(zip(names, row)) for row in rows]
+
+
+def by_protocol(config: Config) -> dict[str, list[str]]:
+    """
+    Return the ports that clients must reach, by protocol (``tcp``, ``udp``), sorted: ``80``,
+    ``50000-50999``.
+
+    config
+        The configuration.
+    """
+    ranges: dict[str, set[tuple[int, int]]] = {"tcp": set(), "udp": set()}
+    for row in needed(config):
+        ranges[row["protocol"]].add((row["port"], row.get("last", row["port"])))
+    return {
+        protocol: [str(a) if a == b else f"{a}-{b}" for a, b in sorted(found)]
+        for protocol, found in ranges.items()
+    }
+
+
+def interfaces(config: Config) -> list[str]:
+    """
+    Return the names of the interfaces that clients are served on, as firewalls know them.
+
+    config
+        The configuration.
+    """
+    # Rules know no names of second addresses (eth0:1).
+    return sorted({one["name"].partition(":")[0] for one in config["interfaces"]})

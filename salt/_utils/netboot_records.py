@@ -1,0 +1,276 @@
+"""
+What outlives a run: small JSON records in ``/var/lib/netboot`` (root, 0700, never served).
+
+A record has a kind and a name, and is there as a whole or not at all, whenever the power fails.
+The minion option ``netboot.state_dir`` puts the records elsewhere. ``schema.json`` says by which
+version of this table they were written:
+
+=========  ===============  ==========================================  ======================
+kind       name             shape                                       written by
+=========  ===============  ==========================================  ======================
+applied    config           netboot_shapes.Config                       netboot.config_applied
+images     LABEL            netboot_shapes.ImageRecord                  alt_image states
+isos       FILE             netboot_shapes.IsoRecord                    alt_iso states
+services   SERVICE          files: text by path; written: mtime_ns      netboot_service.current
+control    FACILITY         was: value; unread: bool                    netboot_control states
+once       HOST             netboot_shapes.Boot                         netboot-once alone
+owned      menus            file names in the TFTP root                 netboot_tftp states
+owned      firmware         file names in the TFTP root                 netboot_tftp states
+owned      trees            paths of image trees                        alt_image states
+owned      once             netboot_shapes.Arming by host               netboot_arming
+owned      silenced         names of services                           netboot_packages states
+owned      out-of-service   seconds since 1970, by path                 alt_image states
+owned      admins           uid, keys, sudo, by account                 netboot_admins states
+owned      firewalld        rules: by zone; copies: zones               netboot_firewalld
+=========  ===============  ==========================================  ======================
+
+Each kind of file has one writer, so that nobody undoes another's work.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import re
+from collections.abc import Mapping
+from typing import Any, cast
+
+from salt.exceptions import CommandExecutionError, SaltInvocationError
+
+import netboot_files
+import netboot_values
+from netboot_names import ARCHES
+from netboot_paths import STATE_DIR, paths
+from netboot_shapes import Arming, Boot, Config, Image, ImageRecord, IsoRecord
+
+#: The version of the table above. It goes up when records of before would be misread.
+SCHEMA = 1
+
+_FORETOLD = "netboot_records.foretold"
+
+
+class Records:
+    """
+    The records of this machine.
+
+    directory
+        Where they are.
+
+    context : None
+        The ``__context__`` of the run. It holds what is foretold: what ``read`` returns, for the
+        rest of the run, instead of what is there. So a run under ``test=True`` looks ahead, and the
+        states of an apply see the configuration that is not on record yet.
+    """
+
+    def __init__(self, directory: str, context: Any = None) -> None:
+        self.directory = directory
+        self._context = {} if context is None else context
+        self._schema: int | None = None
+
+    @classmethod
+    def of(cls, opts: Mapping[str, Any], context: Any) -> Records:
+        """
+        Return the records for a module or state.
+
+        opts, context
+            Its ``__opts__`` and ``__context__``.
+        """
+        return cls(opts.get("netboot.state_dir", STATE_DIR), context)
+
+    # -- by shape ---------------------------------------------------------------------------------
+
+    def applied(self) -> Config | None:
+        """Return the configuration that was applied, in an apply the new one; or None."""
+        return cast("Config | None", self.read("applied", "config"))
+
+    def config(self) -> Config:
+        """Return the same, or raise CommandExecutionError when nothing was applied yet."""
+        applied = self.applied()
+        if applied is None:
+            raise CommandExecutionError(
+                "Nothing was applied to this machine yet; run state.apply netboot first."
+            )
+        return applied
+
+    def on_record(self) -> Config | None:
+        """Return the configuration that was applied, whatever this run resolved; or None."""
+        return cast("Config | None", self._stored("applied", "config"))
+
+    def resolve(self, config: Config) -> None:
+        """Let ``config`` and ``applied`` return this for the rest of the run."""
+        self.foretell("applied", "config", config)
+
+    def image_and_iso(self, label: str) -> tuple[Image, str]:
+        """Return an image of the configuration, and the path of its ISO."""
+        config = self.config()
+        for image in config["images"]:
+            if image["label"] == label:
+                return image, os.path.join(config["paths"]["dist"], image["file"])
+        raise SaltInvocationError(f"The pillar names no image with the label {label!r}.")
+
+    def image(self, label: str) -> ImageRecord | None:
+        """Return the record of an image, or None."""
+        return cast("ImageRecord | None", self.read("images", label))
+
+    def images(self) -> list[ImageRecord]:
+        """Return the records of all images that are ready to boot, the pillar's and others."""
+        found = (self.image(name) for name in self.names("images"))
+        return [image for image in found if image]
+
+    def ready(self) -> list[ImageRecord]:
+        """Return the images of the configuration that clients can boot, other servers' too."""
+        config = self.config()
+        labels = {image["label"] for image in config["images"]}
+        return [
+            *(image for image in self.images() if image["label"] in labels),
+            *config["elsewhere"],
+        ]
+
+    def iso(self, path: str) -> IsoRecord | None:
+        """Return the record of an ISO, by its path or file name, or None."""
+        return cast("IsoRecord | None", self.read("isos", os.path.basename(path)))
+
+    def write_iso(self, path: str, record: IsoRecord) -> None:
+        """Keep the record of an ISO, by its path or file name."""
+        self.write("isos", os.path.basename(path), record)
+
+    def remove_iso(self, path: str) -> None:
+        """Drop the record of an ISO, by its path or file name."""
+        self.remove("isos", os.path.basename(path))
+
+    def armings(self) -> dict[str, Arming]:
+        """Return the armings of hosts that boot something once, by host."""
+        return cast("dict[str, Arming]", self.owned("once", {}))
+
+    def boots(self) -> dict[str, Boot | None]:
+        """Return what netboot-once saw boot, by host."""
+        return {host: self.read("once", host) for host in self.names("once")}
+
+    def owned(self, name: str, default: Any) -> Any:
+        """Return a record of the kind ``owned``, or a default."""
+        return self.read("owned", name) or default
+
+    # -- by kind and name -------------------------------------------------------------------------
+
+    def names(self, kind: str) -> list[str]:
+        """List the names of the records of a kind, sorted; none where this user may not look."""
+        try:
+            files = os.listdir(os.path.join(self.directory, kind))
+        except OSError as err:
+            if err.errno in (errno.ENOENT, errno.EACCES):
+                return []
+            raise
+        return sorted(file[: -len(".json")] for file in files if file.endswith(".json"))
+
+    def read(self, kind: str, name: str) -> Any:
+        """
+        Return a record, or None if there is none (or this user may not read it).
+
+        Raises CommandExecutionError when the file is damaged, or newer than these states.
+        """
+        foretold = self._foretold()
+        return foretold[kind, name] if (kind, name) in foretold else self._stored(kind, name)
+
+    def _foretold(self) -> dict[tuple[str, str], Any]:
+        found: dict[tuple[str, str], Any] = self._context.get(_FORETOLD, {})
+        return found
+
+    def _stored(self, kind: str, name: str) -> Any:
+        value = _load(self._path(kind, name))
+        if value is not None and self._version() < SCHEMA:
+            value = _migrated(kind, name, value, self.directory)
+        return value
+
+    def write(self, kind: str, name: str, value: Any) -> None:
+        """Keep a record; records of an older schema are migrated first."""
+        path = self._path(kind, name)
+        self._migrate()
+        os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+        netboot_files.write(path, _dumped(value), mode=0o600)
+        foretold = self._foretold()
+        if foretold.get((kind, name)) == value:
+            self._context[_FORETOLD] = {k: v for k, v in foretold.items() if k != (kind, name)}
+
+    def foretell(self, kind: str, name: str, value: Any) -> None:
+        """Let ``read`` return this for the rest of the run; None: as if it were removed."""
+        # A new map: a run begins with a shallow copy of the context of its process.
+        self._context[_FORETOLD] = {**self._foretold(), (kind, name): value}
+
+    def remove(self, kind: str, name: str) -> None:
+        """Drop a record; it need not exist."""
+        try:
+            os.unlink(self._path(kind, name))
+        except FileNotFoundError:
+            pass
+
+    def _path(self, kind: str, name: str) -> str:
+        for part in (kind, name):
+            if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._+-]*", part):
+                raise SaltInvocationError(f"{part!r} cannot be the kind or name of a record.")
+        return os.path.join(self.directory, kind, name + ".json")
+
+    def _version(self) -> int:
+        """The schema of the records that are there; 0: of before there were numbers."""
+        if self._schema is None:
+            there = _load(os.path.join(self.directory, "schema.json"))
+            self._schema = int(there["schema"]) if there else 0
+        if self._schema > SCHEMA:
+            raise CommandExecutionError(
+                f"The records in {self.directory} have schema {self._schema}, and this version of "
+                f"netboot-alt knows schemas up to {SCHEMA}; update it, or restore a backup of the "
+                "records."
+            )
+        return self._schema
+
+    def _migrate(self) -> None:
+        if self._version() == SCHEMA:
+            return
+        os.makedirs(self.directory, mode=0o700, exist_ok=True)
+        for kind in ("applied", "images", "owned"):
+            for name in self.names(kind):
+                path = self._path(kind, name)
+                old = _load(path)
+                new = _migrated(kind, name, old, self.directory)
+                if new != old:
+                    netboot_files.write(path, _dumped(new), mode=0o600)
+        # Last: a run that is killed before migrates again, which changes nothing twice.
+        path = os.path.join(self.directory, "schema.json")
+        netboot_files.write(path, _dumped({"schema": SCHEMA}), mode=0o600)
+        self._schema = SCHEMA
+
+
+def _dumped(value: Any) -> str:
+    return json.dumps(value, indent=1, sort_keys=True)
+
+
+def _load(path: str) -> Any:
+    try:
+        with open(path, encoding="utf-8") as file:
+            return json.load(file)
+    except OSError as err:
+        if err.errno in (errno.ENOENT, errno.EACCES):
+            return None
+        raise
+    except ValueError as err:
+        raise CommandExecutionError(
+            f"{path} is damaged ({err}); remove it and apply again."
+        ) from err
+
+
+def _migrated(kind: str, name: str, value: Any, directory: str) -> Any:
+    """A record of schema 0 as schema 1 has it."""
+    if kind == "applied":
+        over = netboot_values.default("kernel_over.*")
+        return {
+            **value,
+            "version": value.get("version", ""),
+            "paths": value.get("paths") or paths(value["root"], directory),
+            "kernel_over": {**dict.fromkeys(ARCHES, over), **value.get("kernel_over", {})},
+        }
+    if kind == "images":
+        # Trees of before there were forms are unpacked again.
+        return {"form": "", "identities": {}, "contradictions": [], **value}
+    if (kind, name) == ("owned", "once"):
+        return {host: {"told_by": [], **arming} for host, arming in value.items()}
+    return value

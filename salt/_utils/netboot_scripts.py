@@ -1,0 +1,98 @@
+"""
+The iPXE scripts in the TFTP root: which there should be, and the directory kept in step with them.
+
+Files that these states did not write are left alone.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import netboot_files
+import netboot_host_scripts
+import netboot_images
+import netboot_menus
+from netboot_records import Records
+
+
+class Plan(NamedTuple):
+    """
+    What is to be done.
+
+    ``menus``, ``hosts``
+        Texts by file name.
+    ``owned``
+        Names of the scripts that these states wrote before.
+    ``changes``
+        ``new``, ``changed`` or ``removed``, by file name.
+    ``foreign``
+        Names of files that are in the way and stay.
+    ``problems``
+        Images and defaults that the menus cannot offer, a line each.
+    """
+
+    menus: dict[str, str]
+    hosts: dict[str, str]
+    owned: list[str]
+    changes: dict[str, str]
+    foreign: list[str]
+    problems: list[str]
+
+
+def plan(records: Records, template: str, hosts: dict[str, Any], groups: dict[str, Any]) -> Plan:
+    """
+    Return which scripts there should be, and what must change for that.
+
+    records
+        The records of this machine.
+
+    template
+        Text of the template of a menu.
+
+    hosts, groups
+        What is below ``netboot:hosts`` and ``netboot:groups``.
+    """
+    config = records.config()
+    entries, problems = netboot_images.offered(records)
+    menus = netboot_menus.render(template, config, entries)
+    scripts = netboot_host_scripts.scripts(hosts, groups, config)
+    owned = records.owned("menus", [])
+    changes = netboot_files.difference(config["paths"]["tftp"], {**scripts, **menus}, owned)
+    foreign = [
+        name
+        for name, change in changes.items()
+        if change == "changed" and name not in owned and name not in menus
+    ]
+    return Plan(
+        menus,
+        {name: text for name, text in scripts.items() if name not in foreign},
+        owned,
+        {name: change for name, change in changes.items() if name not in foreign},
+        foreign,
+        [f"Not in the menu: {problem}" for problem in problems]
+        + netboot_menus.unmet_defaults(config, entries),
+    )
+
+
+def carry_out(records: Records, done: Plan) -> None:
+    """
+    Do what ``plan`` returned.
+
+    records
+        The records of this machine.
+
+    done
+        The plan.
+    """
+    paths = records.config()["paths"]
+    scripts = {**done.hosts, **done.menus}
+    gone = set(done.owned) - set(scripts)
+    if sorted(done.owned) != sorted(scripts):
+        # Before the scripts, so that a run that is killed here still knows its files.
+        records.write("owned", "menus", sorted({*done.owned, *scripts}))
+    # Hosts first: a run that is killed leaves no host to a default that is new.
+    for part in (done.hosts, done.menus, gone):
+        some = {name: done.changes[name] for name in part if name in done.changes}
+        netboot_files.carry_out(paths["tftp"], scripts, some, paths["staging"])
+    if gone:
+        records.write("owned", "menus", sorted(scripts))

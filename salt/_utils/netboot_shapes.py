@@ -1,0 +1,287 @@
+"""
+The shapes of the data that travel through the project, spelled out once.
+
+``Config`` is what the pillar resolves to on a machine (``netboot_pillar``). An ``Image`` is one of
+its images. Unpacking an image's ISO gives an ``ImageRecord`` with ``Facts`` (``iso_tree``,
+``iso_facts``). Records and configuration give every ``Entry`` of the menus (``netboot_entries``). A
+``Host`` is a machine that the pillar names (``netboot_hosts``), an ``Arming`` the record that it
+boots its entry one more time (``netboot_arming``). Sizes are in bytes, times in seconds since 1970.
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypedDict
+
+Pillar = dict[str, Any]
+
+
+class Target(TypedDict):
+    """What a machine says of itself; the pillar is checked against it."""
+
+    platform: list[str]  # ID of os-release, then the words of its ID_LIKE
+    interfaces: dict[str, list[str]]  # IPv4 addresses with prefix length, by interface
+    addresses: list[str]  # all IPv4 addresses of the machine
+    default_interface: str | None  # the interface with the IPv4 default route
+    selinux: bool
+    state_dir: str  # the directory of the records
+
+
+# -- configuration --------------------------------------------------------------------------------
+
+
+class Interface(TypedDict):
+    name: str
+    address: str  # that clients on it fetch from
+    network: str
+    netmask: str
+
+
+class Firmware(TypedDict):
+    """A kind of firmware, see ``netboot_firmware``."""
+
+    kind: str
+    arch: str  # whose menu it gets
+    boots: list[str]  # architectures of the images that it can start
+    pxe: list[int]  # numbers in DHCP option 93, over PXE
+    http: list[int]  # and over UEFI HTTP boot
+    file: str  # its boot loader in the TFTP root
+
+
+class _BootFile(TypedDict):
+    kind: str  # of firmware
+    file: str  # name in the TFTP root
+
+
+class BootFile(_BootFile, total=False):
+    """A boot loader: out of a package, or fetched."""
+
+    packaged: list[str]  # paths, of which the first that exists is taken
+    url: str
+    checksum: dict[str, str]
+
+
+class Offer(TypedDict, total=False):
+    """What the pillar says of an image's boot entries."""
+
+    variants: list[str]
+    methods: list[str]
+    forms: list[str]
+    arguments: list[str]
+    extra_ipxe_conf: list[dict[str, str]]
+    password: bool
+    kernel_url: str
+    initrd_url: str
+    stage2_http_url: str
+
+
+class Image(TypedDict):
+    """An image whose ISO these states fetch."""
+
+    name: str
+    label: str  # its name in paths and menus
+    file: str  # file name of the ISO
+    sources: list[str]  # addresses of the ISO, in the order in which they are tried
+    checksum: dict[str, str]  # digests by algorithm
+    sums: bool
+    refresh: bool
+    verify: str  # changed, always
+    overrides: dict[str, str]  # what the pillar says instead of the ISO, by the pillar's key
+    offer: Offer
+    unpack: str  # stages, tree or empty
+    mount: bool
+    keep_iso: bool
+
+
+class Config(TypedDict):
+    """What the pillar resolves to on a machine: every setting, with its default."""
+
+    version: str  # of these states
+    interface: str
+    address: str
+    network: str
+    root: str
+    paths: dict[str, str]  # see netboot_paths
+    interfaces: list[Interface]
+    dhcp: dict[str, Any]
+    firmware: list[Firmware]
+    boot_files: list[BootFile]
+    http: dict[str, Any]
+    menu: dict[str, Any]
+    default_image: dict[str, str]  # image's name, by architecture
+    default_variant: dict[str, str]
+    methods: list[str]
+    serves: list[str]  # methods that some image is offered by
+    smb: dict[str, Any]
+    ftp: dict[str, Any]
+    tftp: dict[str, Any]
+    nfs: dict[str, Any]
+    admins: dict[str, dict[str, Any]]
+    selinux: bool
+    firewall: str
+    arguments: dict[str, list[str]]  # by architecture
+    kernel_over: dict[str, str]
+    prune: bool
+    clean_images: bool
+    schedule: dict[str, Any]
+    fetch: dict[str, int]
+    images: list[Image]
+    elsewhere: list[ImageRecord]  # images of other servers, as if their ISOs had been inspected
+    platform: dict[str, dict[str, Any]]
+    once: bool  # whether any host boots something once
+
+
+# -- images ---------------------------------------------------------------------------------------
+
+
+class Stage(TypedDict):
+    path: str  # in the ISO
+    size: int
+    ramdisk_size: int  # KiB
+
+
+class Started(TypedDict):
+    """What a variant starts."""
+
+    stage: str
+    argument: str  # word of the kernel command line, or empty
+
+
+class _Facts(TypedDict):
+    arch: str
+    dialect: str  # altboot, propagator
+    kernel: str  # paths in the ISO
+    initrd: str
+    stages: dict[str, Stage]
+    livecd: Started | None
+    installer: Started | None
+    rescue: Started | None
+    http_iso: bool  # whether it can boot as a whole ISO over HTTP
+
+
+class Facts(_Facts, total=False):
+    """What was read from an ISO, see ``iso_facts.derive``."""
+
+    product: str
+    version: str
+    branch: str
+    volume_id: str
+    uuid: str
+    build_date: str
+    dialect_source: str
+    boot_source: str
+    flavours: dict[str, dict[str, str]]
+    missing: dict[str, str]
+    rejected: list[dict[str, str]]
+    sha256: dict[str, str]  # of kernels, initrds and stages, by path
+    tree: dict[str, Any]
+
+
+class _ImageRecord(TypedDict):
+    name: str
+    label: str
+    file: str
+    iso_sha256: str | None
+    facts: Facts
+
+
+class ImageRecord(_ImageRecord, total=False):
+    """The record of an image that is ready to boot (kind ``images``)."""
+
+    iso: str  # path of the ISO
+    overrides: dict[str, str]
+    contradictions: list[str]  # between the pillar and the ISO, a line each
+    tree: str  # path of the unpacked or mounted image
+    form: str  # boot, stages, tree, mount
+    boot_files: dict[str, int]  # sizes of the files that clients fetch, by path below the tree
+    identities: dict[str, Any]  # see netboot_files.identity
+    offer: Offer
+
+
+class _IsoRecord(TypedDict):
+    size: int
+    digests: dict[str, str]  # always with sha256
+    identity: dict[str, int] | None
+    verified_at: int
+
+
+class IsoRecord(_IsoRecord, total=False):
+    """The record of a verified ISO (kind ``isos``)."""
+
+    source: str  # address that these states fetched it from; absent: it is foreign
+    sums: dict[str, Any]  # what the sum file said, see iso_sums.expected
+    dropped: bool  # it was removed once it was unpacked
+    renamed: bool  # under test=True only: it would be there by a rename
+
+
+# -- what clients boot ----------------------------------------------------------------------------
+
+
+class Entry(TypedDict):
+    """One line of the menu, see ``netboot_entries.build``."""
+
+    id: str
+    image: str
+    label: str
+    arch: str
+    variant: str
+    method: str
+    form: str
+    title: str
+    kernel: str  # path below the TFTP root with a leading slash, or a URL
+    initrd: str
+    cmdline: str
+    files: str  # what must be unpacked: boot, stage, tree
+    needs_iso: bool
+    stage: dict[str, Any]  # path, bytes
+    bytes: int  # that one boot fetches
+    memory_mib: int
+    proven: bool
+    password: bool
+    before: list[str]  # lines of iPXE script
+
+
+class Host(TypedDict, total=False):
+    """A machine as the pillar names it, with the settings of its group."""
+
+    mac: str
+    uuid: str
+    serial: str
+    hostname: str
+    product: str
+    manufacturer: str
+    group: str
+    image: str
+    variant: str
+    entry: str  # local
+    once: bool
+    menu: bool
+    timeout_s: int
+    arguments: list[str]
+    kernel_over: str
+
+
+class OnceHost(TypedDict):
+    """A host that boots something once, and what shows that it did."""
+
+    host: str  # its name in the pillar
+    entry: str  # id of its boot entry
+    straight: bool  # without the menu
+    told_by: list[str]  # what identifies the machine, such as "mac=525400000001"
+    path: str  # whose complete download shows the boot; empty while the entry is not ready
+    server: str  # URL that kernel and initrd must come from; empty if that does not matter
+
+
+class Arming(OnceHost):
+    """The record that a host boots its entry one more time (kind ``owned``, ``once``)."""
+
+    arming: str  # part of the paths that it fetches
+    armed_at: int
+    dropped: bool  # the pillar no longer names the host
+
+
+class Boot(TypedDict):
+    """The record of ``netboot-once`` that a host has booted (kind ``once``)."""
+
+    arming: str
+    entry: str
+    booted_at: int

@@ -1,0 +1,131 @@
+"""
+Sockets of this machine: who holds the ports that the services need.
+
+:platform: Linux
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import struct
+
+import netboot_ports
+from netboot_shapes import Config
+
+# Socket states in /proc/net/tcp and udp (Linux, include/net/tcp_states.h): what waits for others.
+_WAITS = {"tcp": "0A", "udp": "07"}
+
+
+def clashes(config: Config, silenced: list[str]) -> list[str]:
+    """
+    Say which ports are held by others, one line each, with the process and its unit.
+
+    config
+        The configuration.
+
+    silenced
+        Services that a package of ours started by itself, and that the states are about to stop.
+    """
+    found = []
+    for one in netboot_ports.needed(config):
+        if one["ours"] is None:
+            continue
+        for holder in listeners(one["protocol"], one["port"]):
+            anywhere = holder["address"] in ("0.0.0.0", "::")  # noqa: S104 (compared, not bound)
+            if {holder["process"], holder["unit"]} & {*one["ours"], *silenced}:
+                continue
+            # A dnsmasq of somebody else's, for virtual machines say.
+            if holder["process"] == "dnsmasq" and anywhere and _is_shared(one["port"]):
+                continue
+            # All IPv4 addresses can't be had while somebody holds one of them.
+            any_of_ours = "*" in one["at"] and ":" not in holder["address"]
+            if anywhere or any_of_ours or holder["address"] in one["at"]:
+                unit, how = "", ""
+                if holder["unit"]:
+                    unit = f" of {holder['unit']}"
+                    how = f" (systemctl disable --now {holder['unit']})"
+                found.append(
+                    f"{one['protocol'].upper()} port {one['port']}, which {one['for']} needs, is "
+                    f"held by {holder['process'] or 'the kernel'}{unit}; stop it{how}, or change "
+                    f"netboot:{one['key']}."
+                )
+    return list(dict.fromkeys(found))
+
+
+def _is_shared(port: int) -> bool:
+    """
+    Whether a UDP port that is held on all addresses can be held by several at once.
+
+    dnsmasq allows that where it serves some interfaces only (bind-interfaces, bind-dynamic;
+    dhcp.c, make_fd), each then getting what comes in on its own.
+    """
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            sock.bind(("", port))
+        except OSError:
+            return False
+    return True
+
+
+def listeners(protocol: str, port: int) -> list[dict[str, str]]:
+    """
+    List who waits on a port.
+
+    protocol
+        ``tcp`` or ``udp``.
+
+    port
+        Its number.
+
+    Returns maps: ``address``, ``process`` (name, empty for the kernel) and ``unit`` of systemd.
+    """
+    inodes: dict[str, str] = {}
+    for suffix in ("", "6"):
+        try:
+            with open(f"/proc/net/{protocol}{suffix}", encoding="ascii") as file:
+                lines = file.read().splitlines()[1:]
+        except FileNotFoundError:
+            continue
+        for line in lines:
+            words = line.split()
+            address, _, number = words[1].partition(":")
+            if int(number, 16) == port and words[3] == _WAITS[protocol]:
+                inodes[words[9]] = _address(address)
+    owners = _owners(set(inodes))
+    return [
+        {"address": address, **owners.get(inode, {"process": "", "unit": ""})}
+        for inode, address in sorted(inodes.items(), key=lambda item: item[1])
+    ]
+
+
+def _address(text: str) -> str:
+    """An address as /proc/net has it: 32-bit words in the machine's byte order."""
+    words = [int(text[at : at + 8], 16) for at in range(0, len(text), 8)]
+    family = socket.AF_INET if len(words) == 1 else socket.AF_INET6
+    return socket.inet_ntop(family, struct.pack(f"={len(words)}I", *words))
+
+
+def _owners(inodes: set[str]) -> dict[str, dict[str, str]]:
+    """The process and unit that hold each of these sockets."""
+    found: dict[str, dict[str, str]] = {}
+    for pid in filter(str.isdigit, os.listdir("/proc") if inodes else []):
+        try:
+            for handle in os.listdir(f"/proc/{pid}/fd"):
+                link = os.readlink(f"/proc/{pid}/fd/{handle}")
+                inode = link[len("socket:[") : -1] if link.startswith("socket:[") else None
+                if inode in inodes and inode not in found:
+                    with open(f"/proc/{pid}/comm", encoding="utf-8") as file:
+                        process = file.read().strip()
+                    found[inode] = {"process": process, "unit": _unit(pid)}
+        except OSError:
+            continue  # it has ended meanwhile
+    return found
+
+
+def _unit(pid: str) -> str:
+    with open(f"/proc/{pid}/cgroup", encoding="utf-8") as file:
+        units = re.findall(r"/([^/\s]+\.(?:service|scope|socket))", file.read())
+    return str(units[-1]) if units else ""
