@@ -14,15 +14,22 @@ named in ``rejected`` with the reason and is never written; a volume that lies a
 (truncated, not an ISO, more than 100000 entries) raises ``CommandExecutionError``.
 """
 
+from __future__ import annotations
+
 import concurrent.futures
 import contextlib
 import hashlib
 import os
 import stat
 import struct
+from collections.abc import Iterator
+from typing import Any
 
 from salt.exceptions import CommandExecutionError, SaltInvocationError
 
+
+# A file, directory, link or volume: by the names of its fields.
+Entry = dict[str, Any]
 
 SECTOR = 2048  # ECMA-119 6.1.2; the only logical block size that ISO makers use
 FIRST_DESCRIPTOR = 16  # ECMA-119 6.2.1: sectors 0 to 15 are the system area
@@ -56,7 +63,7 @@ IS_PARENT = 0x04
 IS_ROOT = 0x08
 
 
-def volume(path):
+def volume(path: str) -> Entry:
     """
     Return what the primary volume descriptor says (ECMA-119 8.4).
 
@@ -82,7 +89,7 @@ def volume(path):
         }
 
 
-def listing(path):
+def listing(path: str) -> dict[str, list[Entry]]:
     """
     Return every entry of an image, sorted by path.
 
@@ -102,7 +109,7 @@ def listing(path):
     return {"entries": entries, "rejected": rejected}
 
 
-def read(path, name, limit=CHUNK):
+def read(path: str, name: Any, limit: int = CHUNK) -> Any:
     """
     Return the content of one small file of an image: text, or bytes when it is not UTF-8.
 
@@ -134,7 +141,7 @@ def read(path, name, limit=CHUNK):
         return content
 
 
-def find(path, names):
+def find(path: str, names: Any) -> list[Entry]:
     """
     Return the entries of some files or directories of an image, as :func:`listing` has them.
 
@@ -147,10 +154,11 @@ def find(path, names):
     Raises ``CommandExecutionError`` when one of them is missing or was rejected.
     """
     with _opened(path) as iso:
-        return _chosen(iso, [_relative(name) for name in _as_list(names)])
+        chosen: list[Entry] = _chosen(iso, [_relative(name) for name in _as_list(names)])
+        return chosen
 
 
-def digests(path, names):
+def digests(path: str, names: Any) -> dict[str, str]:
     """
     Return the SHA-256 of some files of an image, by path; nothing is written.
 
@@ -177,7 +185,7 @@ def digests(path, names):
     return found
 
 
-def extract(path, directory, names=None, sha256=None):
+def extract(path: str, directory: str, names: Any = None, sha256: Any = None) -> dict[str, Any]:
     """
     Write the tree of an image, or some of it, to a new directory.
 
@@ -243,7 +251,7 @@ def extract(path, directory, names=None, sha256=None):
 class _Iso:
     """An open image: its descriptor and bounded reads."""
 
-    def __init__(self, path, handle):
+    def __init__(self, path: str, handle: int) -> None:
         self.path = path
         self.handle = handle
         self.size = os.fstat(handle).st_size
@@ -258,7 +266,7 @@ class _Iso:
                 f"{self.size}; fetch it again."
             )
 
-    def _primary_descriptor(self):
+    def _primary_descriptor(self) -> bytes:
         for number in range(FIRST_DESCRIPTOR, FIRST_DESCRIPTOR + MAX_DESCRIPTORS):
             data = os.pread(self.handle, SECTOR, number * SECTOR)
             if len(data) < SECTOR or data[1:7] != b"CD001\x01" or data[0] == 255:
@@ -267,19 +275,19 @@ class _Iso:
                 return data
         raise CommandExecutionError(f"{self.path} is not an ISO 9660 image.")
 
-    def read(self, offset, length):
+    def read(self, offset: int, length: int) -> bytes:
         """Return exactly that many bytes; the caller has checked that they lie in the file."""
         data = os.pread(self.handle, length, offset)
         if len(data) != length:
             raise CommandExecutionError(f"{self.path} ended while it was read.")
         return data
 
-    def holds(self, offset, length):
+    def holds(self, offset: int, length: int) -> bool:
         return offset + length <= self.size
 
 
 @contextlib.contextmanager
-def _opened(path):
+def _opened(path: str) -> Iterator[_Iso]:
     try:
         # O_NONBLOCK: opening a named pipe must not wait for a writer
         handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
@@ -293,12 +301,12 @@ def _opened(path):
         os.close(handle)
 
 
-def _text(field):
+def _text(field: bytes) -> str:
     # ECMA-119 7.4.3 allows few characters, padded with spaces; makers put others in as well
     return field.decode("utf-8", "replace").rstrip(" \0")
 
 
-def _uuid(date):
+def _uuid(date: bytes) -> str:
     digits = date[:16].decode("ascii", "replace")
     if not digits.isdigit() or not int(digits):
         return ""
@@ -306,7 +314,7 @@ def _uuid(date):
     return "-".join(digits[start:end] for start, end in zip(cut, cut[1:]))
 
 
-def _date(date):
+def _date(date: bytes) -> str:
     # ECMA-119 8.4.26.1: 16 digits, then the offset from UTC in quarters of an hour
     parts = _uuid(date).split("-")
     if len(parts) != 7:
@@ -324,12 +332,13 @@ class _Rejected(Exception):
     """An entry that is not listed; the text is the reason."""
 
 
-def _walk(iso, wanted=None):
+def _walk(iso: _Iso, wanted: Any = None) -> tuple[list[Entry], list[Entry]]:
     """
     Return (entries, rejected), sorted by path; with ``wanted``, a list of paths, only
     directories on the way to these are opened.
     """
-    entries, rejected = [], []
+    entries: list[Entry] = []
+    rejected: list[Entry] = []
     visited, directory_bytes = set(), 0
     root = iso.descriptor[156:190]  # ECMA-119 8.4.18
     skip = _rock_ridge(iso, root)
@@ -364,10 +373,11 @@ def _walk(iso, wanted=None):
     return entries, rejected
 
 
-def _directory(iso, parent, offset, length, skip, rejected):
+def _directory(iso: _Iso, parent: str, offset: int, length: int, skip: int | None, rejected: list[Entry]) -> Any:
     """Yield (path, entry) of one directory; what is wrong with an entry goes to ``rejected``."""
     names = set()
-    sections, identifier = None, b""  # of a file whose last extent hasn't come yet
+    sections: Any = None
+    identifier = b""  # of a file whose last extent hasn't come yet
     for record in _records(iso.read(offset, length)):
         raw = record[33 : 33 + record[32]]
         if raw in (b"\0", b"\1"):  # ECMA-119 7.6.2: the directory itself and its parent
@@ -406,7 +416,7 @@ def _directory(iso, parent, offset, length, skip, rejected):
         rejected.append({"path": shown, "reason": "the last of its extents is missing"})
 
 
-def _records(data):
+def _records(data: bytes) -> Any:
     """Yield the records of a directory; none crosses a sector (ECMA-119 6.8.1.1)."""
     for start in range(0, len(data), SECTOR):
         end = min(start + SECTOR, len(data))
@@ -419,13 +429,13 @@ def _records(data):
             position += size
 
 
-def _extent(record):
+def _extent(record: bytes) -> Any:
     """Return (offset, length) in bytes; extended attributes come before the data (9.1.2)."""
     location, length = struct.unpack_from("<I4xI", record, 2)
     return (location + record[1]) * SECTOR, length
 
 
-def _entry(iso, path, flags, parts, fields):
+def _entry(iso: _Iso, path: str, flags: int, parts: Any, fields: dict[str, Any]) -> Any:
     """Return the listing's entry; a directory also has its extent."""
     kind = _kind(flags, fields)
     entry = {"path": path, "type": kind, "size": 0, "extents": [], "target": ""}
@@ -449,7 +459,7 @@ def _entry(iso, path, flags, parts, fields):
     return entry
 
 
-def _kind(flags, fields):
+def _kind(flags: int, fields: dict[str, Any]) -> Any:
     if flags & IS_ASSOCIATED:
         raise _Rejected("it is an associated file (ECMA-119 9.1.6)")
     is_directory = bool(flags & IS_DIRECTORY) or fields["child"] is not None
@@ -467,7 +477,7 @@ def _kind(flags, fields):
     return "link" if mode == stat.S_IFLNK else "file"
 
 
-def _moved_directory(iso, location):
+def _moved_directory(iso: _Iso, location: int) -> Any:
     """Return (offset, length) of the directory that a CL entry points to (RRIP 4.1.5.1)."""
     offset = location * SECTOR
     if not iso.holds(offset, SECTOR):
@@ -481,7 +491,7 @@ def _moved_directory(iso, location):
 # Rock Ridge
 
 
-def _rock_ridge(iso, root):
+def _rock_ridge(iso: _Iso, root: bytes) -> Any:
     """
     Return how many bytes to skip in each system use field, or None without Rock Ridge.
 
@@ -497,9 +507,9 @@ def _rock_ridge(iso, root):
     return None
 
 
-def _fields(iso, record, skip):
+def _fields(iso: _Iso, record: bytes, skip: int | None) -> Any:
     """Return the Rock Ridge fields of a record that matter here (RRIP 4.1)."""
-    fields = {
+    fields: dict[str, Any] = {
         "name": None,
         "mode": 0,
         "target": None,
@@ -531,7 +541,7 @@ def _fields(iso, record, skip):
     return fields
 
 
-def _system_use(iso, area):
+def _system_use(iso: _Iso, area: bytes) -> Any:
     """Yield (signature, data) of each SUSP entry, through its continuation areas (SUSP 5.1)."""
     for _ in range(MAX_CONTINUATIONS):
         position, following = 0, None
@@ -557,11 +567,11 @@ def _system_use(iso, area):
 class _Target:
     """A link's target put together from the components of its SL entries (RRIP 4.1.3.1)."""
 
-    def __init__(self):
-        self.components = []
+    def __init__(self) -> None:
+        self.components: list[bytes] = []
         self.open = False  # the last component goes on in the next record
 
-    def add(self, data):
+    def add(self, data: bytes) -> None:
         position = 0
         while position + 2 <= len(data):
             flags, size = data[position], data[position + 1]
@@ -579,20 +589,20 @@ class _Target:
                 self.components.append(text)
             self.open = bool(flags & CONTINUES)
 
-    def text(self):
+    def text(self) -> bytes:
         return b"/".join(self.components)
 
 
 # Names
 
 
-def _plain_name(raw):
+def _plain_name(raw: bytes) -> Any:
     """Return an ISO 9660 identifier as Linux shows it: lower case, no version, no last dot."""
     name = raw.split(b";")[0].lower()
     return name[:-1] if name.endswith(b".") else name
 
 
-def _checked_name(name):
+def _checked_name(name: Any) -> Any:
     if name in (b"", b".", b"..") or b"/" in name:
         raise _Rejected("its name leaves the directory")
     if len(name) > 255:
@@ -600,7 +610,7 @@ def _checked_name(name):
     return _checked_text(name, "name")
 
 
-def _checked_target(path, target):
+def _checked_target(path: str, target: bytes) -> Any:
     """
     Return a link's target when it can't leave the tree.
 
@@ -619,7 +629,7 @@ def _checked_target(path, target):
     return text
 
 
-def _checked_text(data, what):
+def _checked_text(data: bytes, what: str) -> Any:
     try:
         text = data.decode()
     except UnicodeDecodeError:
@@ -629,30 +639,30 @@ def _checked_text(data, what):
     return text
 
 
-def _printable(name):
+def _printable(name: Any) -> Any:
     return name.decode("utf-8", "backslashreplace").encode("unicode_escape").decode()
 
 
-def _join(parent, name):
+def _join(parent: str, name: Any) -> Any:
     return f"{parent}/{name}" if parent else name
 
 
-def _relative(name):
+def _relative(name: Any) -> Any:
     return os.path.normpath(str(name)).strip("/")
 
 
-def _as_list(value):
+def _as_list(value: Any) -> Any:
     return [value] if isinstance(value, str) else list(value or ())
 
 
-def _reason(error):
+def _reason(error: OSError) -> Any:
     return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
 
 
 # Choosing and writing
 
 
-def _chosen(iso, names):
+def _chosen(iso: _Iso, names: Any) -> Any:
     """Return the entries of these paths; only the directories on the way are read."""
     entries, rejected = _walk(iso, names)
     found = {entry["path"]: entry for entry in entries}
@@ -662,14 +672,14 @@ def _chosen(iso, names):
     return [found[name] for name in names]
 
 
-def _missing(iso, rejected, name):
+def _missing(iso: _Iso, rejected: list[Entry], name: Any) -> Any:
     for entry in rejected:
         if entry["path"] == name or name.startswith(entry["path"] + "/"):
             return f"{iso.path}: {entry['path']} was rejected: {entry['reason']}."
     return f"{iso.path} has no file {name}."
 
 
-def _select(iso, entries, rejected, names):
+def _select(iso: _Iso, entries: list[Entry], rejected: list[Entry], names: Any) -> Any:
     """Return the entries named, all below a directory named, and the parents of each."""
     found = {entry["path"] for entry in entries}
     for name in names:
@@ -684,9 +694,9 @@ def _select(iso, entries, rejected, names):
     return [entry for entry in entries if entry["path"] in chosen]
 
 
-def _group_by_extents(entries):
+def _group_by_extents(entries: list[Entry]) -> Any:
     """Return {extents: [paths]} of the files with data, in the order of the data in the image."""
-    contents = {}
+    contents: dict[Any, list[str]] = {}
     for entry in entries:
         if entry["extents"]:
             key = tuple(map(tuple, entry["extents"]))
@@ -694,7 +704,7 @@ def _group_by_extents(entries):
     return dict(sorted(contents.items()))
 
 
-def _refuse_overlap(iso, contents):
+def _refuse_overlap(iso: _Iso, contents: Any) -> Any:
     """A small image whose files share their data in parts could fill any disk."""
     total = sum(length for extents in contents for _, length in extents)
     if total > iso.size:
@@ -703,7 +713,7 @@ def _refuse_overlap(iso, contents):
         )
 
 
-def _write_tree(iso, directory, entries, contents, digests_wanted):
+def _write_tree(iso: _Iso, directory: str, entries: list[Entry], contents: Any, digests_wanted: Any) -> Any:
     """Write directories, files and, last, links; return the digests by path."""
     digests = {}
     if not os.path.isdir(directory):
@@ -740,13 +750,13 @@ def _write_tree(iso, directory, entries, contents, digests_wanted):
     return {path: digest for path, digest in digests.items() if path in digests_wanted}
 
 
-def _create(path):
+def _create(path: str) -> Any:
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC)
     os.fchmod(handle, FILE_MODE)
     return handle
 
 
-def _write_file(iso, path, extents):
+def _write_file(iso: _Iso, path: str, extents: list[Any]) -> Any:
     """Copy extents to a new file, inside the kernel."""
     handle = _create(path)
     try:
@@ -761,7 +771,7 @@ def _write_file(iso, path, extents):
         os.close(handle)
 
 
-def _write_hashed(iso, path, extents, hasher):
+def _write_hashed(iso: _Iso, path: str, extents: list[Any], hasher: Any) -> Any:
     """
     Copy extents to a new file, and return the SHA-256 of what was written.
 

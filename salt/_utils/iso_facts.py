@@ -1,8 +1,8 @@
 """
 Tell what an ALT image is from its file list, its volume descriptor and its boot menus.
 
-Pure functions: they read no file and know nothing of the minion.  :mod:`alt_iso` gives them what
-:mod:`iso9660` read.  They know the layouts of ALT images since 4.0: the rules come from
+Pure functions: they read no file and know nothing of the minion.  ``iso_tree`` gives them what
+``iso9660`` read.  They know the layouts of ALT images since 4.0: the rules come from
 mkimage-profiles (the tool that builds these images; paths below are in its repository), from the
 altboot manual and from the changelogs of propagator and make-initrd-bootchain.
 
@@ -10,8 +10,14 @@ A fact that can't be told stays empty and is named in ``missing``, with the pill
 would set it; nothing is guessed from the release number when the image itself says it.
 """
 
+from __future__ import annotations
+
 import posixpath
 import re
+from typing import Any
+
+Facts = dict[str, Any]
+Tree = Any
 
 
 # Boot menus in the order of trust.  features.in/grub/stage1/scripts.d/01-grub (in 2020 it wrote
@@ -93,14 +99,14 @@ FIELDS = {
 GOOD_TO_KNOW = ("product", "version", "branch", "uuid", "build_date")
 
 
-def texts():
+def texts() -> list[str]:
     """
     Return the paths of the small text files that :func:`derive` wants to see.
     """
     return [*GRUB_MENUS, *SYSLINUX_MENUS, E2K_MENU, *DISK_TEXTS]
 
 
-def derive(volume, entries, contents, file_name="", image="NAME"):
+def derive(volume: Facts, entries: Any, contents: Any, file_name: str = "", image: str = "NAME") -> Any:
     """
     Return the facts of an image.
 
@@ -182,7 +188,7 @@ def derive(volume, entries, contents, file_name="", image="NAME"):
 # Boot menus: each becomes a list of {"kernel", "initrd", "arguments"}
 
 
-def _menu(path, text):
+def _menu(path: str, text: str) -> Any:
     if path in GRUB_MENUS:
         items = _grub_menu(text)
     elif path in SYSLINUX_MENUS:
@@ -195,7 +201,7 @@ def _menu(path, text):
     return [item for item in items if _value(item, "automatic") is not None]
 
 
-def _grub_menu(text):
+def _grub_menu(text: str) -> Any:
     items = []
     for line in text.replace("\\\n", " ").splitlines():
         words = line.split()
@@ -207,14 +213,14 @@ def _grub_menu(text):
     return items
 
 
-def _grub_path(word):
+def _grub_path(word: str) -> Any:
     # $KFLAVOUR is empty for the default kernel: features.in/grub/cfg.in/89kernel.cfg
     path = re.sub(r"\$\{?\w+\}?", "", word.strip("\"'"))
     return path.rpartition(")")[2].strip("/")
 
 
-def _syslinux_menu(text, directory):
-    items = []
+def _syslinux_menu(text: str, directory: str) -> Any:
+    items: list[Facts] = []
     for line in text.splitlines():
         keyword, _, rest = line.strip().partition(" ")
         keyword, rest = keyword.lower(), rest.strip()
@@ -235,12 +241,12 @@ def _syslinux_menu(text, directory):
     return items
 
 
-def _syslinux_path(path, directory):
+def _syslinux_path(path: str, directory: str) -> Any:
     # A path without a leading / is relative to the configuration's folder
     return posixpath.normpath(posixpath.join("/", directory, path)).strip("/")
 
 
-def _e2k_menu(text):
+def _e2k_menu(text: str) -> Any:
     items = []
     for line in text.splitlines():
         keyword, _, rest = line.strip().partition("=")
@@ -255,7 +261,7 @@ def _e2k_menu(text):
     return items
 
 
-def _value(item, key):
+def _value(item: Facts, key: str) -> Any:
     """Return the value of the last ``key=value`` argument, or None."""
     for word in reversed(item["arguments"]):
         if word.startswith(key + "="):
@@ -266,7 +272,7 @@ def _value(item, key):
 # Identity
 
 
-def _identity(volume, tree, contents, file_name):
+def _identity(volume: Facts, tree: Tree, contents: Any, file_name: str) -> Any:
     """Return arch, product, version and branch."""
     # .disk/info holds the volume id before it was cut at 32 characters
     info = DISK_INFO.sub("", contents.get(".disk/info", "").strip())
@@ -289,7 +295,7 @@ def _identity(volume, tree, contents, file_name):
     }
 
 
-def _arch(volume, tree, contents, file_name):
+def _arch(volume: Facts, tree: Tree, contents: Any, file_name: str) -> Any:
     for text in (
         contents.get(".disk/arch", ""),
         contents.get(".disk/info", ""),
@@ -307,7 +313,7 @@ def _arch(volume, tree, contents, file_name):
     return _arch_word(file_name)
 
 
-def _arch_word(text):
+def _arch_word(text: str) -> Any:
     for word in re.split(r"[^a-z0-9_]+", text.lower()):
         if word in ("i386", "i686"):
             return "i586"
@@ -316,7 +322,7 @@ def _arch_word(text):
     return ""
 
 
-def _branch(title, version, cpe):
+def _branch(title: str, version: str, cpe: str) -> Any:
     words = re.split(r"[^A-Za-z0-9.]+", title)
     for word in (*words, version):
         if BRANCH.fullmatch(word):
@@ -327,7 +333,7 @@ def _branch(title, version, cpe):
     return f"p{major}" if major.isdigit() and 5 <= int(major) <= 20 else ""
 
 
-def _build_date(volume, contents):
+def _build_date(volume: Facts, contents: Any) -> Any:
     found = DISK_INFO.search(contents.get(".disk/info", "").strip())
     if found:
         return found.group(1)
@@ -340,7 +346,7 @@ def _build_date(volume, contents):
 # What boots
 
 
-def _boot_files(tree, menus):
+def _boot_files(tree: Tree, menus: Any) -> Any:
     for path, items in menus:
         for item in items:
             kernel, initrd = _file(tree, item["kernel"]), _file(tree, item["initrd"])
@@ -353,7 +359,7 @@ def _boot_files(tree, menus):
     return {"kernel": "", "initrd": "", "boot_source": ""}
 
 
-def _file(tree, path):
+def _file(tree: Tree, path: str) -> Any:
     """Return the path of a file with content, behind links as well, or an empty string."""
     for _ in range(8):
         entry = tree.get(path, {})
@@ -364,7 +370,7 @@ def _file(tree, path):
     return path if fit else ""
 
 
-def _dialect(tree, menus, contents, facts):
+def _dialect(tree: Tree, menus: Any, contents: Any, facts: Facts) -> Any:
     # features.in/initrd-{bootchain,propagator}/config.mk, STAGE1_INITRD_TYPEARGS: every item has
     # "root=bootchain bootchain=fg,altboot automatic=..." or "changedisk automatic=..."
     for path, items in menus:
@@ -393,7 +399,7 @@ def _dialect(tree, menus, contents, facts):
     return "", ""
 
 
-def _flavours(tree):
+def _flavours(tree: Tree) -> Any:
     """The default kernel loses its version when it is copied, the others keep theirs."""
     # features.in/stage2/stage1/scripts.d/95-copy-kernel
     flavours = {}
@@ -406,7 +412,7 @@ def _flavours(tree):
     return flavours
 
 
-def _stages(tree, menus):
+def _stages(tree: Tree, menus: Any) -> Any:
     named = {_value(item, "stagename") for _, items in menus for item in items}
     stages = {}
     for name in sorted({*STAGES, *named} - {None}):
@@ -417,7 +423,7 @@ def _stages(tree, menus):
     return stages
 
 
-def _variants(stages, menus):
+def _variants(stages: Facts, menus: Any) -> Any:
     """Return livecd, installer and rescue."""
     livecd = {"stage": "live", "argument": ""} if "live" in stages else None
     installer = {"stage": "altinst", "argument": ""} if "altinst" in stages else None
@@ -438,13 +444,13 @@ def _variants(stages, menus):
     return {"livecd": livecd, "installer": installer, "rescue": rescue}
 
 
-def _is_livecd(item):
+def _is_livecd(item: Facts) -> Any:
     local = re.match(r"method:(disk|cdrom)", _value(item, "automatic"))
     other = any(INSTALLER.fullmatch(word) or word == LIVE_RESCUE for word in item["arguments"])
     return bool(local) and not other
 
 
-def _http_iso(facts):
+def _http_iso(facts: Facts) -> Any:
     # p9 and c9 are still built, with the propagator that they have had from the start
     branch = BRANCH.fullmatch(facts["branch"])
     if facts["dialect"] == "propagator" and branch and int(branch.group(1)) < 10:

@@ -7,6 +7,8 @@ Redirects are followed over http and https; proxies are those of the environment
 From the standard library alone: requests is not in the thin of Salt 3006 and 3007.
 """
 
+from __future__ import annotations
+
 import base64
 import contextlib
 import ftplib
@@ -20,6 +22,9 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
+
+from collections.abc import Callable, Iterator
+from typing import Any, BinaryIO
 
 from salt.exceptions import CommandExecutionError
 
@@ -59,14 +64,22 @@ class Source:
         ConnectionAbortedError when they are given up as they come too slowly.
     """
 
-    def __init__(self, start, total, validator, url, chunks, close):
+    def __init__(
+        self,
+        start: int,
+        total: int | None,
+        validator: str | None,
+        url: str,
+        chunks: Iterator[bytes],
+        close: Callable[[], object],
+    ) -> None:
         self.start, self.total, self.validator, self.url = start, total, validator, url
         self.chunks, self.close = chunks, close
 
 
-def text(url, unless=None):
+def text(url: str, unless: str | None = None) -> tuple[str, str | None] | None:
     """
-    Return a small text file and its validator as a list, or None if it is still the known one.
+    Return a small text file and its validator, or None if it is still the known one.
 
     url
         Its address. One over https may not be redirected to anything else.
@@ -78,9 +91,7 @@ def text(url, unless=None):
     """
     for pause in (*_TEXT_PAUSES_S, None):
         try:
-            source = open_source(url, unless=unless)
-            if source is None:
-                return None
+            source = _open(url, 0, None, unless, STALL_TIMEOUT_S)
             with contextlib.closing(source):
                 if url.startswith("https:") and not source.url.startswith("https:"):
                     raise CommandExecutionError(
@@ -93,7 +104,9 @@ def text(url, unless=None):
                         raise CommandExecutionError(
                             f"{shown(url)} is too large for a file of sums."
                         )
-            return [content.decode("utf-8", "replace"), source.validator]
+            return content.decode("utf-8", "replace"), source.validator
+        except _Unchanged:
+            return None
         except ConnectionError as err:
             if pause is None:
                 raise CommandExecutionError(f"{shown(url)} cannot be read: {err}") from err
@@ -111,30 +124,43 @@ def shown(text: str) -> str:
     return re.sub(r"//[^/\s]*@", "//", text)
 
 
-def open_source(url, start=0, validator=None, unless=None, stall_timeout_s=STALL_TIMEOUT_S):
+class _Unchanged(Exception):
+    """The file is still the known one."""
+
+
+def open_source(
+    url: str,
+    start: int = 0,
+    validator: str | None = None,
+    stall_timeout_s: int = STALL_TIMEOUT_S,
+) -> Source:
     """
     Open a source.
 
     url
         Address: http, https, ftp or file.
 
-    start
+    start : 0
         Byte to begin with, counted from 0.
 
-    validator
+    validator : None
         ``validator`` of the source that the bytes before ``start`` came from: if the file is not
-        that one any more, it comes from its beginning. None: the caller finds out by himself.
+        that one any more, it comes from its beginning. None: the caller has to find out.
 
-    unless
-        A validator too: if the file is still that one, None is returned.
-
-    stall_timeout_s
+    stall_timeout_s : 60
         Seconds without a byte, or with fewer than ``MIN_RATE`` bytes a second, after which the
         source has stalled.
 
-    Returns a ``Source``. Raises ConnectionError when it may work later, FileNotFoundError when
-    there is no such file, CommandExecutionError when this source will not do.
+    Raises ConnectionError when it may work later, FileNotFoundError when there is no such file,
+    CommandExecutionError when this source will not do.
     """
+    return _open(url, start, validator, None, stall_timeout_s)
+
+
+def _open(
+    url: str, start: int, validator: str | None, unless: str | None, stall_timeout_s: int
+) -> Source:
+    """Open a source; _Unchanged is raised if it still has the validator ``unless``."""
     scheme = urllib.parse.urlsplit(url).scheme
     if scheme == "file":
         return _open_file(url, start, validator, unless)
@@ -143,22 +169,22 @@ def open_source(url, start=0, validator=None, unless=None, stall_timeout_s=STALL
     return _open_http(url, start, validator, unless, stall_timeout_s)
 
 
-def _paced(chunks, stall_timeout_s):
+def _paced(chunks: Iterator[bytes], stall_timeout_s: int) -> Iterator[bytes]:
     """The chunks, as long as they come fast enough; what is done with them takes its own time."""
-    waited = came = 0
+    waited, came = 0.0, 0
     asked = time.monotonic()
     for chunk in chunks:
         waited += time.monotonic() - asked
         came += len(chunk)
         yield chunk
         if came >= MIN_RATE * stall_timeout_s:
-            waited = came = 0
+            waited, came = 0.0, 0
         elif waited > stall_timeout_s:
             raise ConnectionAbortedError(f"only {came} bytes came in {stall_timeout_s} s")
         asked = time.monotonic()
 
 
-def _proxy(url):
+def _proxy(url: str) -> str | None:
     parts = urllib.parse.urlsplit(url)
     if urllib.request.proxy_bypass(parts.hostname or ""):
         return None
@@ -168,7 +194,9 @@ def _proxy(url):
 # -- http, https, and ftp through a proxy, which is asked by http --------------------------------
 
 
-def _open_http(url, start, validator, unless, stall_timeout_s):
+def _open_http(
+    url: str, start: int, validator: str | None, unless: str | None, stall_timeout_s: int
+) -> Source:
     # The digest is that of the file, not of a compressed form of it.
     headers = {"Accept-Encoding": "identity"}
     if start:
@@ -189,7 +217,7 @@ def _open_http(url, start, validator, unless, stall_timeout_s):
     status = response.status
     if unless and status == 304:
         response.close()
-        return None
+        raise _Unchanged
     first, total = _extent(response)
     if start and (status == 416 or (status == 206 and first != start)):
         response.close()
@@ -200,7 +228,7 @@ def _open_http(url, start, validator, unless, stall_timeout_s):
         raise wrong
     tag = response.headers.get("ETag", "")
     return Source(
-        first,
+        first or 0,
         total,
         # RFC 9110, 13.1.5: a weak tag (W/"...") does not tell that the bytes are the same.
         tag if tag.startswith('"') else response.headers.get("Last-Modified"),
@@ -210,7 +238,7 @@ def _open_http(url, start, validator, unless, stall_timeout_s):
     )
 
 
-def _extent(response):
+def _extent(response: Any) -> tuple[int | None, int | None]:
     """First byte and size of the whole file (or None), as an answer has them (RFC 9110, 14.4)."""
     if response.status == 206:
         told = re.fullmatch(
@@ -223,9 +251,9 @@ def _extent(response):
     return 0, int(length) if length.isdigit() else None
 
 
-def _refusal(response, first):
+def _refusal(response: Any, first: int | None) -> OSError | CommandExecutionError | None:
     """The error that an answer amounts to, or None."""
-    status = response.status
+    status: int = response.status
     said = f"{status} {response.reason or ''}".strip().partition("\n")[0]
     if status in _GONE:
         return FileNotFoundError(said)
@@ -243,7 +271,7 @@ def _refusal(response, first):
     return None
 
 
-def _http_request(url, headers):
+def _http_request(url: str, headers: dict[str, str]) -> urllib.request.Request:
     parts = urllib.parse.urlsplit(url)
     user, _, host = parts.netloc.rpartition("@")
     request = urllib.request.Request(  # noqa: S310 (http and https alone, see _http_opener)
@@ -256,7 +284,7 @@ def _http_request(url, headers):
     return request
 
 
-def _http_chunks(response):
+def _http_chunks(response: Any) -> Iterator[bytes]:
     try:
         # What there is, as read() would wait until all of a chunk has come.
         while chunk := response.read1(CHUNK):
@@ -265,12 +293,12 @@ def _http_chunks(response):
         raise ConnectionError(_cause(err)) from err
 
 
-def _http_opener(stall_timeout_s):
+def _http_opener(stall_timeout_s: int) -> urllib.request.OpenerDirector:
     """An opener for http and https alone: a redirect must not lead to a file of this machine."""
 
-    def connection(kind):
-        class Connection(kind):
-            def connect(self):
+    def connection(kind: Any) -> Any:
+        class Connection(kind):  # type: ignore[misc]
+            def connect(self) -> None:
                 self.timeout = CONNECT_TIMEOUT_S
                 super().connect()
                 self.sock.settimeout(stall_timeout_s)
@@ -278,11 +306,11 @@ def _http_opener(stall_timeout_s):
         return Connection
 
     class Http(urllib.request.HTTPHandler):
-        def http_open(self, request):
+        def http_open(self, request: Any) -> Any:
             return self.do_open(connection(http.client.HTTPConnection), request)
 
     class Https(urllib.request.HTTPSHandler):
-        def https_open(self, request):
+        def https_open(self, request: Any) -> Any:
             return self.do_open(connection(http.client.HTTPSConnection), request)
 
     opener = urllib.request.OpenerDirector()
@@ -298,7 +326,7 @@ def _http_opener(stall_timeout_s):
     return opener
 
 
-def _cause(err):
+def _cause(err: Any) -> str:
     # Its own text is "timed out". Before Python 3.10, socket.timeout is no TimeoutError.
     if isinstance(err, (TimeoutError, socket.timeout)):
         return "nothing came for too long"
@@ -308,20 +336,23 @@ def _cause(err):
 # -- ftp (RFC 959; SIZE, MDTM and REST in stream mode: RFC 3659) ---------------------------------
 
 
-def _open_ftp(url, start, validator, unless, stall_timeout_s):
+def _open_ftp(
+    url: str, start: int, validator: str | None, unless: str | None, stall_timeout_s: int
+) -> Source:
     parts = urllib.parse.urlsplit(url)
     path = urllib.parse.unquote(parts.path[1:])
     ftp = ftplib.FTP(timeout=CONNECT_TIMEOUT_S)  # noqa: S321 (what it brings is checked)
     try:
-        ftp.connect(parts.hostname, parts.port or ftplib.FTP_PORT)
+        ftp.connect(parts.hostname or "", parts.port or ftplib.FTP_PORT)
         ftp.timeout = stall_timeout_s
-        ftp.sock.settimeout(stall_timeout_s)
+        if ftp.sock:
+            ftp.sock.settimeout(stall_timeout_s)
         ftp.login(*(urllib.parse.unquote(word or "") for word in (parts.username, parts.password)))
         ftp.voidcmd("TYPE I")
         size, time_ = _ftp_says(ftp, f"SIZE {path}"), _ftp_says(ftp, f"MDTM {path}")
         if unless and unless == time_:
             ftp.close()
-            return None
+            raise _Unchanged
         if validator and validator != time_:
             start = 0
         start, data = _ftp_data(ftp, path, start)
@@ -333,17 +364,22 @@ def _open_ftp(url, start, validator, unless, stall_timeout_s):
     except (ftplib.error_temp, ftplib.error_reply, EOFError, OSError) as err:
         ftp.close()
         raise ConnectionError(str(err) or "the server closed the connection") from err
+
+    def close() -> None:
+        data.close()
+        ftp.close()
+
     return Source(
         start,
         int(size) if size and size.isdigit() else None,
         time_,
         url,
         _paced(_ftp_chunks(ftp, data), stall_timeout_s),
-        lambda: (data.close(), ftp.close()),
+        close,
     )
 
 
-def _ftp_says(ftp, command):
+def _ftp_says(ftp: ftplib.FTP, command: str) -> str | None:
     """What the server says to a command that not all servers know, or None."""
     try:
         return ftp.sendcmd(command)[4:].strip()
@@ -353,7 +389,7 @@ def _ftp_says(ftp, command):
         return None
 
 
-def _ftp_data(ftp, path, start):
+def _ftp_data(ftp: ftplib.FTP, path: str, start: int) -> tuple[int, socket.socket]:
     """First byte and connection of a transfer; from the beginning where the server must."""
     if start:
         try:
@@ -364,7 +400,7 @@ def _ftp_data(ftp, path, start):
     return 0, ftp.transfercmd(f"RETR {path}")
 
 
-def _ftp_chunks(ftp, data):
+def _ftp_chunks(ftp: ftplib.FTP, data: socket.socket) -> Iterator[bytes]:
     try:
         while chunk := data.recv(CHUNK):
             yield chunk
@@ -377,7 +413,9 @@ def _ftp_chunks(ftp, data):
 # -- file -----------------------------------------------------------------------------------------
 
 
-def _open_file(url, start, validator, unless):
+def _open_file(
+    url: str, start: int, validator: str | None, unless: str | None
+) -> Source:
     path = urllib.request.url2pathname(urllib.parse.urlsplit(url).path)
     try:
         # Without O_NONBLOCK a FIFO would be waited for.
@@ -393,14 +431,14 @@ def _open_file(url, start, validator, unless):
         raise CommandExecutionError("it is no regular file")
     if unless and unless == now:
         file.close()
-        return None
+        raise _Unchanged
     if (validator and validator != now) or start > found.st_size:
         start = 0
     file.seek(start)
     return Source(start, found.st_size, now, url, _file_chunks(file), file.close)
 
 
-def _file_chunks(file):
+def _file_chunks(file: BinaryIO) -> Iterator[bytes]:
     try:
         while chunk := file.read(CHUNK):
             yield chunk

@@ -45,8 +45,10 @@ def expected(sources: list[str], known: dict[str, Any] | None = None) -> dict[st
             except CommandExecutionError as err:
                 problems.append(f"{iso_sources.shown(at)}: {err}")
                 break
-            if found is None:
+            if found is None and known:
                 return known
+            if found is None:
+                continue
             digest = parse(found[0], DIGEST_DIGITS[kind]).get(name)
             if digest:
                 return {"checksum": {kind: digest}, "url": at, "validator": found[1]}

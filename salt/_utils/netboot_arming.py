@@ -45,12 +45,13 @@ def _is_booted(arming: Arming, boot: Boot | None) -> bool:
 
 
 def _new_arming(host: Any) -> Arming:
-    return {
+    arming: Any = {
         **host,
         "arming": secrets.token_hex(4),
         "armed_at": int(time.time()),
         "dropped": False,
     }
+    return arming  # type: ignore[no-any-return]
 
 
 def reconcile(records: Records, hosts: dict[str, OnceHost], test: bool) -> dict[str, str]:

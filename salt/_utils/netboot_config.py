@@ -41,7 +41,7 @@ def build(pillar: Pillar, target: Target, platform: dict[str, Any], once: bool) 
     variant = netboot_values.default("default_variant.*")
     over = netboot_values.default("kernel_over.*")
     arguments = netboot_values.default("arguments.*")
-    return {
+    config: Any = {
         "version": VERSION,
         "interface": interface,
         "address": str(address),
@@ -82,6 +82,7 @@ def build(pillar: Pillar, target: Target, platform: dict[str, Any], once: bool) 
         "platform": platform,
         "once": once,
     }
+    return config  # type: ignore[no-any-return]
 
 
 def _is_elsewhere(image: dict[str, Any]) -> bool:
@@ -155,9 +156,7 @@ def _image(name: str, image: dict[str, Any], mirrors: list[str]) -> Image:
 
 
 def _offer(image: dict[str, Any]) -> Offer:
-    keys = ("variants", "methods", "forms", "extra_ipxe_conf", "password")
-    keys += ("kernel_url", "initrd_url", "stage2_http_url")
-    offer: Any = {key: image[key] for key in keys if key in image}
+    offer: Any = {key: image[key] for key in Offer.__annotations__ if key in image}
     offer["arguments"] = words(image["arguments"])
     return offer  # type: ignore[no-any-return]
 
@@ -167,7 +166,7 @@ def _elsewhere(name: str, image: dict[str, Any]) -> ImageRecord:
     initrd = image["initrd_url"].rpartition("/")[2]
     # Only propagator was ever packed as full.cz (mkimage-profiles, 2021-03-23).
     dialect = image.get("dialect") or ("propagator" if initrd == "full.cz" else "altboot")
-    stages = {
+    stages: Any = {
         stage: {"path": stage, "size": size, "ramdisk_size": size // 1024 + 1}
         for stage, size in (
             ("live", image.get("live_size")),
@@ -175,7 +174,7 @@ def _elsewhere(name: str, image: dict[str, Any]) -> ImageRecord:
         )
         if size
     }
-    installer = None
+    installer: Any = None
     if "altinst" in stages:
         installer = {"stage": "altinst", "argument": ""}
     elif dialect == "altboot":

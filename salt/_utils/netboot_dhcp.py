@@ -154,7 +154,7 @@ def interfaces(pillar: Pillar, target: Target) -> list[str]:
     pillar, target
         See ``problems``.
     """
-    named = pillar.get("interface") or target["default_interface"]
+    named: Any = pillar.get("interface") or target["default_interface"]
     return named if isinstance(named, list) else [named]
 
 

@@ -8,6 +8,11 @@ from typing import Any
 
 from netboot_shapes import BootFile, Config, Firmware, Pillar
 
+def _uefi(kind: str, arch: str, pxe: list[int], http: list[int]) -> Firmware:
+    file = f"snponly-{arch}.efi"
+    return {"kind": kind, "arch": arch, "boots": [arch], "pxe": pxe, "http": http, "file": file}
+
+
 #: What asks first. ``arch``: whose menu it gets; ``boots``: whose images can be started by it;
 #: ``pxe`` and ``http``: what it says in DHCP option 93 (RFC 4578 and IANA's "Processor Architecture
 #: Types"; 9 is EBC, which some x86_64 firmware says, and so is 17 over HTTP); ``file``: its boot
@@ -21,23 +26,11 @@ FIRMWARE: tuple[Firmware, ...] = (
         "http": [],
         "file": "undionly.kpxe",
     },
-    *(
-        {
-            "kind": kind,
-            "arch": arch,
-            "boots": [arch],
-            "pxe": pxe,
-            "http": http,
-            "file": f"snponly-{arch}.efi",
-        }
-        for kind, arch, pxe, http in (
-            ("efi-i386", "i586", [6], [15]),
-            ("efi-x86_64", "x86_64", [7, 9], [16, 17]),
-            ("efi-aarch64", "aarch64", [11], [19]),
-            ("efi-riscv64", "riscv64", [27], [28]),
-            ("efi-loongarch64", "loongarch64", [39], [40]),
-        )
-    ),
+    _uefi("efi-i386", "i586", [6], [15]),
+    _uefi("efi-x86_64", "x86_64", [7, 9], [16, 17]),
+    _uefi("efi-aarch64", "aarch64", [11], [19]),
+    _uefi("efi-riscv64", "riscv64", [27], [28]),
+    _uefi("efi-loongarch64", "loongarch64", [39], [40]),
 )
 
 #: The shim takes its own name without "-shim<arch>" for that of the iPXE which it starts, beside it
@@ -64,7 +57,7 @@ def config(pillar: Pillar, packaged: dict[str, list[str]]) -> dict[str, Any]:
     for row in FIRMWARE:
         kind = row["kind"]
         if kind in given:
-            files.append({"kind": kind, "file": row["file"], **_binary(given[kind])})
+            files.append(_binary(kind, row["file"], given[kind]))
         else:
             files.append(
                 {"kind": kind, "file": row["file"], "packaged": list(packaged.get(kind, []))}
@@ -72,15 +65,15 @@ def config(pillar: Pillar, packaged: dict[str, list[str]]) -> dict[str, Any]:
         row = row.copy()
         if kind in secure:
             for name, file in SECURE_BOOT[kind].items():
-                files.append({"kind": kind, "file": file, **_binary(secure[kind][name])})
+                files.append(_binary(kind, file, secure[kind][name]))
             row["file"] = SECURE_BOOT[kind]["shim"]
         firmware.append(row)
     return {"firmware": firmware, "boot_files": files}
 
 
-def _binary(given: dict[str, Any]) -> Any:
-    checksum = {kind: digest.lower() for kind, digest in given["checksum"].items()}
-    return {"url": given["url"], "checksum": checksum}
+def _binary(kind: str, file: str, given: dict[str, Any]) -> BootFile:
+    checksum = {algorithm: digest.lower() for algorithm, digest in given["checksum"].items()}
+    return {"kind": kind, "file": file, "url": given["url"], "checksum": checksum}
 
 
 def not_bootable(config: Config, there: set[str], wanted: list[tuple[str, str]]) -> list[str]:

@@ -11,19 +11,17 @@ imports the libraries beside this file after them::
     netboot_fresh.forget_old()
 """
 
+from __future__ import annotations
+
 import os
 import sys
 
 _FILE = os.path.abspath(__file__)
 _FOLDER = os.path.dirname(_FILE)
-_seen = {}
+_seen: dict[str, tuple[int, int, int]] = {}
 
 
-def __virtual__():
-    return False, "a library of netboot-alt"
-
-
-def forget_old():
+def forget_old() -> None:
     """
     Drop the libraries in this folder from ``sys.modules`` if any of their files was replaced.
 
@@ -45,7 +43,7 @@ def forget_old():
     _seen.update(now)
 
 
-def _versions():
+def _versions() -> dict[str, tuple[int, int, int]]:
     with os.scandir(_FOLDER) as files:
         return {
             file.name: (file.stat().st_ino, file.stat().st_mtime_ns, file.stat().st_size)

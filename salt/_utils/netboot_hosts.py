@@ -77,7 +77,7 @@ def settings_of(host: Maps, groups: Maps) -> Host:
     groups
         What is below ``netboot:groups``.
     """
-    group = dict(groups.get(host.get("group")) or {})
+    group = dict(groups.get(str(host.get("group"))) or {})
     if "entry" in host:
         for key in ("image", "variant", "once"):
             group.pop(key, None)

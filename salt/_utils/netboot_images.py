@@ -111,7 +111,7 @@ def needs_of(records: Records, record: ImageRecord, image: Image) -> dict[str, A
     Raises CommandExecutionError when the pillar wants the ISO removed that an entry boots.
     """
     named = record.copy()
-    named.update(name=image["name"], label=image["label"])
+    named["name"], named["label"] = image["name"], image["label"]
     needed = needs(records, named, image["unpack"])
     if needed["iso"] and not image["keep_iso"]:
         raise CommandExecutionError(
@@ -198,7 +198,7 @@ def boot_files(tree: str, paths: Iterable[str]) -> dict[str, int | None]:
     paths
         Paths below it.
     """
-    sizes = {}
+    sizes: dict[str, int | None] = {}
     for path in paths:
         try:
             sizes[path] = os.stat(os.path.join(tree, path)).st_size
@@ -323,7 +323,8 @@ def drop_iso(records: Records, iso: str) -> str:
         return f"{iso} is being read, and will be removed by a later apply."
     record: Any = records.iso(iso)
     # first, so that a run that is killed here isn't followed by another fetch
-    records.write_iso(iso, {**record, "dropped": True})
+    record["dropped"] = True
+    records.write_iso(iso, record)
     os.unlink(iso)
     return f"{iso} was removed."
 

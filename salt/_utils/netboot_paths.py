@@ -5,6 +5,8 @@ here, and nowhere else: modules, states, SLS and templates take it from ``config
 
 from __future__ import annotations
 
+from netboot_shapes import Config
+
 #: Default of the minion option ``netboot.state_dir``.
 STATE_DIR = "/var/lib/netboot"
 
@@ -40,7 +42,7 @@ def paths(root: str, state_dir: str) -> dict[str, str]:
     }
 
 
-def in_url(config: dict, path: str) -> str:
+def in_url(config: Config, path: str) -> str:
     """
     Return a served file's path in URLs and shares.
 

@@ -247,7 +247,7 @@ def _same_ports(config: Config) -> Iterator[str]:
     for number, row in enumerate(rows):
         for other in rows[:number]:
             first = max(row["port"], other["port"])
-            same = first <= min(row.get("last", row["port"]), other.get("last", other["port"]))
+            same = first <= min(one.get("last") or one["port"] for one in (row, other))
             if row["protocol"] == other["protocol"] and same:
                 yield (
                     f"netboot:{row['key']}: {row['for']} needs {row['protocol'].upper()} port "
@@ -260,7 +260,7 @@ def _platform(
 ) -> dict[str, Any]:
     """The row of this machine's system, with what the pillar says else."""
     kin = next((one for one in target["platform"] if one in platforms), None)
-    row = {section: dict(keys) for section, keys in platforms.get(kin, {}).items()}
+    row = {section: dict(keys) for section, keys in platforms.get(str(kin), {}).items()}
     own = pillar.get("platform")
     for section, keys in own.items() if isinstance(own, dict) else ():
         row.setdefault(section, {}).update(keys if isinstance(keys, dict) else {})

@@ -65,7 +65,8 @@ def by_protocol(config: Config) -> dict[str, list[str]]:
     """
     ranges: dict[str, set[tuple[int, int]]] = {"tcp": set(), "udp": set()}
     for row in needed(config):
-        ranges[row["protocol"]].add((row["port"], row.get("last", row["port"])))
+        first: int = row["port"]
+        ranges[row["protocol"]].add((first, row.get("last") or first))
     return {
         protocol: [str(a) if a == b else f"{a}-{b}" for a, b in sorted(found)]
         for protocol, found in ranges.items()

@@ -237,7 +237,7 @@ def taken_over(records: Records, same: ImageRecord, image: Image) -> ImageRecord
     tree = os.path.join(os.path.dirname(same["tree"]), image["label"])
     os.rename(same["tree"], tree)
     record = same.copy()
-    record.update(label=image["label"], tree=tree)
+    record["label"], record["tree"] = image["label"], tree
     records.write("images", image["label"], record)
     records.remove("images", same["label"])
     return record
@@ -268,7 +268,7 @@ def renamed(
     if called.items() <= record.items():
         return record
     record = record.copy()
-    record.update(name=image["name"], file=os.path.basename(iso), iso=iso)
+    record["name"], record["file"], record["iso"] = image["name"], os.path.basename(iso), iso
     if os.path.lexists(iso):
         record["facts"]["tree"]["iso"] = iso_tree.iso(iso)
     if not test:
