@@ -83,7 +83,7 @@ def settings_of(host: Maps, groups: Maps) -> Host:
             group.pop(key, None)
     if "image" in host:
         group.pop("entry", None)
-    defaults = netboot_values.defaults("groups.*")
+    defaults = netboot_values.defaults("hosts.*")
     arguments = words(group.get("arguments")) + words(host.get("arguments"))
     settings: Any = {**defaults, **group, **host}
     settings["arguments"] = arguments or list(defaults["arguments"])

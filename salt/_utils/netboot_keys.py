@@ -529,7 +529,8 @@ KEYS: tuple[Key, ...] = (
         "Name of a group below `groups`, whose settings the host takes over.",
     ),
     *(row._replace(path=f"hosts.*.{row.path}") for row in _HOST_SETTINGS),
-    *(row._replace(path=f"groups.*.{row.path}") for row in _HOST_SETTINGS),
+    # A host has the defaults, once its group's settings are added.
+    *(row._replace(path=f"groups.*.{row.path}", default=None) for row in _HOST_SETTINGS),
     Key(
         "dhcp.mode",
         check.one_of_or_off("proxy", "server"),

@@ -99,7 +99,7 @@ def defaults(path: str) -> dict[str, Any]:
     Return the defaults of the keys in a map, by name, without those that have none.
 
     path
-        Path of the map below ``netboot``, as in ``KEYS``: ``groups.*``.
+        Path of the map below ``netboot``, as in ``KEYS``: ``hosts.*``.
     """
     names = (row.path.rpartition(".")[2] for row in KEYS if row.path.rpartition(".")[0] == path)
     found = {name: default(f"{path}.{name}") for name in names}

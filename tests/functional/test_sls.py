@@ -4,6 +4,7 @@ import pytest
 import yaml
 
 from tests.conftest import CHECKOUT
+from tests.unit.test_layers import FILES, functions
 
 SLS = sorted(path.stem for path in (CHECKOUT / "salt/netboot").glob("*.sls"))
 IMAGE = {
@@ -11,6 +12,11 @@ IMAGE = {
     "checksum": {"sha256": "0" * 64},
 }
 PILLAR = {"interface": "lo", "images": {"ALT p11": IMAGE}}
+HOST = {"image": "ALT p11", "variant": "install"}
+CONTROL = {"nfs": {"control": ["rpcbind"]}}
+# What the state compiler adds to arguments, and requisites.
+STATE_KEYWORDS = {"state", "fun", "name", "order", "failhard", "__id__", "__env__", "__sls__"}
+STATE_KEYWORDS |= {"require", "onchanges", "reload_modules", "__sls_included_from__"}
 PLATFORMS = yaml.safe_load((CHECKOUT / "salt/netboot/platforms.yaml").read_text())
 
 
@@ -46,6 +52,34 @@ def test_wrong_pillar_leaves_one_state(rendered, sls):
 @pytest.mark.parametrize("netboot", [[], "x", {"images": 3}, {"images": {"a": None}}, None])
 def test_pillar_of_any_shape_renders(rendered, netboot):
     assert rendered("netboot", netboot)
+
+
+@pytest.mark.parametrize("sls", ["netboot", "netboot.clean"])
+@pytest.mark.parametrize(
+    "more",
+    [
+        {},
+        {"methods": ["http", "cifs", "nfs", "ftp"], "hosts": {"pc1": {**HOST, "once": True}}},
+        {
+            "firewall": "off",
+            "admins": {"alice": {"keys": ["ssh-ed25519 AAAAC3NzaC1lZDI1NTE5"]}},
+            "platform": CONTROL,
+        },
+    ],
+)
+def test_states_and_their_arguments_exist(modules, loaders, sls, more):
+    """A state with an unknown argument would end the apply before it begins."""
+    lowered = modules.state.show_low_sls(sls, pillar={"netboot": {**PILLAR, **more}})
+    ours = 0
+    for chunk in lowered:
+        name = f"{chunk['state']}.{chunk['fun']}"
+        assert name in loaders.states, name
+        file = f"_states/{chunk['state']}"
+        if file in FILES:
+            known = {argument.arg for argument in functions(file)[chunk["fun"]].args.args}
+            assert set(chunk) - STATE_KEYWORDS <= known, name
+            ours += 1
+    assert ours > 5
 
 
 def test_wrong_pillar_fails_with_every_problem(modules):

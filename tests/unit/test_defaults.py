@@ -1,0 +1,80 @@
+"""Defaults: the table of keys is the only place that has them."""
+
+import pytest
+
+import netboot_hosts
+import netboot_keys
+import netboot_values
+from tests.unit.test_netboot_pillar import IMAGE, resolve
+
+# Another value for each default, which its check accepts.
+OTHER = {
+    "root": "/srv/other",
+    "images.*.verify": "always",
+    "images.*.arguments": ("quiet",),
+    "images.*.extra_ipxe_conf": ({"snippet": "echo"},),
+    "default_variant.*": "rescue",
+    "methods": ("nfs",),
+    "arguments.*": ("quiet",),
+    "kernel_over.*": "tftp",
+    "menu.title": "Other",
+    "menu.languages": ("ru_RU",),
+    "menu.password.variants": ("rescue",),
+    "menu.extra.*.arguments": ("quiet",),
+    "menu.extra.*.arches": ("aarch64",),
+    "hosts.*.arguments": ("quiet",),
+    "dhcp.mode": "off",
+    "http.listing": "html",
+    "ftp.passive_ports": (50001, 50009),
+    "tftp.ports": (61001, 62000),
+    "firewall": "off",
+}
+# An image of another server, a line of the menu and so on, so that every map is there.
+PILLAR = {
+    "images": {
+        "a": IMAGE,
+        "b": {
+            "skip_iso_deploy": True,
+            "alt_arch": "x86_64",
+            "kernel_url": "http://192.0.2.20/vmlinuz",
+            "initrd_url": "http://192.0.2.20/full.cz",
+            "stage2_http_url": "http://192.0.2.20/x",
+            "live_size": 10240,
+        },
+    },
+    "default_image": {"x86_64": "a"},
+    "menu": {
+        "extra": {"memtest": {"kernel": "http://192.0.2.9/memtest"}},
+        "password": {"users": {"admin": "$6$salt$hash"}},
+    },
+    "admins": {"alice": {"keys": ["ssh-ed25519 AAAAC3NzaC1lZDI1NTE5"]}},
+    "schedule": {"hours": 1},
+    "dhcp": {"subnets": {"192.0.2.0/24": {"range": ["192.0.2.100", "192.0.2.199"]}}},
+}
+DEFAULTS = [row.path for row in netboot_keys.KEYS if row.default is not None]
+
+
+def other(row):
+    """Another value than the default of a row."""
+    value = OTHER.get(row.path)
+    if value is None and isinstance(row.default, bool):
+        return not row.default
+    return row.default + 1 if value is None else value
+
+
+def outcome():
+    """What the defaults end up in: the configuration or the problems, and a host's settings."""
+    host = netboot_hosts.settings_of({"group": "g"}, {"g": {"image": "a", "variant": "livecd"}})
+    return resolve(PILLAR), host
+
+
+@pytest.mark.parametrize("path", DEFAULTS)
+def test_changed_default_shows_in_the_configuration(path, monkeypatch):
+    before = outcome()
+    assert before[0]["problems"] == []
+    (row,) = (row for row in netboot_keys.KEYS if row.path == path)
+    changed = row._replace(default=other(row))
+    shown = list(changed.default) if isinstance(changed.default, tuple) else changed.default
+    assert changed.check(shown) is None
+    monkeypatch.setitem(netboot_values._ROWS, tuple(path.split(".")), changed)
+    assert outcome() != before
