@@ -22,6 +22,7 @@ from salt.exceptions import SaltInvocationError
 
 import netboot_files
 from netboot_host_scripts import armed_script
+from netboot_hosts import typed
 from netboot_names import iso8601, nearest
 from netboot_records import Records
 from netboot_shapes import Arming, Boot, OnceHost
@@ -156,7 +157,7 @@ def _armings(
     return armings, changes
 
 
-def arm(records: Records, host: str) -> list[dict[str, Any]]:
+def arm(records: Records, host: object) -> list[dict[str, Any]]:
     """
     Arm hosts again: they boot their entry one more time.
 
@@ -174,11 +175,11 @@ def arm(records: Records, host: str) -> list[dict[str, Any]]:
     with _locked(records):
         armings = records.armings()
         names = {arming["host"]: key for key, arming in armings.items() if not arming["dropped"]}
-        found = fnmatch.filter(names, str(host))
+        found = fnmatch.filter(names, typed(host))
         if not found:
-            hint = nearest(host, list(names))
+            hint = nearest(typed(host), list(names))
             raise SaltInvocationError(
-                f"No host {str(host)!r} with once: true was applied to this machine{hint or '.'}"
+                f"No host {typed(host)!r} with once: true was applied to this machine{hint or '.'}"
             )
         again = {names[name]: _new_arming(armings[names[name]]) for name in found}
         records.write("owned", "once", {**armings, **again})

@@ -49,6 +49,20 @@ def identity(value: str) -> tuple[str, str]:
     return "hostname", value
 
 
+def typed(value: object) -> str:
+    """
+    Return a host as it was typed on the command line, where YAML takes some MAC addresses for
+    numbers: ``52:54:00:12:34:56`` is one of base 60 (yaml.org/type/int.html).
+
+    value
+        What Salt made of it.
+    """
+    if not isinstance(value, int) or value < 60**5 or value >= 100 * 60**5:
+        return str(value)
+    groups = [value // 60**5, *(value // 60**power % 60 for power in range(4, -1, -1))]
+    return ":".join(f"{group:02}" for group in groups)
+
+
 def identities(name: str, host: Maps) -> list[tuple[str, str]]:
     """
     Return what identifies a host or board, as pairs of kind and text as iPXE writes it.

@@ -10,7 +10,7 @@ from typing import Any
 from salt.exceptions import SaltInvocationError
 
 import netboot_images
-from netboot_hosts import identity
+from netboot_hosts import identity, typed
 from netboot_names import iso8601
 from netboot_records import Records
 from netboot_shapes import ImageRecord
@@ -84,7 +84,7 @@ def menu(records: Records, arch: str, host: object = None) -> str:
     directory = records.config()["paths"]["tftp"]
     scripts = {name: _text(directory, name)}
     if host is not None:
-        scripts = {**_scripts_of(str(host), directory, owned), **scripts}
+        scripts = {**_scripts_of(typed(host), directory, owned), **scripts}
     if len(scripts) == 1:
         return scripts[name]
     return "\n".join(f"=== {file}\n{text}" for file, text in scripts.items())

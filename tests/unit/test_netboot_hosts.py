@@ -3,6 +3,7 @@
 import urllib.parse
 
 import pytest
+import yaml
 
 import netboot_entries
 import netboot_host_scripts
@@ -59,6 +60,13 @@ def boots(scripts, **settings):
 
 
 # -- identities ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "text", ["52:54:00:12:34:56", "98:00:00:00:00:00", "10:59:59:59:59:59", "525400123456", "pc1"]
+)
+def test_host_on_the_command_line_that_yaml_takes_for_a_number(text):
+    assert netboot_hosts.typed(yaml.safe_load(text)) == text
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,86 @@
+"""What users may call: few functions, each with examples that run, none that removes anything."""
+
+import contextlib
+import hashlib
+import re
+import shlex
+
+import pytest
+from salt.utils.args import parse_input
+
+import netboot_arming
+from tests.isos import make_iso
+from tests.unit.test_layers import FILES, functions
+
+MODULES = [file.partition("/")[2] for file in FILES if file.startswith("_modules/")]
+# On ALT they are Salt's pkg; tests/functional/test_aptrpm.py calls them.
+OURS = [
+    f"{module}.{name}"
+    for module in MODULES
+    if module != "aptrpm"
+    for name in functions(f"_modules/{module}")
+]
+EXAMPLE = re.compile(r"^ +salt '[^']+' (\S+)(.*)$", re.MULTILINE)
+
+
+@pytest.fixture
+def server(modules, records, tmp_path):
+    """A netboot server on which something was applied, with one host that boots once."""
+    root = tmp_path / "export"
+    for directory in ("dist", "tftp/once", ".staging"):
+        (root / directory).mkdir(parents=True)
+    iso = root / "dist/alt-server-11.0-x86_64.iso"
+    make_iso(iso)
+    pillar = {"interface": "lo", "root": str(root), "hosts": HOSTS}
+    done = modules.state.apply("netboot.menus", pillar={"netboot": pillar})
+    assert all(state["result"] for state in done.raw.values()), done
+    records.write_iso(iso.name, modules.iso_fetch.verify(str(iso), {"sha256": sha256(iso)}))
+    hosts = {name: host(name) for name in ("pc1", "lab1")}
+    netboot_arming.reconcile(records, hosts, test=False)
+    return root
+
+
+HOSTS = {"52:54:00:12:34:56": {"entry": "local"}}
+
+
+def host(name):
+    entry = {"entry": "p11-install", "straight": True, "server": "", "path": "/dist/a.iso"}
+    return {"host": name, "told_by": [f"hostname={name}"], **entry}
+
+
+def sha256(path):
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def listed(modules):
+    return [name for name in modules.sys.list_functions() if name.partition(".")[0] in MODULES]
+
+
+def test_few_functions_are_public(modules):
+    """With aptrpm's, which are there on ALT alone."""
+    assert sorted(listed(modules)) == sorted(OURS)
+    assert len(OURS) + len(functions("_modules/aptrpm")) <= 35
+
+
+@pytest.mark.parametrize("function", OURS)
+def test_examples_run(modules, server, function):
+    examples = EXAMPLE.findall(modules.sys.doc(function)[function])
+    assert examples
+    for name, rest in examples:
+        assert name == function
+        words = [word for word in shlex.split(rest) if not word.startswith("--out=")]
+        words = [word.replace("/srv/export", str(server)) for word in words]
+        positional, keywords = parse_input(words, condition=False)
+        modules[name](*positional, **keywords)
+
+
+@pytest.mark.parametrize("function", OURS)
+def test_called_without_arguments_nothing_changes(modules, server, state_dir, function):
+    def contents():
+        files = [path for root in (server, state_dir) for path in root.rglob("*")]
+        return {path: path.read_bytes() for path in files if path.is_file()}
+
+    before = contents()
+    with contextlib.suppress(TypeError):  # an argument is missing
+        modules[function]()
+    assert contents() == before
