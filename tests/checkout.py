@@ -24,6 +24,8 @@ class FreshCheckout:
             if os.path.lexists(SOURCE / name):
                 (self.path / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(SOURCE / name, self.path / name, follow_symlinks=False)
+        for sample in self.path.glob("[cp]*/*.example"):  # as ./netboot does
+            shutil.copy2(sample, sample.with_suffix(""))
         self.give_away()
 
     def give_away(self):

@@ -45,4 +45,4 @@ def test_help_and_unknown_commands(checkout):
     assert "demo" in checkout.launch("help").stdout
     unknown = checkout.launch("dmeo")
     assert unknown.returncode == 2
-    assert "Usage:" in unknown.stderr
+    assert unknown.stderr == "netboot: unknown command 'dmeo', did you mean demo?\n"

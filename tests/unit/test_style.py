@@ -6,12 +6,16 @@ import subprocess
 import sys
 
 import pytest
+import tomllib
+import yaml
 
+from netboot_names import VERSION
 from tests.conftest import CHECKOUT
 
 TOOLS = CHECKOUT / ".venv/bin"
 MODULES = sorted((CHECKOUT / "salt/_modules").glob("*.py"))
 STATES = sorted((CHECKOUT / "salt/_states").glob("*.py"))
+LIBRARIES = sorted((CHECKOUT / "salt/_utils").glob("*.py"))
 DOCUMENTS = [*CHECKOUT.glob("*.md"), *CHECKOUT.glob("docs/*.md")]
 
 
@@ -55,6 +59,15 @@ def test_execution_function_is_documented(function):
     assert unexplained(function, text) == []
 
 
+@pytest.mark.parametrize("function", [f for path in LIBRARIES for f in public_functions(path)])
+def test_library_function_is_documented(function):
+    if function.returns and ast.unparse(function.returns) in ("Wrong", "Check"):
+        return  # a check: its name, and what it says of a value
+    text = ast.get_docstring(function) or ""
+    assert text
+    assert unexplained(function, text) == []
+
+
 @pytest.mark.parametrize("function", [f for path in STATES for f in public_functions(path)])
 def test_state_function_is_documented(function):
     text = ast.get_docstring(function) or ""
@@ -64,7 +77,7 @@ def test_state_function_is_documented(function):
 
 
 def test_target_code_compiles_for_python_3_9():
-    for path in (*MODULES, *STATES):
+    for path in (*MODULES, *STATES, *LIBRARIES):
         ast.parse(path.read_text(), feature_version=(3, 9))
 
 
@@ -82,3 +95,14 @@ def test_repository_root_is_no_file_root():
 
 def test_python_is_the_one_of_the_launcher():
     assert sys.prefix == str(CHECKOUT / ".venv")
+
+
+def test_version_is_the_same_everywhere():
+    with open(CHECKOUT / "pyproject.toml", "rb") as file:
+        assert tomllib.load(file)["project"]["version"] == VERSION
+    assert yaml.safe_load((CHECKOUT / "FORMULA").read_text())["version"] == VERSION
+    assert f"\n## {VERSION} " in (CHECKOUT / "CHANGELOG.md").read_text()
+
+
+def test_samples_have_the_names_that_salt_people_look_for():
+    assert (CHECKOUT / "pillar.example").resolve() == CHECKOUT / "pillar/netboot.sls.example"
