@@ -60,6 +60,8 @@ apt-ftparchive packages . > Packages
 apt-ftparchive release . > Release
 """
 
+MAKE_THIN = "import sys, salt.utils.thin; salt.utils.thin.gen_thin(sys.argv[1])"
+
 # A build that is killed takes its mounts and processes with it.
 CONTAINED = [
     "setpriv",
@@ -139,6 +141,20 @@ def package_repository(root, packages, release=None):
 
     what = f"the packages {' '.join(packages)}"
     return _cached("packages", what, [root.name, sources, packages, DOWNLOAD], build)
+
+
+def salt_thin():
+    """The path of a directory with the thin that salt-ssh sends to its targets; made when missing.
+
+    Making it takes ten seconds of every lab's time otherwise.
+    """
+    installed = sorted(path.name for path in Path(sys.prefix).glob("lib/*/site-packages/*-info"))
+
+    def build(target):
+        (target / "result").mkdir()
+        _run(target, [sys.executable, "-c", MAKE_THIN, str(target / "result")])
+
+    return _cached("thin", "what salt-ssh sends", [installed, sys.version, MAKE_THIN], build)
 
 
 def salt_program(version):

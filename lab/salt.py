@@ -2,12 +2,14 @@
 
 import contextlib
 import json
+import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
 
+from . import roots
 from .host import LabError
 
 CHECKOUT = Path(__file__).resolve().parents[1]
@@ -139,6 +141,8 @@ class SaltSsh(Salt):
 
     def __init__(self, lab, machines, pillar, user="root"):
         super().__init__(lab, f"salt-ssh-{user}", pillar)
+        cache = self.directory / "var/cache/salt/master"
+        shutil.copytree(roots.salt_thin() / "thin", cache / "thin")
         roster = {
             machine.name: {
                 "host": machine.address,
