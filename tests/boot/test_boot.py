@@ -48,6 +48,7 @@ def test_default_entry_boots_by_itself(applied, firmware):
     assert ("GET", f"{TREE}/live", 200, size) in served(applied)
 
 
+@pytest.mark.long
 def test_chosen_entry_boots(applied, tmp_path):
     """Somebody presses keys: the installer in another language, from the whole ISO."""
     served(applied)

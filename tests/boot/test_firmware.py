@@ -149,7 +149,7 @@ def giving(alone):
     return alone
 
 
-@pytest.mark.parametrize("firmware", ["efi-x86_64", "bios"])
+@pytest.mark.parametrize("firmware", ["efi-x86_64", pytest.param("bios", marks=pytest.mark.long)])
 def test_server_that_gives_addresses(giving, firmware):
     boots(giving, giving.lab.client(firmware), giving.isos["x86_64"])
 

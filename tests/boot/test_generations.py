@@ -64,7 +64,11 @@ def test_every_image_has_its_entries(applied):
     ("image", "variant", "stage", "expected"),
     [
         ("p9", "livecd", "live", {"dialect": "propagator", "form": "tree", "target": "ram0"}),
-        ("p10.1", "livecd", "live", {"dialect": "propagator", "form": "tree", "target": "ram0"}),
+        pytest.param(
+            *("p10.1", "livecd", "live"),
+            {"dialect": "propagator", "form": "tree", "target": "ram0"},
+            marks=pytest.mark.long,
+        ),
         ("p10.1", "install", "altinst", {"dialect": "propagator", "form": "iso"}),
         ("sisyphus-2022", "install", "live", {"dialect": "altboot", "form": "tree"}),
     ],

@@ -135,6 +135,7 @@ def test_schedule_ends_with_its_key(lan):
     assert jobs(lan) == {}
 
 
+@pytest.mark.long
 def test_client_boots(lan):
     with lan.lab.client("efi-x86_64") as client:
         marker = client.booted(timeout=180)

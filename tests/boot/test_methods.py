@@ -249,20 +249,22 @@ def test_through_firmware_and_menu(applied, number, image, method):
     assert marker["digest"] == applied.isos[image].stages["live"][1]
 
 
+LONG = [
+    ("p11", "nfs", "iso"),
+    ("p11", "cifs", "tree"),
+    ("p11", "cifs", "iso"),
+    ("p11", "ftp", "iso"),
+    ("p10", "cifs", "iso"),
+    ("p10", "nfs", "tree"),
+    ("p10", "nfs", "iso"),
+    ("p10", "ftp", "tree"),
+    ("mounted", "nfs", "tree"),
+]
+
+
 @pytest.mark.parametrize(
     ("image", "method", "form"),
-    [
-        ("p11", "nfs", "iso"),
-        ("p11", "cifs", "tree"),
-        ("p11", "cifs", "iso"),
-        ("p11", "ftp", "tree"),
-        ("p11", "ftp", "iso"),
-        ("p10", "cifs", "iso"),
-        ("p10", "nfs", "tree"),
-        ("p10", "nfs", "iso"),
-        ("p10", "ftp", "tree"),
-        ("mounted", "nfs", "tree"),
-    ],
+    [("p11", "ftp", "tree"), *(pytest.param(*one, marks=pytest.mark.long) for one in LONG)],
 )
 def test_chosen_on_the_image_s_page(applied, image, method, form):
     """Somebody presses the hotkeys of the image and, on its page, of the line."""
@@ -297,6 +299,7 @@ def again(applied, changes, **more):
     return applied.salt.apply(applied.server)
 
 
+@pytest.mark.long
 def test_smb1_and_no_mount(applied):
     """A first stage from before 2021-09-02 gets its stage over SMB once the pillar agrees."""
     entry = applied.entries["p9-livecd-cifs-iso"]

@@ -115,6 +115,7 @@ def test_live_system_boots_from_the_mount(mounted):
     assert ("GET", f"{path}/live", 200, size) in served(mounted)
 
 
+@pytest.mark.long
 def test_nfs_clients_are_granted_time(mounted):
     """The kernel's NFS server shows nobody who reads; so what goes out of service waits a day."""
     server = mounted.server
@@ -141,6 +142,7 @@ def test_nfs_clients_are_granted_time(mounted):
     assert server.run(["losetup", "--list", "--noheadings"]).stdout == ""
 
 
+@pytest.mark.long
 def test_mounted_again_and_taken_back_to_unpacking(mounted):
     server = mounted.server
     mounted.salt.write_pillar({"netboot": mounted.pillar})

@@ -134,7 +134,16 @@ def test_second_apply_changes_nothing(lan):
     assert snapshot(lan) == before
 
 
-@pytest.mark.parametrize("sls", ["base", "firmware", "dhcp", "http", "images", "menus", "schedule"])
+@pytest.mark.parametrize(
+    "sls",
+    [
+        *("http", "images"),
+        *(
+            pytest.param(sls, marks=pytest.mark.long)
+            for sls in ("base", "firmware", "dhcp", "menus", "schedule")
+        ),
+    ],
+)
 def test_each_sls_alone_changes_nothing_more(lan, sls):
     for arguments in ((), ("test=True",)):
         applied = lan.salt.apply(lan.server, f"netboot.{sls}", *arguments)
