@@ -14,6 +14,7 @@ PACKAGES = {
     "busybox": "busybox-static",
     "cpio": "cpio",
     "curl": "curl",
+    "git": "git",
     "grub-mkstandalone": "grub-common",
     "ip": "iproute2",
     "mkfs.ext4": "e2fsprogs",

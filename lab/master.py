@@ -15,14 +15,14 @@ VENV = PROGRAMS.parent
 class Master(Salt):
     """`salt` and its master, which trusts every minion that asks.
 
-    pillar: as for Salt. It listens on the lab's address and is gone when the lab is.
+    pillar, settings: as for Salt. It listens on the lab's address and is gone when the lab is.
     """
 
     # Without --static, with which `salt` exits with 0 even when states failed (salt.cli.salt). So
     # there is one JSON document for each minion, and run() wants a target that is one minion.
     command = (str(PROGRAMS / "salt"),)
 
-    def __init__(self, lab, pillar):
+    def __init__(self, lab, pillar, **settings):
         super().__init__(
             lab,
             "master",
@@ -30,15 +30,28 @@ class Master(Salt):
             interface=lab.address,
             auto_accept=True,
             gather_job_timeout=30,  # seconds; a busy minion may be slow to say that it is busy
+            **settings,
         )
         self._log = lab.logs / "salt-master.log"
-        with self._log.open("w") as output:
-            self._process = lab.popen(
+        self._start()
+
+    def _start(self):
+        with self._log.open("a") as output:
+            self._process = self._lab.popen(
                 [str(PROGRAMS / "salt-master"), f"--config-dir={self.directory}"],
                 cwd=CHECKOUT,
                 stdout=output,
                 stderr=output,
             )
+
+    def restart(self, machine, timeout=120, **settings):
+        """Start again with these settings besides, until the minion `machine` answers."""
+        self._process.terminate()
+        self._process.wait()
+        path = self.directory / "master"
+        path.write_text(yaml.safe_dump({**yaml.safe_load(path.read_text()), **settings}))
+        self._start()
+        self._wait_for(machine, timeout)
 
     def run(self, *argv):
         """As Salt.run(); again when the master was too busy to take the command at all."""
@@ -49,12 +62,13 @@ class Master(Salt):
             time.sleep(2)
         return done
 
-    def add_minion(self, machine, timeout=120):
+    def add_minion(self, machine, timeout=120, **settings):
         """Start a minion as a daemon of a machine that has VENV, until it answers to its master.
 
-        Raises LabError, with the ends of both logs, when that takes longer than `timeout` seconds.
+        settings: more for its configuration. Raises LabError, with the ends of both logs, when that
+        takes longer than `timeout` seconds.
         """
-        settings = {"id": machine.name, "master": self._lab.address}
+        settings = {"id": machine.name, "master": self._lab.address, **settings}
         machine.run(["mkdir", "-p", "/etc/salt"])
         machine.run(["tee", "/etc/salt/minion"], input=yaml.safe_dump(settings))
         # As in the unit of Salt's packages: a minion that is restarted lets its jobs finish.
@@ -66,6 +80,9 @@ class Master(Salt):
                 str(PROGRAMS / "salt-minion"),
             ]
         )
+        self._wait_for(machine, timeout)
+
+    def _wait_for(self, machine, timeout):
         deadline = time.monotonic() + timeout
         # A short --timeout, as what was sent before the minion listened is never answered.
         while self.run(machine.name, "test.ping", "--timeout=2").returncode:

@@ -43,23 +43,24 @@ class Salt:
     """One of Salt's programs with the checkout's configuration, but its own pillar and cache.
 
     name: of its directory in the lab's, which has the configuration, pillar and cache; pillar: what
-    stands in the pillar (a map), write_pillar() changes it; settings: more for the configuration.
+    stands in the pillar (a map), write_pillar() changes it; checkout: another than this one, of an
+    older version; settings: more for the configuration.
     """
 
     command = ()  # the program and its options
 
-    def __init__(self, lab, name, pillar, **settings):
+    def __init__(self, lab, name, pillar, checkout=CHECKOUT, **settings):
         self._lab = lab
         self.directory = lab.directory / name
         self.directory.mkdir()
         self.write_pillar(pillar)
         master = yaml.safe_load((CHECKOUT / "conf" / "master").read_text())
         # Absolute paths: salt-master leaves for / when it starts (salt.master.Master._pre_flight).
-        trees = [CHECKOUT / tree for tree in master["file_roots"]["base"]]
+        trees = [checkout / tree for tree in master["file_roots"]["base"]]
         master.update(
             root_dir=str(self.directory),
             file_roots={"base": [str(tree) for tree in (self.directory / "states", *trees)]},
-            module_dirs=[str(CHECKOUT / folder) for folder in master["module_dirs"]],
+            module_dirs=[str(checkout / folder) for folder in master["module_dirs"]],
             pillar_roots={"base": [str(self.directory / "pillar")]},
             **settings,
         )
@@ -136,11 +137,12 @@ class SaltCall:
 class SaltSsh(Salt):
     """salt-ssh, with a roster of these machines.
 
-    pillar: as for Salt; user: who logs in, with sudo unless root.
+    pillar, checkout: as for Salt; user: who logs in, with sudo unless root.
     """
 
-    def __init__(self, lab, machines, pillar, user="root"):
-        super().__init__(lab, f"salt-ssh-{user}", pillar)
+    def __init__(self, lab, machines, pillar, user="root", checkout=CHECKOUT):
+        name = f"salt-ssh-{user}" if checkout == CHECKOUT else f"salt-ssh-{checkout.name}"
+        super().__init__(lab, name, pillar, checkout)
         cache = self.directory / "var/cache/salt/master"
         shutil.copytree(roots.salt_thin() / "thin", cache / "thin")
         roster = {

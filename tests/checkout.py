@@ -12,18 +12,23 @@ SHOW = 'mount --bind "$1" "$2" && shift 2 && exec "$@"'
 AS_NOBODY = ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups", "env", "-i"]
 
 
+def copy_tracked(path):
+    """Copy what git has of this checkout, with what is new and not ignored."""
+    listed = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
+    names = subprocess.run(listed, cwd=SOURCE, check=True, capture_output=True, text=True)
+    for name in filter(None, names.stdout.split("\0")):
+        if os.path.lexists(SOURCE / name):
+            (path / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(SOURCE / name, path / name, follow_symlinks=False)
+
+
 class FreshCheckout:
     """What git has of this checkout, copied below `base` (a folder that all may enter)."""
 
     def __init__(self, base):
         self.base, self.path, self.venv = base, base / "netboot-alt", base / "venv"
         self.venv.mkdir()
-        listed = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
-        names = subprocess.run(listed, cwd=SOURCE, check=True, capture_output=True, text=True)
-        for name in filter(None, names.stdout.split("\0")):
-            if os.path.lexists(SOURCE / name):
-                (self.path / name).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy2(SOURCE / name, self.path / name, follow_symlinks=False)
+        copy_tracked(self.path)
         for sample in self.path.glob("[cp]*/*.example"):  # as ./netboot does
             shutil.copy2(sample, sample.with_suffix(""))
         self.give_away()

@@ -4,16 +4,22 @@ The tests build on each other.
 """
 
 import copy
+import re
+import subprocess
 import time
 from types import SimpleNamespace
 
 import pytest
+import yaml
 
 from lab import Lab
 from lab.demo import PACKAGES
 from lab.iso import make_iso
 from lab.master import VENV, Master
-from lab.salt import applied
+from lab.salt import applied, write_pillar
+from netboot_names import VERSION
+from tests.checkout import copy_tracked
+from tests.conftest import CHECKOUT
 
 MENU = "/srv/export/tftp/config-x86_64.ipxe"
 
@@ -140,3 +146,73 @@ def test_client_boots(lan):
     with lan.lab.client("efi-x86_64") as client:
         marker = client.booted(timeout=180)
     assert marker["digest"] == lan.iso.stages[marker["stage"]][1]
+
+
+# -- served from git -------------------------------------------------------------------------------
+
+# What another version has: in a library, in a state, in a template.
+NEXT = {
+    "salt/_utils/netboot_names.py": (f'VERSION = "{VERSION}"', 'VERSION = "9.9.9"'),
+    "salt/_states/netboot.py": ("The pillar was resolved.", "The pillar was resolved by 9.9.9."),
+    "salt/netboot/files/dnsmasq.conf.jinja": ("# No DNS:", "# Of version 9.9.9.\n# No DNS:"),
+}
+
+
+def git(folder, *words):
+    argv = ["git", "-C", folder, "-c", "user.name=lab", "-c", "user.email=lab@localhost", *words]
+    subprocess.run(argv, check=True, capture_output=True)
+
+
+@pytest.fixture(scope="module")
+def repositories(tmp_path_factory, lan):
+    """Bare repositories: of the states, with two tags, and of the user's pillar."""
+    base = tmp_path_factory.mktemp("git")
+    states, pillar = base / "states", base / "pillar"
+    copy_tracked(states)
+    git(states, "init", "-q", "-b", "main")
+    git(states, "add", "--all")
+    git(states, "commit", "-q", "-m", "one")
+    git(states, "tag", "v1")
+    for name, (old, new) in NEXT.items():
+        text = (states / name).read_text()
+        assert old in text
+        (states / name).write_text(text.replace(old, new, 1))
+    git(states, "commit", "-q", "-a", "-m", "two")
+    git(states, "tag", "v2")
+    pillar.mkdir()
+    write_pillar(pillar, {"netboot": {**lan.pillar, "menu": {"timeout_s": 3}}})
+    git(pillar, "init", "-q", "-b", "main")
+    git(pillar, "add", "--all")
+    git(pillar, "commit", "-q", "-m", "one")
+    for folder in (states, pillar):
+        git(base, "clone", "-q", "--bare", folder.name, f"{folder.name}.git")
+    return base
+
+
+def documented(repositories, tag):
+    """The master's configuration as docs/gitfs.md has it, for these repositories."""
+    text = re.search(r"```yaml\n(.*?)```", (CHECKOUT / "docs/gitfs.md").read_text(), re.DOTALL)[1]
+    text = text.replace("PILLAR_REPOSITORY", f"file://{repositories}/pillar.git")
+    text = text.replace("REPOSITORY", f"file://{repositories}/states.git").replace("TAG", tag)
+    return yaml.safe_load(text)
+
+
+@pytest.mark.parametrize(("step", "tag"), [("first", "v1"), ("next", "v2"), ("back", "v1")])
+def test_master_with_gitfs_at_a_tag(lan, repositories, step, tag):
+    """From one version to the next and back, without a restart of the minion."""
+    nothing = {"base": []}
+    settings = {"file_roots": nothing, "pillar_roots": nothing, "module_dirs": []}
+    lan.salt.restart(lan.server, **settings, **documented(repositories, tag))
+    done = apply(lan)
+    assert (done.status, done.failed) == (0, {})
+    version = {"v1": VERSION, "v2": "9.9.9"}[tag]
+    assert lan.salt.call(lan.server, "netboot.version") == {"version": version, "applied": version}
+    resolved = done.states["netboot-config-resolved"]["comment"]
+    assert resolved == f"The pillar was resolved{' by 9.9.9' if tag == 'v2' else ''}."
+    conf = lan.server.run(["cat", "/etc/netboot/dnsmasq.conf"]).stdout
+    assert ("# Of version 9.9.9." in conf) == (tag == "v2")
+    assert "set nb-timeout 3000" in lan.server.run(["cat", MENU]).stdout
+    functions = lan.salt.call(lan.server, "sys.list_functions")
+    for module in ("netboot", "netboot_once", "iso_fetch", "alt_iso"):
+        assert any(name.startswith(f"{module}.") for name in functions)
+    assert apply(lan).changed == {}

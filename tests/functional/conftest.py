@@ -16,7 +16,7 @@ from tests.unit.test_netboot_pillar import PLATFORMS, TARGET
 
 @pytest.fixture(scope="session", autouse=True)
 def _programs():
-    require("xorriso")
+    require("git", "xorriso")
 
 
 @pytest.fixture(scope="session")
