@@ -178,9 +178,11 @@ class Records:
 
     def _stored(self, kind: str, name: str) -> Any:
         value = _load(self._path(kind, name))
-        if value is not None and self._version() < SCHEMA:
-            value = _migrated(kind, name, value, self.directory)
-        return value
+        if value is None:
+            return None
+        self._version()  # newer records are refused
+        # Whatever the schema says: an older version may have been applied in between.
+        return _migrated(kind, name, value, self.directory)
 
     def write(self, kind: str, name: str, value: Any) -> None:
         """Keep a record; records of an older schema are migrated first."""
@@ -259,7 +261,7 @@ def _load(path: str) -> Any:
 
 
 def _migrated(kind: str, name: str, value: Any, directory: str) -> Any:
-    """A record of schema 0 as schema 1 has it."""
+    """A record, with what those of schema 0 lack."""
     if kind == "applied":
         over = netboot_values.default("kernel_over.*")
         return {

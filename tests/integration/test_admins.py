@@ -112,7 +112,7 @@ def test_who_applies_stays(lan):
     clean = done.states["netboot-clean-admins"]
     assert "bob" in clean["changes"]
     assert "alice" not in clean["changes"]
-    assert clean["warnings"] == ["alice stays, as it applies this; apply it as somebody else."]
+    assert clean["warnings"] == ["alice stays, as it applies this; apply it from another account."]
     assert alice.call(lan.server, "cmd.run", "id -u") == "0"
     assert lan.apply("netboot.clean").changed["netboot-clean-admins"]["alice"] == "removed"
     assert lan.server.run(["id", "alice"], check=False).returncode != 0
@@ -141,7 +141,7 @@ def test_nobody_keeps_himself_or_others_in(lan):
     lan.ssh("dave", "one", "mkdir .ssh/authorized_keys.netboot; nohup sleep 600 >/dev/null 2>&1 &")
     lan.ssh("erin", "one", "rm .ssh/authorized_keys; mkfifo .ssh/authorized_keys")
     done = lan.apply("netboot.admins", admins={"erin": keys, "frank": keys}, check=False)
-    assert "The keys of erin can't be" in done.failed["netboot-admins"]["comment"]
+    assert "The keys of erin cannot be" in done.failed["netboot-admins"]["comment"]
     assert lan.server.run(["id", "dave"], check=False).returncode != 0
     assert lan.ssh("frank", "one", "sudo -n id -u") == "0\n"
     lan.apply("netboot.clean")

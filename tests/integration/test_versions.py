@@ -143,3 +143,13 @@ def test_the_way_back(upgraded):
     assert len(upgraded.web.requests()) == upgraded.fetched
     scripts = upgraded.server.run(["ls", "/srv/export/tftp/once"]).stdout
     assert scripts == "pc2.ipxe\n"
+
+
+def test_and_forward_again(upgraded):
+    """The older version knows no schema, and leaves its number beside records of its own."""
+    version = upgraded.salt.call(upgraded.server, "netboot.version")
+    assert version == {"version": VERSION, "applied": ""}
+    done = upgraded.salt.apply(upgraded.server)
+    assert done.failed == {}
+    assert len(upgraded.web.requests()) == upgraded.fetched
+    assert upgraded.salt.apply(upgraded.server).changed == {}
