@@ -29,7 +29,7 @@ SMALL = {**FILES, "live": b"stage", "boot/initrd.img": b"initrd", "boot/vmlinuz"
 class Server:
     """A configuration for salt-call, below a folder of its own."""
 
-    def __init__(self, base):
+    def __init__(self, base, checkout=CHECKOUT):
         self.config, self.root = base / "config", base / "export"
         self.config.mkdir(parents=True)
         self.pillar = self.config / "pillar"
@@ -39,9 +39,9 @@ class Server:
             "id": "bench",
             "file_client": "local",
             "root_dir": str(base / "salt"),
-            "file_roots": {"base": [str(CHECKOUT / "salt")]},
+            "file_roots": {"base": [str(checkout / "salt")]},
             "pillar_roots": {"base": [str(self.pillar)]},
-            "module_dirs": [str(CHECKOUT / "salt")],
+            "module_dirs": [str(checkout / "salt")],
             "netboot.state_dir": str(base / "records"),
         }
         (self.config / "minion").write_text(json.dumps(settings))

@@ -31,15 +31,14 @@ SALT_CALL = CHECKOUT / ".venv/bin/salt-call"
 
 OURS = """
 import os, sys, time
-from _modules import iso_fetch, iso_sources
-iso_fetch.__opts__ = {"file_client": "local"}
-iso_fetch.__context__ = {}
-iso_fetch.__salt__ = {"iso_sources.opener": iso_sources.opener}
+sys.path.insert(0, "salt/_utils")
+from iso_download import Fetches, How
 sync, url, target, staging, *digests = sys.argv[1:]
 if sync == "unsynced":
     os.fsync = os.fdatasync = lambda handle: None
 started = time.monotonic()
-iso_fetch.fetch(url, target, dict(zip(digests[::2], digests[1::2])), staging)
+fetches = Fetches(How(staging, 5, 60), {})
+fetches.fetch([url], target, dict(zip(digests[::2], digests[1::2])))
 print(time.monotonic() - started)
 """
 

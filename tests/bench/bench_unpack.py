@@ -28,23 +28,18 @@ MIB = 2**20
 
 OURS = """
 import sys, time
-from _modules import alt_iso, alt_iso_facts, iso9660, netboot_readers
-alt_iso.__salt__ = {
-    f"{module.__virtualname__}.{name}": function
-    for module in (alt_iso_facts, iso9660, netboot_readers)
-    for name, function in vars(module).items()
-    if callable(function)
-}
+sys.path.insert(0, "salt/_utils")
+import iso_tree
 if sys.argv[1] == "unsynced":
-    alt_iso._flush = lambda tree: None
+    iso_tree._flush = lambda tree: None
 started = time.monotonic()
-alt_iso.unpack(*sys.argv[2:5], names=sys.argv[5:] or None)
+iso_tree.unpack(*sys.argv[2:5], names=sys.argv[5:] or None)
 print(time.monotonic() - started)
 """
 
 
 def ours(iso, target, sync, names=()):
-    """Seconds for alt_iso.unpack, without the interpreter's start, which an apply pays once."""
+    """Seconds for iso_tree.unpack, without the interpreter's start, which an apply pays once."""
     words = [sys.executable, "-c", OURS, "synced" if sync else "unsynced"]
     words += [iso, target / "tree", target / "staging", *names]
     done = subprocess.run(words, check=True, cwd=CHECKOUT, capture_output=True, text=True)
