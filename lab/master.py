@@ -15,14 +15,14 @@ VENV = PROGRAMS.parent
 class Master(Salt):
     """`salt` and its master, which trusts every minion that asks.
 
-    pillar: as for Salt. It listens on the lab's address and is gone when the lab is.
+    pillar, settings: as for Salt. It listens on the lab's address and is gone when the lab is.
     """
 
     # Without --static, with which `salt` exits with 0 even when states failed (salt.cli.salt). So
     # there is one JSON document for each minion, and run() wants a target that is one minion.
     command = (str(PROGRAMS / "salt"),)
 
-    def __init__(self, lab, pillar):
+    def __init__(self, lab, pillar, **settings):
         super().__init__(
             lab,
             "master",
@@ -30,6 +30,7 @@ class Master(Salt):
             interface=lab.address,
             auto_accept=True,
             gather_job_timeout=30,  # seconds; a busy minion may be slow to say that it is busy
+            **settings,
         )
         self._log = lab.logs / "salt-master.log"
         with self._log.open("w") as output:
@@ -49,12 +50,13 @@ class Master(Salt):
             time.sleep(2)
         return done
 
-    def add_minion(self, machine, timeout=120):
+    def add_minion(self, machine, timeout=120, **settings):
         """Start a minion as a daemon of a machine that has VENV, until it answers to its master.
 
-        Raises LabError, with the ends of both logs, when that takes longer than `timeout` seconds.
+        settings: more for its configuration. Raises LabError, with the ends of both logs, when that
+        takes longer than `timeout` seconds.
         """
-        settings = {"id": machine.name, "master": self._lab.address}
+        settings = {"id": machine.name, "master": self._lab.address, **settings}
         machine.run(["mkdir", "-p", "/etc/salt"])
         machine.run(["tee", "/etc/salt/minion"], input=yaml.safe_dump(settings))
         # As in the unit of Salt's packages: a minion that is restarted lets its jobs finish.

@@ -41,7 +41,8 @@ class Salt:
     """One of Salt's programs with the checkout's configuration, but its own pillar and cache.
 
     name: of its directory in the lab's, which has the configuration, pillar and cache; pillar: what
-    stands in the pillar (a map), write_pillar() changes it; settings: more for the configuration.
+    stands in the pillar (a map), write_pillar() changes it; settings: more for the configuration,
+    or others than the checkout's.
     """
 
     command = ()  # the program and its options
@@ -59,8 +60,8 @@ class Salt:
             file_roots={"base": [str(tree) for tree in (self.directory / "states", *trees)]},
             module_dirs=[str(CHECKOUT / folder) for folder in master["module_dirs"]],
             pillar_roots={"base": [str(self.directory / "pillar")]},
-            **settings,
         )
+        master.update(settings)
         (self.directory / "master").write_text(yaml.safe_dump(master))
 
     def write_pillar(self, pillar):
