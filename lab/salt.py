@@ -44,7 +44,7 @@ class Salt:
 
     name: of its directory in the lab's, which has the configuration, pillar and cache; pillar: what
     stands in the pillar (a map), write_pillar() changes it; checkout: another than this one, of an
-    older version; settings: more for the configuration.
+    older version; settings: more for the configuration, or others than the checkout's.
     """
 
     command = ()  # the program and its options
@@ -62,8 +62,8 @@ class Salt:
             file_roots={"base": [str(tree) for tree in (self.directory / "states", *trees)]},
             module_dirs=[str(checkout / folder) for folder in master["module_dirs"]],
             pillar_roots={"base": [str(self.directory / "pillar")]},
-            **settings,
         )
+        master.update(settings)
         (self.directory / "master").write_text(yaml.safe_dump(master))
 
     def write_pillar(self, pillar):

@@ -2,9 +2,10 @@
 Forget libraries of an earlier version of this tree, so that a running minion uses the new one.
 
 Salt loads a module again once it has been synced, but what that module imports comes from Python's
-``sys.modules``, where a minion that runs its jobs in threads (``multiprocessing: false``) keeps the
-version from before the sync. So each module and state of this project begins with these lines, and
-imports the libraries beside this file after them::
+``sys.modules``. There, a minion that runs its jobs in threads (``multiprocessing: false``) keeps
+the version from before the sync, and so does one whose parent process has loaded the module. So
+each module and state of this project begins with these lines, and imports its libraries after
+them, never inside a function, as this folder is on Python's path only while a module is loaded::
 
     import netboot_fresh
 
@@ -13,40 +14,53 @@ imports the libraries beside this file after them::
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
+import threading
+from types import ModuleType
 
-_FILE = os.path.abspath(__file__)
-_FOLDER = os.path.dirname(_FILE)
-_seen: dict[str, tuple[int, int, int]] = {}
+Versions = dict[str, tuple[int, int, int]]
+
+_FOLDER = os.path.dirname(os.path.abspath(__file__))
+# Salt syncs the libraries of everybody into this folder; what else lies here is not ours to forget.
+_OURS = ("alt_", "iso", "netboot_")
+
+# Not when importlib.reload below executes this file again: the lock is held then.
+if "_lock" not in globals():
+    _lock = threading.Lock()
+    _seen: Versions = {}
 
 
 def forget_old() -> None:
     """
-    Drop the libraries in this folder from ``sys.modules`` if any of their files was replaced.
+    Drop our libraries from ``sys.modules`` if any of their files was replaced.
 
-    What was imported before stays whole for those who hold it: an apply that is running ends as it
-    began.
+    All of them, as one may have imported another. A module that is loaded keeps those it holds.
     """
-    now = _versions()
-    if now == _seen:
-        return
-    own = os.path.basename(_FILE)
-    # This library too, when its own file was replaced: its next import is its new version.
-    keep = () if own in _seen and now.get(own) != _seen[own] else (_FILE,)
-    for name, module in list(sys.modules.items()):
-        path = os.path.abspath(getattr(module, "__file__", None) or "/")
-        if os.path.dirname(path) == _FOLDER and path not in keep:
-            # Another thread may do the same at this moment.
-            sys.modules.pop(name, None)
-    _seen.clear()
-    _seen.update(now)
+    global _seen
+    with _lock:
+        now = _versions()
+        if now == _seen:
+            return
+        for name, module in list(sys.modules.items()):
+            if name != __name__ and _is_ours(name, module):
+                sys.modules.pop(name, None)
+        # This library, too, may be a new one. It stays the same module, with the same lock.
+        importlib.reload(sys.modules[__name__])
+        _seen = now
 
 
-def _versions() -> dict[str, tuple[int, int, int]]:
+def _is_ours(name: str, module: ModuleType) -> bool:
+    """Whether a library is one that was imported by its plain name, not by Salt's loader."""
+    path = getattr(module, "__file__", None) or ""
+    return name.startswith(_OURS) and os.path.dirname(os.path.abspath(path)) == _FOLDER
+
+
+def _versions() -> Versions:
     with os.scandir(_FOLDER) as files:
         return {
             file.name: (file.stat().st_ino, file.stat().st_mtime_ns, file.stat().st_size)
             for file in files
-            if file.name.endswith(".py")
+            if file.name.startswith(_OURS) and file.name.endswith(".py")
         }
