@@ -42,22 +42,18 @@ class FreshCheckout:
 
     def run(self, program, *argv, inside=()):
         """Run one of Salt's programs in it as nobody; `inside`: words before, for a namespace."""
-        environment = ["PATH=/usr/sbin:/usr/bin:/sbin:/bin", f"HOME={self.base}"]
-        show = ["unshare", "--mount", "sh", "-c", SHOW, "show", SOURCE / ".venv", self.venv]
-        salt = [self.venv / "bin/python", self.venv / "bin" / program, *argv]
-        return subprocess.run(
-            [*inside, *show, *AS_NOBODY, *environment, *salt],
-            cwd=self.path,
-            check=False,
-            capture_output=True,
-            text=True,
-            stdin=subprocess.DEVNULL,
-        )
+        return self._run([self.venv / "bin/python", self.venv / "bin" / program, *argv], inside)
 
     def launch(self, *argv):
-        """Run ./netboot in it as nobody."""
+        """Run ./netboot in it as nobody, from elsewhere. What is in `base`/bin is on the PATH."""
+        return self._run(["sh", "-c", 'cd / && exec "$@"', "-", self.path / "netboot", *argv])
+
+    def _run(self, words, inside=()):
+        environment = [f"PATH={self.base}/bin:/usr/sbin:/usr/bin:/sbin:/bin", f"HOME={self.base}"]
+        show = ["unshare", "--mount", "sh", "-c", SHOW, "show", SOURCE / ".venv", self.venv]
         return subprocess.run(
-            [*AS_NOBODY, "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "sh", self.path / "netboot", *argv],
+            [*inside, *show, *AS_NOBODY, *environment, *words],
+            cwd=self.path,
             check=False,
             capture_output=True,
             text=True,

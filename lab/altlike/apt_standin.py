@@ -30,6 +30,11 @@ TASKS = "http://git.altlinux.org"
 VERSION = "%|EPOCH?{%{EPOCH}:}|%{VERSION}-%{RELEASE}%|DISTTAG?{:%{DISTTAG}}|@%{BUILDTIME}"
 QUERY = f"%{{NAME}}\\t{VERSION}\\t[%{{PROVIDES}} ]\\t[%{{REQUIRES}} ]\\n"
 
+# Options that apt-rpm has in its table; it refuses those that only Debian's apt-get has.
+OPTIONS = {"-d", "-f", "-m", "-q", "-qq", "-s", "-u", "-y"}
+OPTIONS |= {"--assume-yes", "--download-only", "--fix-broken", "--force-yes", "--purge", "--quiet"}
+OPTIONS |= {"--reinstall", "--simulate", "--yes"}
+
 # What of its output a translation changes.
 RUSSIAN = {"  Installed:": "  Установлен:", "  Candidate:": "  Кандидат:", "Get": "Получено"}
 
@@ -232,6 +237,9 @@ def upgrade():
 
 
 def apt_get(words):
+    for word in words:
+        if word.startswith("-") and word not in OPTIONS:
+            raise Refused(f"Command line option {word} is not understood")
     command, *names = [word for word in words if not word.startswith("-")]
     if command == "update":
         update()

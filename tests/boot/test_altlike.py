@@ -66,6 +66,33 @@ def test_it_looks_like_alt(alt):
     assert alt.server.run(["nginx", "-v"], check=False).returncode != 0
 
 
+def test_launcher_asks_for_alts_packages_or_salt(alt):
+    """`./netboot apply` where there is no Salt, then where there is one; with the real rpm."""
+    checkout = "/root/netboot-alt"
+    said(alt, "mkdir", checkout)
+    names = ("netboot", "requirements.lock", "Saltfile", "conf", "pillar", "salt")
+    said(alt, "cp", "-r", *(f"{CHECKOUT}/{name}" for name in names), checkout)
+    launch = [f"{checkout}/netboot", "apply", "test=True"]
+    refused = alt.server.run(launch, check=False)
+    assert refused.returncode == 1
+    assert refused.stderr.splitlines() == [
+        "netboot: installing python3-base gcc glibc-devel python3-dev",
+        "E: Couldn't find package python3-base",
+        "netboot: could not install python3-base gcc glibc-devel python3-dev, which making .venv "
+        "needs, or salt-call of Salt 3006, 3007 or 3008.",
+    ]
+    debians = ["apt-get", "-y", "--no-install-recommends", "install", "gcc"]
+    assert "is not understood" in alt.server.run(debians, check=False).stderr
+    salt = f'#!/bin/sh\nexec {CHECKOUT}/.venv/bin/salt-call "$@"\n'
+    alt.server.run(["tee", "/usr/bin/salt-call"], input=salt)
+    said(alt, "chmod", "755", "/usr/bin/salt-call")
+    foretold = alt.server.run(launch)
+    assert "would be fetched from http://" in foretold.stdout
+    assert "Failed:     0" in foretold.stdout
+    said(alt, "test", "!", "-e", f"{checkout}/.venv")
+    said(alt, "rm", "-r", checkout, "/usr/bin/salt-call")
+
+
 def test_program_on_our_port_is_named(alt):
     said(alt, "systemd-run", "--unit=own", "python3", "-m", "http.server", "80")
     held = alt.salt.apply(alt.server, "netboot.ports")

@@ -1,8 +1,9 @@
 """
-./netboot on systems of several kinds, with stand-ins for package managers, Python and Salt.
+The launcher on systems that are not at hand: which packages, which Python, which Salt it takes.
 
-The script is the real one. It sees another /etc/os-release and a PATH of this test, in a mount
-namespace; the stand-ins say in a log what they were called with.
+./netboot is the real one, in a copy of the checkout. Stand-ins, named as such, are the package
+managers, /usr/bin/python3, pip and Salt's programs: each records how it was called. The system is
+one by /etc/os-release alone, which is another file in a mount namespace of the test's own.
 """
 
 import os
@@ -10,197 +11,407 @@ import shutil
 import subprocess
 import tempfile
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
-from tests.conftest import CHECKOUT
+from tests.checkout import AS_NOBODY, SOURCE
 from tests.systems import SYSTEMS
 
-# What the script itself uses.
-PROGRAMS = "sh id sha256sum cut cat readlink dirname sed cp rm mkdir env echo printf nproc".split()
-LOG = 'echo "${0##*/} $*" >> "$LOG"\n'
-PACKAGES_STANDIN = f"""#!/bin/sh
-{LOG}case " $* " in *" install "*) /bin/ln -sf /bin/true "$BIN/gcc" ;; esac
+DEBIAN_GET = "apt-get -qq -y --no-install-recommends install"
+ALT_GET = "apt-get -qq -y install"
+DNF_GET = "dnf -q -y install"
+
+TOOLS = "cat chmod cp cut date dirname env id mkdir nproc printf readlink rm sed sh sha256sum touch"
+
+# It brings what its arguments name; a package in `refused` never, and none before `update` if its
+# lists are `stale`. Like apt-rpm it then may end with 0 all the same.
+PACKAGE_MANAGER_STANDIN = """#!/bin/sh
+cd "$STANDINS"
+echo "${0##*/} $*" >> calls
+for word in "$@"; do
+    case $word in
+    -* | install) continue ;;
+    update) rm -f stale && exit ;;
+    esac
+    [ ! -e stale ] && [ ! -e "refused-$word" ] || { echo "E: no $word" >&2; continue; }
+    case $word in
+    gcc) touch bin/gcc && chmod +x bin/gcc ;;
+    python3-dev | python3-devel) mkdir -p include && touch include/Python.h ;;
+    python3-venv | python3-base | python3-libs) touch ensurepip ;;
+    esac
+done
 """
-SALT_STANDIN = (
-    """#!/bin/sh
-[ "$1" != --version ] || { echo "${0##*/} $VERSION (Name)"; exit; }
-"""
-    + LOG
-)
-PIP_STANDIN = f"""#!/bin/sh
-{LOG}echo "WARNING: of pip" >&2
-exit "${{PIP_FAILS:-0}}"
-"""
-# Of Python as far as the script asks: its version, ensurepip, headers, venv.
-PYTHON_STANDIN = """#!/bin/sh
-case "$*" in
-*version_info*) exit "${TOO_OLD:-0}" ;;
-*"import ensurepip") exit 0 ;;
-*sysconfig*) echo "$BIN" ;;
-*"-m venv .venv")
-    mkdir -p .venv/bin
-    cp "$STANDINS/pip" .venv/bin/pip
-    cp "$STANDINS/salt" .venv/bin/salt-call
-    cp "$STANDINS/salt" .venv/bin/salt-ssh
-    ;;
+PYTHON3_STANDIN = """#!/bin/sh
+case $* in
+*version_info*) [ ! -e "$STANDINS/old" ] ;;
+*ensurepip*) [ -e "$STANDINS/ensurepip" ] ;;
+*sysconfig*) echo "$STANDINS/include" ;;
+"-m venv .venv") mkdir -p .venv/bin && cp "$STANDINS/pip_standin" .venv/bin/pip ;;
+*) exit 9 ;;
 esac
 """
-INSIDE = """
-mount --bind "$RELEASE" "$(readlink -f /etc/os-release)"
-mount --bind "$STANDINS/python3" "$(readlink -f /usr/bin/python3)"
+PIP_STANDIN = """#!/bin/sh
+echo "WARNING: there is a newer pip, say" >&2
+[ ! -e "$STANDINS/offline" ] || { echo "ERROR: no route to PyPI" >&2; exit 1; }
+cp "$STANDINS/salt_standin" .venv/bin/salt-call
+cp "$STANDINS/salt_standin" .venv/bin/salt-ssh
+"""
+# Its version is in a file beside it.
+SALT_STANDIN = """#!/bin/sh
+name=${0##*/}
+[ "$*" != --version ] || { echo "$name $(cat "$0.version") (Chlorine)"; exit; }
+echo "$0 $*" >> "$STANDINS/calls"
+echo "$PWD" > "$STANDINS/folder"
+"""
+# $1 what /etc/os-release is, $2 what /usr/bin/python3 is, then the command.
+ELSEWHERE = """
+mount --bind "$1" /etc/os-release
+mount --bind "$2" /usr/bin/python3
+shift 2
 exec "$@"
 """
-ALT, DEBIAN, FEDORA = (SYSTEMS[name][0] for name in ("ALT Server 11.0", "Debian 12", "Fedora 41"))
 
 
-@pytest.fixture
-def folder():
-    # Not below pytest's folder, which only root may enter.
-    with tempfile.TemporaryDirectory(prefix="netboot-launcher.") as path:
-        os.chmod(path, 0o755)  # noqa: S103
-        yield Path(path)
+class Bench:
+    """A checkout, and stand-ins first and alone on the PATH."""
 
+    def __init__(self, base):
+        self.base, self.checkout, self.bin = base, base / "checkout", base / "bin"
+        self.bin.mkdir()
+        listed = ["git", "ls-files", "netboot", "requirements.lock", "Saltfile", "conf", "pillar"]
+        for name in subprocess.run(
+            listed, cwd=SOURCE, check=True, capture_output=True, text=True
+        ).stdout.split():
+            (self.checkout / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(SOURCE / name, self.checkout / name)
+        for tool in TOOLS.split():
+            (self.bin / tool).symlink_to(shutil.which(tool))
+        self.script(base / "pip_standin", PIP_STANDIN)
+        self.script(base / "salt_standin", SALT_STANDIN)
+        self.script(base / "python3", PYTHON3_STANDIN)
+        for name in ("apt-get", "dnf"):
+            self.script(self.bin / name, PACKAGE_MANAGER_STANDIN)
 
-@pytest.fixture
-def machine(folder):
-    """A machine with a checkout on it, where root runs ./netboot."""
-    checkout, bin_, standins = (folder / name for name in ("checkout", "bin", "standins"))
-    for path in (checkout, bin_, standins):
-        path.mkdir()
-    for name in ("netboot", "requirements.lock"):
-        shutil.copy2(CHECKOUT / name, checkout / name)
-    for name in ("conf", "pillar"):
-        shutil.copytree(
-            CHECKOUT / name, checkout / name, ignore=shutil.ignore_patterns("*.sls", "roster")
-        )
-    for program in PROGRAMS:
-        (bin_ / program).symlink_to(shutil.which(program, path="/usr/bin:/bin"))
-    (bin_ / "Python.h").touch()
-    scripts = {"python3": PYTHON_STANDIN, "pip": PIP_STANDIN, "salt": SALT_STANDIN}
-    for name, text in scripts.items():
-        (standins / name).write_text(text)
-        (standins / name).chmod(0o755)
+    @staticmethod
+    def script(path, text):
+        path.write_text(text)
+        path.chmod(0o755)
 
-    def run(*argv, release=DEBIAN, has=(), user=0, **environment):
-        """Run ./netboot with these arguments; `has`: programs that are installed."""
-        for program in has:
-            text = SALT_STANDIN if program.startswith("salt") else PACKAGES_STANDIN
-            (bin_ / program).write_text(text)
-            (bin_ / program).chmod(0o755)
-        (folder / "release").write_text(release)
-        log = folder / "log"
-        log.write_text("")
-        os.chmod(log, 0o666)  # noqa: S103 (of a test)
-        places = {"LOG": log, "BIN": bin_, "STANDINS": standins, "RELEASE": folder / "release"}
-        inner = ["sh", checkout / "netboot", *argv]
-        if user:
-            inner = [shutil.which("setpriv"), f"--reuid={user}", "--clear-groups", *inner]
-        done = subprocess.run(
-            [shutil.which("unshare"), "--mount", "/bin/sh", "-ec", INSIDE, "x"]
-            + ["/usr/bin/env", f"PATH={bin_}", *inner],
-            env={
-                "PATH": os.environ["PATH"],
-                **{k: str(v) for k, v in places.items()},
-                **environment,
-            },
-            cwd="/",
+    def has(self, *marks):
+        """Set marks that the stand-ins act on."""
+        for mark in marks:
+            (self.base / mark).touch()
+
+    def complete(self):
+        """Have all that .venv needs."""
+        self.has("ensurepip")
+        (self.base / "include").mkdir()
+        self.has("include/Python.h")
+        self.script(self.bin / "gcc", "#!/bin/sh\n")
+
+    def salt(self, program, version):
+        """Install one of Salt's programs."""
+        self.script(self.bin / program, SALT_STANDIN)
+        (self.bin / f"{program}.version").write_text(version)
+
+    def run(self, *argv, system="Debian 12", user="root", netboot=None, folder="/"):
+        """Run ./netboot, from another folder."""
+        release = self.base / "os-release"
+        release.write_text(SYSTEMS[system][0] if system in SYSTEMS else system)
+        environment = [f"PATH={self.bin}", f"STANDINS={self.base}"]
+        who = AS_NOBODY if user == "nobody" else ["env", "-i"]
+        launch = [*who, *environment, "sh", netboot or self.checkout / "netboot", *argv]
+        return subprocess.run(
+            ["unshare", "--mount", "sh", "-ec", ELSEWHERE, "-", release, self.base / "python3"]
+            + launch,
+            cwd=folder,
             check=False,
             capture_output=True,
             text=True,
-        )
-        return SimpleNamespace(
-            status=done.returncode,
-            out=done.stdout,
-            err=done.stderr.splitlines(),
-            called=log.read_text().splitlines(),
+            stdin=subprocess.DEVNULL,
         )
 
-    return SimpleNamespace(run=run, checkout=checkout, bin=bin_)
+    def calls(self):
+        """What was called, without the folder of the checkout; then it is forgotten."""
+        file = self.base / "calls"
+        lines = file.read_text().splitlines() if file.exists() else []
+        file.unlink(missing_ok=True)
+        return [line.replace(f"{self.bin}/", "") for line in lines]
 
 
-@pytest.mark.parametrize("version", ["3006.9", "3007.1", "3008.3"])
-@pytest.mark.parametrize("release", [ALT, DEBIAN, FEDORA], ids=["alt", "debian", "fedora"])
-def test_salt_that_is_installed_is_used_as_it_is(machine, release, version):
-    has = ["salt-call", "apt-get", "dnf"]
-    done = machine.run("apply", "a=b", release=release, has=has, VERSION=version)
-    assert done.status == 0
-    assert done.called == ["salt-call state.apply a=b"]
-    assert not (machine.checkout / ".venv").exists()
+@pytest.fixture
+def bench():
+    # Not below pytest's folder, which only root may enter.
+    with tempfile.TemporaryDirectory(prefix="netboot-launcher.") as base:
+        os.chmod(base, 0o755)  # noqa: S103
+        yield Bench(Path(base))
+
+
+def failed(done, sentence, status=1):
+    """It ended with one sentence."""
+    assert (done.returncode, done.stderr) == (status, f"netboot: {sentence}\n")
+    assert done.stdout == ""
+    return True
+
+
+# -- packages, by the system ---------------------------------------------------------------------
+
+DEBIANS = f"{DEBIAN_GET} python3-venv gcc libc6-dev python3-dev"
+ALTS = f"{ALT_GET} python3-base gcc glibc-devel python3-dev"
+FEDORAS = f"{DNF_GET} python3-libs gcc python3-devel"
+EXPECTED = {
+    "Debian 12": DEBIANS,
+    "Ubuntu 24.04": DEBIANS,
+    "Linux Mint 22": DEBIANS,
+    "ALT Workstation 10.1": ALTS,
+    "ALT Server 11.0": ALTS,
+    "ALT Sisyphus": ALTS,
+    "ALT Atomic": ALTS,
+    "Fedora 41": FEDORAS,
+    "NAME=Rocky\nID=rocky\nID_LIKE='rhel centos fedora'\n": FEDORAS,
+}
+
+
+@pytest.mark.parametrize("system", EXPECTED)
+def test_packages_are_the_systems_own(bench, system):
+    done = bench.run("apply", "test=True", system=system)
+    assert done.returncode == 0, done.stderr
+    assert bench.calls() == [EXPECTED[system], ".venv/bin/salt-call state.apply test=True"]
+    assert "WARNING" not in done.stderr
+
+
+def test_what_is_there_is_not_installed(bench):
+    bench.complete()
+    bench.run("apply", system="ALT Server 11.0")
+    assert bench.calls() == [".venv/bin/salt-call state.apply"]
+
+
+def test_only_what_is_missing_is_installed(bench):
+    bench.complete()
+    (bench.bin / "gcc").unlink()
+    bench.run("apply", system="ALT Server 11.0")
+    assert bench.calls()[0] == f"{ALT_GET} gcc glibc-devel"
+
+
+@pytest.mark.parametrize("system", ["Debian 12", "ALT Server 11.0"])
+def test_package_lists_are_updated_when_stale(bench, system):
+    bench.has("stale")
+    done = bench.run("apply", system=system)
+    get = EXPECTED[system]
+    assert bench.calls() == [
+        get,
+        "apt-get -qq update",
+        get,
+        ".venv/bin/salt-call state.apply",
+    ]
+    assert "E:" not in done.stderr
+
+
+def test_package_that_does_not_come_is_named(bench):
+    bench.has("refused-gcc")
+    done = bench.run("apply", system="ALT Server 11.0")
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-2:] == [
+        "E: no gcc",
+        "netboot: could not install gcc glibc-devel, which making .venv needs, "
+        "or salt-call of Salt 3006, 3007 or 3008.",
+    ]
+
+
+def test_without_root_it_says_what_to_install(bench):
+    done = bench.run("apply", "test=True", system="ALT Server 11.0", user="nobody")
+    assert failed(
+        done,
+        "install python3-base gcc glibc-devel python3-dev to make .venv (or run this once as root)"
+        ", or salt-call of Salt 3006, 3007 or 3008.",
+    )
+    assert bench.calls() == []
+
+
+def test_unknown_system(bench):
+    done = bench.run("ssh", "netboot*", system="ID=plan9\n")
+    assert failed(
+        done,
+        "making .venv needs ensurepip gcc Python.h; install what brings that"
+        ", or salt-ssh of Salt 3007 or 3008.",
+    )
+    assert bench.calls() == []
+
+
+# -- Python and pip ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("command", ["apply", "demo"])
+def test_python_that_is_too_old(bench, command):
+    bench.has("old")
+    done = bench.run(command, system="ALT Workstation 10.1")
+    instead = ", or salt-call of Salt 3006, 3007 or 3008" if command == "apply" else ""
+    assert failed(
+        done,
+        "/usr/bin/python3 is missing or too old; install Python 3.11 or newer" + instead + ".",
+    )
+    assert bench.calls() == []
+
+
+def test_output_of_pip_is_shown_when_it_fails(bench):
+    bench.complete()
+    bench.has("offline")
+    for _ in range(2):  # what is left of the first .venv doesn't count
+        done = bench.run("apply")
+        assert done.returncode == 1
+        assert done.stderr.splitlines()[-3:] == [
+            "WARNING: there is a newer pip, say",
+            "ERROR: no route to PyPI",
+            "netboot: pip could not install what requirements.lock lists.",
+        ]
+    (bench.base / "offline").unlink()
+    done = bench.run("apply")
+    assert (done.returncode, "WARNING" in done.stderr) == (0, False)
+    assert bench.calls() == [".venv/bin/salt-call state.apply"]
+
+
+def test_venv_is_made_once_for_each_lock(bench):
+    bench.complete()
+    assert "making .venv" in bench.run("apply").stderr
+    assert bench.run("apply").stderr == ""
+    (bench.checkout / "requirements.lock").write_text("salt==3008.4\n")
+    assert "making .venv" in bench.run("apply").stderr
+
+
+# -- which Salt ----------------------------------------------------------------------------------
+
+APPLY = ["apply", "queue=True"]
+SSH = ["ssh", "netboot*", "test=True"]
+CALLED = {
+    "salt-call": "salt-call state.apply queue=True",
+    "salt-ssh": "salt-ssh netboot* state.apply test=True",
+}
 
 
 @pytest.mark.parametrize(
-    ("version", "used"), [("3006.9", False), ("3007.1", True), ("3009.0", False)]
-)
-def test_salt_ssh_of_3006_does_not_send_libraries(machine, version, used):
-    (machine.bin / "gcc").symlink_to("/bin/true")
-    done = machine.run("ssh", "netboot*", has=["salt-ssh"], VERSION=version)
-    assert done.status == 0
-    assert done.called[-1] == "salt-ssh netboot* state.apply"
-    assert (machine.checkout / ".venv").exists() != used
-
-
-@pytest.mark.parametrize(
-    ("release", "called"),
+    ("program", "version", "taken"),
     [
-        (ALT, "apt-get -qq -y install gcc glibc-devel"),
-        (DEBIAN, "apt-get -qq -y --no-install-recommends install gcc libc6-dev"),
-        (FEDORA, "dnf -q -y install gcc"),
+        ("salt-call", "3005.4", False),
+        ("salt-call", "3006.0", True),
+        ("salt-call", "3006.0+12.gabcdef", True),
+        ("salt-call", "3007.1", True),
+        ("salt-call", "3008.3", True),
+        ("salt-call", "3009.0", False),
+        ("salt-ssh", "3006.9", False),
+        ("salt-ssh", "3007.1", True),
+        ("salt-ssh", "3008.3", True),
     ],
-    ids=["alt", "debian", "fedora"],
 )
-def test_venv_is_made_with_the_system_s_own_packages(machine, release, called):
-    done = machine.run("apply", release=release, has=["apt-get", "dnf"])
-    assert done.status == 0, done.err
-    assert done.called[0] == called
-    assert done.called[1].startswith("pip ")
-    assert done.called[2] == "salt-call state.apply"
-    again = machine.run("apply", release=release)
-    assert (again.called, again.err) == (["salt-call state.apply"], [])
+def test_installed_salt_is_used_where_it_fits(bench, program, version, taken):
+    system = "ALT Server 11.0"
+    bench.salt(program, version)
+    done = bench.run(*(APPLY if program == "salt-call" else SSH), system=system)
+    assert done.returncode == 0, done.stderr
+    calls = bench.calls()
+    if taken:
+        assert calls == [CALLED[program]]
+        assert not (bench.checkout / ".venv").exists()
+    else:
+        assert calls == [EXPECTED[system], f".venv/bin/{CALLED[program]}"]
+    # It reads the checkout's Saltfile there.
+    assert (bench.base / "folder").read_text() == f"{bench.checkout}\n"
 
 
-def test_warnings_of_pip_are_shown_only_if_it_fails(machine):
-    (machine.bin / "gcc").symlink_to("/bin/true")
-    done = machine.run("apply", PIP_FAILS="1")
-    assert done.status == 1
-    assert "WARNING: of pip" in done.err
-    assert done.err[-1] == "netboot: pip could not install what requirements.lock lists."
-    done = machine.run("apply")
-    assert done.status == 0
-    assert "WARNING: of pip" not in done.err
+def test_installed_salt_that_does_not_run_is_passed_over(bench):
+    bench.complete()
+    bench.script(bench.bin / "salt-call", "#!/bin/sh\nexit 1\n")
+    assert bench.run("apply").returncode == 0
+    assert bench.calls() == [".venv/bin/salt-call state.apply"]
+
+
+def test_through_a_link_from_any_folder(bench):
+    bench.salt("salt-call", "3007.1")
+    (bench.base / "links").mkdir()
+    link = bench.base / "links/netboot"
+    link.symlink_to("../checkout/netboot")
+    for folder, netboot in (("/", link), (bench.base, "checkout/netboot")):
+        assert bench.run("apply", netboot=netboot, folder=folder).returncode == 0
+        assert (bench.base / "folder").read_text() == f"{bench.checkout}\n"
+
+
+# -- what users type -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("arguments", [[], ["netboot.dhcp"], ["test=False"]])
+def test_apply_without_root(bench, arguments):
+    bench.salt("salt-call", "3007.1")
+    done = bench.run("apply", *arguments, user="nobody")
+    assert failed(done, "'apply' changes this machine: run it as root, or with test=True.")
+    assert bench.calls() == []
+
+
+def test_apply_in_test_mode_needs_no_root(bench):
+    bench.salt("salt-call", "3007.1")
+    os.chmod(bench.checkout / "pillar", 0o777)  # noqa: S103
+    os.chmod(bench.base, 0o777)  # noqa: S103
+    assert bench.run("apply", "test=True", user="nobody").returncode == 0
+    assert bench.calls() == ["salt-call state.apply test=True"]
+
+
+def test_ssh_without_a_target(bench):
+    assert failed(bench.run("ssh"), "name a target of conf/roster: ./netboot ssh 'netboot*'")
 
 
 @pytest.mark.parametrize(
-    ("release", "environment", "said"),
+    ("word", "hint"),
     [
-        ('ID="plan9"\n', {}, "making .venv needs gcc; install what brings that, or salt-call of "),
-        (DEBIAN, {"TOO_OLD": "1"}, "/usr/bin/python3 is missing or too old; install Python 3.11 "),
+        ("aply", "did you mean apply?"),
+        ("--hepl", "see ./netboot help"),
+        ("frobnicate", "see ./netboot help"),
+        ("a b", "see ./netboot help"),
     ],
 )
-def test_one_sentence_says_what_to_install(machine, release, environment, said):
-    done = machine.run("apply", release=release, **environment)
-    assert done.status == 1
-    assert done.err[-1].startswith(f"netboot: {said}")
-    assert "salt-call of Salt 3006, 3007 or 3008" in done.err[-1]
-    assert done.called == []
+def test_unknown_command(word, hint):
+    done = subprocess.run(
+        [SOURCE / "netboot", word], check=False, capture_output=True, text=True, cwd="/"
+    )
+    assert failed(done, f"unknown command '{word}', {hint}", status=2)
 
 
-def test_without_root_only_a_look_is_possible(machine):
-    machine.run("apply", has=["salt-call"], VERSION="3008.3")
-    done = machine.run("apply", user=65534, VERSION="3008.3")
-    assert done.status == 1
-    assert done.err == ["netboot: 'apply' changes this machine: run it as root, or with test=True."]
-    done = machine.run("apply", "test=True", user=65534, VERSION="3008.3")
-    assert done.called == ["salt-call state.apply test=True"]
+# -- the samples ---------------------------------------------------------------------------------
 
 
-def test_samples_are_copied_once_and_are_the_user_s_then(machine):
-    first = machine.run("ssh", "netboot*", has=["salt-ssh"], VERSION="3008.3")
-    copied = "pillar/netboot.sls pillar/top.sls conf/roster"
-    assert first.err == [f"netboot: copied from the samples, for you to edit: {copied}"]
-    pillar = machine.checkout / "pillar/netboot.sls"
-    pillar.write_text("netboot: {}\n")
-    again = machine.run("ssh", "netboot*", VERSION="3008.3")
-    assert again.err == []
-    assert pillar.read_text() == "netboot: {}\n"
+def test_missing_samples_are_copied_in_one_line(bench):
+    bench.salt("salt-call", "3007.1")
+    bench.salt("salt-ssh", "3007.1")
+    done = bench.run("apply")
+    assert done.stderr == (
+        "netboot: copied from the samples, for you to edit: pillar/netboot.sls pillar/top.sls\n"
+    )
+    done = bench.run("ssh", "netboot*")
+    assert done.stderr == "netboot: copied from the samples, for you to edit: conf/roster\n"
+    for name in ("pillar/netboot.sls", "pillar/top.sls", "conf/roster"):
+        sample = (bench.checkout / f"{name}.example").read_text()
+        assert (bench.checkout / name).read_text() == sample
+
+
+def test_files_of_the_user_stay(bench):
+    bench.salt("salt-ssh", "3008.3")
+    own = bench.checkout / "pillar/netboot.sls"
+    own.write_text("netboot: {interface: eth7}\n")
+    (bench.checkout / "pillar/top.sls").symlink_to("elsewhere")
+    done = bench.run("ssh", "netboot*")
+    assert done.stderr == "netboot: copied from the samples, for you to edit: conf/roster\n"
+    assert own.read_text() == "netboot: {interface: eth7}\n"
+
+
+# -- with real Salt ------------------------------------------------------------------------------
+
+
+def test_real_salt_takes_the_configuration_of_the_checkout(checkout):
+    """It is on the PATH, as an installed one would be; .venv is not made, nothing else written."""
+    (checkout.base / "bin").mkdir()
+    program = f'#!/bin/sh\nexec {checkout.venv}/bin/python {checkout.venv}/bin/salt-call "$@"\n'
+    Bench.script(checkout.base / "bin/salt-call", program)
+    before = checkout.files()
+    done = checkout.launch("apply", "test=True")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "would be fetched from http://" in done.stdout
+    assert "Failed:     0" in done.stdout
+    assert checkout.files() == before
+    assert (checkout.path / ".cache/salt").is_dir()
