@@ -1,5 +1,6 @@
 """Shared by all tests: what Salt's loader needs, and one lab for the tests of a file."""
 
+import contextlib
 import logging
 import os
 import tempfile
@@ -39,15 +40,23 @@ def checkout():
 
 @pytest.fixture(scope="module")
 def lan(tmp_path_factory):
-    """A lab, a machine nobody touched yet, an ISO on a web server, salt-ssh as a plain user."""
-    from lab import Lab  # here, so that unit tests need neither root nor the lab's programs
-    from lab.demo import PACKAGES
+    """A lab, a machine with the packages of a netboot server, an ISO on a web server, salt-ssh."""
+    from tests.servers import INSTALLED  # here: unit tests need nothing of the lab
+
+    with made_lan(tmp_path_factory, "root", installed=INSTALLED) as found:
+        yield found
+
+
+@contextlib.contextmanager
+def made_lan(tmp_path_factory, user, **server_arguments):
+    """The same with another user of salt-ssh, and another machine (the arguments of lab.server)."""
+    from lab import Lab
     from lab.iso import make_iso
     from lab.salt import SaltSsh
 
     iso = make_iso(tmp_path_factory.mktemp("iso"))
     with Lab(logs=tmp_path_factory.mktemp("logs")) as lab:
-        server = lab.server("netboot1", packages=[*PACKAGES, "logrotate"])
+        server = lab.server("netboot1", **server_arguments)
         web = lab.web(iso.path.parent)
         pillar = {
             "interface": "eth0",
@@ -60,5 +69,5 @@ def lan(tmp_path_factory):
             "default_image": {"x86_64": "ALT p11"},
             "menu": {"timeout_s": 2},
         }
-        salt = SaltSsh(lab, [server], {"netboot": pillar}, user="admin")
+        salt = SaltSsh(lab, [server], {"netboot": pillar}, user=user)
         yield SimpleNamespace(lab=lab, server=server, iso=iso, web=web, pillar=pillar, salt=salt)

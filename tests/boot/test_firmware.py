@@ -12,11 +12,11 @@ import pytest
 
 from lab import Lab
 from lab.client import HTTP_BOOT
-from lab.demo import PACKAGES
 from lab.ipxe import boot_loaders, chained
 from lab.iso import make_iso
 from lab.salt import SaltSsh
 from tests.boot.test_boot import served
+from tests.servers import INSTALLED
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +46,7 @@ def pillar_of(web, isos):
 def beside(media, tmp_path_factory):
     """A netboot server beside the network's own DHCP server."""
     with Lab(logs=tmp_path_factory.mktemp("logs")) as lab:
-        server = lab.server("netboot1", packages=PACKAGES)
+        server = lab.server("netboot1", installed=INSTALLED)
         web = lab.web(media.folder)
         pillar = pillar_of(web, media.isos)
         salt = SaltSsh(lab, [server], {"netboot": pillar})
@@ -70,7 +70,7 @@ def beside(media, tmp_path_factory):
 def alone(media, tmp_path_factory):
     """A netboot server that is the network's DHCP server, and a machine that could be it."""
     with Lab(logs=tmp_path_factory.mktemp("logs"), router=False) as lab:
-        server = lab.server("netboot1", packages=PACKAGES)
+        server = lab.server("netboot1", installed=INSTALLED)
         other = lab.server("dhcp1", packages=["isc-dhcp-server"])
         pillar = pillar_of(lab.web(media.folder), {"x86_64": media.isos["x86_64"]})
         salt = SaltSsh(lab, [server], {"netboot": pillar})
