@@ -38,6 +38,18 @@ def pytest_collection_modifyitems(items):
     items.sort(key=place)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def programs_of_the_lab_are_not_measured(request):
+    """Their coverage would take time, and what they run on machines isn't seen anyway."""
+    measure = "COVERAGE_PROCESS_CONFIG"  # by which coverage reaches processes that a test starts
+    before = os.environ.get(measure)
+    if request.path.parent.name in ("integration", "boot"):
+        os.environ.pop(measure, None)
+    yield
+    if before is not None:
+        os.environ[measure] = before
+
+
 @pytest.fixture(scope="session")
 def salt_factories_config(tmp_path_factory):
     return {
