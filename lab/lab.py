@@ -123,28 +123,31 @@ class Lab:
         """
         return Web(self, directory, port, rate)
 
-    def server(self, name, packages=(), binds=(), release=None):
+    def server(self, name, packages=(), binds=(), release=None, installed=()):
         """Boot a bare Debian, in which apt can install `packages` and all that these need.
 
         binds: paths of this host that it sees at the same place, read-only; release: of another
-        Debian than this host's, such as "trixie".
+        Debian than this host's, such as "trixie"; installed: packages that it has already, with
+        salt-ssh's thin, for tests of what comes after that.
         Returns when its sshd answers; see Machine.
         """
         number, address = self._place(name)
-        port, root = f"machine{number}", roots.bare_root(release)
+        port, root = f"machine{number}", _with(roots.bare_root(release), installed, release)
         sources = self._sources(packages, release)
         machine = Machine(self, name, root, address, port, sources, binds)
         machine.start()
         return machine
 
-    def guest(self, name, packages=(), memory_mib=1024):
+    def guest(self, name, packages=(), memory_mib=1024, installed=()):
         """The same as a QEMU machine, for what needs a kernel of its own: file systems, nfsd.
 
-        It is up after a quarter of a minute, and slower than server() in all it does. See Guest.
+        It is up after a quarter of a minute, and slower than server() in all it does, most of all
+        in unpacking packages and compiling thin. See Guest.
         """
         number, address = self._place(name)
         sources = self._sources(packages)
-        guest = Guest(self, name, roots.guest_root(), address, number, sources, memory_mib)
+        root = _with(roots.guest_root(), installed)
+        guest = Guest(self, name, root, address, number, sources, memory_mib)
         guest.start()
         return guest
 
@@ -204,6 +207,10 @@ def clean():
                 _unlock(number, lock)
             cleaned.append(number)
     return cleaned
+
+
+def _with(root, installed, release=None):
+    return roots.installed_root(root, installed, release) if installed else root
 
 
 def _name(number):

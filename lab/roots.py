@@ -60,7 +60,33 @@ apt-ftparchive packages . > Packages
 apt-ftparchive release . > Release
 """
 
-MAKE_THIN = "import sys, salt.utils.thin; salt.utils.thin.gen_thin(sys.argv[1])"
+# $1 the root, $2 the repository of what it lacks, $3 where the root that has it goes, $4 the
+# unpacked thin or nothing, then the packages. Nothing is started, as in a chroot nothing can be.
+INSTALL = """set -e
+root=$1 repository=$2 result=$3 thin=$4; shift 4
+cp -a --reflink=auto "$root" "$result"
+mkdir "$result/repository"
+mount --bind "$repository" "$result/repository"
+mount --rbind /dev "$result/dev"
+mount -t proc proc "$result/proc"
+echo 'deb [trusted=yes] file:/repository ./' > "$result/etc/apt/sources.list"
+printf '#!/bin/sh\\nexit 101\\n' > "$result/usr/sbin/policy-rc.d"
+chmod 755 "$result/usr/sbin/policy-rc.d"
+export DEBIAN_FRONTEND=noninteractive
+chroot "$result" apt-get -q -o APT::Sandbox::User=root update
+chroot "$result" apt-get -q -y -o APT::Sandbox::User=root install "$@"
+chroot "$result" apt-get -q clean
+umount "$result/proc" "$result/repository"
+umount --recursive "$result/dev"
+rmdir "$result/repository"
+rm -rf "$result/usr/sbin/policy-rc.d" "$result/etc/apt/sources.list" "$result"/var/lib/apt/lists/* \
+    "$result/etc/machine-id" "$result/var/lib/dbus/machine-id"
+[ -z "$thin" ] || cp -a "$thin" "$result$THIN"
+"""
+
+# Where salt-ssh's thin lies on a machine that root is to log in to.
+THIN = "/var/tmp/salt-thin"
+MAKE_THIN = "import sys, salt.utils.thin; print(salt.utils.thin.gen_thin(sys.argv[1]))"
 
 # A build that is killed takes its mounts and processes with it.
 CONTAINED = [
@@ -143,18 +169,47 @@ def package_repository(root, packages, release=None):
     return _cached("packages", what, [root.name, sources, packages, DOWNLOAD], build)
 
 
-def salt_thin():
-    """The path of a directory with the thin that salt-ssh sends to its targets; made when missing.
+def installed_root(root, packages, release=None):
+    """The path of a copy of `root` that has `packages`, with what they recommend; cached.
 
-    Making it takes ten seconds of every lab's time otherwise.
+    root, release: as for package_repository(). It has salt-ssh's thin too, compiled, unless it is
+    of another release: a machine that was managed before, for tests that begin after that.
     """
-    installed = sorted(path.name for path in Path(sys.prefix).glob("lib/*/site-packages/*-info"))
+    packages = sorted(set(packages))
+    repository = package_repository(root, packages, release)
+    thin = None if release else salt_thin()
 
     def build(target):
-        (target / "result").mkdir()
-        _run(target, [sys.executable, "-c", MAKE_THIN, str(target / "result")])
+        places = [root, repository, target / "result", thin / "unpacked" if thin else ""]
+        install = f"THIN={THIN}\n{INSTALL}"
+        _run(target, ["sh", "-c", install, "install", *map(str, places), *packages])
 
-    return _cached("thin", "what salt-ssh sends", [installed, sys.version, MAKE_THIN], build)
+    recipe = [root.name, repository.name, thin and thin.name, packages, INSTALL, THIN]
+    return _cached("roots", f"a root with {' '.join(packages)}", recipe, build)
+
+
+def salt_thin():
+    """The path of a folder with what salt-ssh sends to its targets; made when missing.
+
+    `thin` is what its cache on the controller has, `unpacked` what a target has, compiled. Making
+    it takes ten seconds of every lab's time otherwise.
+    """
+    installed = sorted(path.name for path in Path(sys.prefix).glob("lib/*/site-packages/*-info"))
+    recipe = [installed, sys.version, MAKE_THIN, "compiled"]
+
+    def build(target):
+        result = target / "result"
+        result.mkdir()
+        _run(target, [sys.executable, "-c", MAKE_THIN, str(result)])
+        unpacked = result / "unpacked"
+        unpacked.mkdir(mode=0o700)
+        _run(target, ["tar", "-xzf", str(result / "thin/thin.tgz"), "-C", str(unpacked)])
+        # Not all that is in it can be compiled by this Python.
+        python = ["/usr/bin/python3", "-m", "compileall", "-qq", "-j0"]
+        python += ["--invalidation-mode=unchecked-hash", str(unpacked)]
+        _run(target, ["sh", "-c", '"$@" || true', "compile", *python])
+
+    return _cached("thin", "what salt-ssh sends", recipe, build)
 
 
 def salt_program(version):

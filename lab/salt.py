@@ -152,6 +152,7 @@ class SaltSsh(Salt):
                 "sudo": user != "root",
                 "priv": str(machine.ssh_key),
                 "ssh_options": [f"UserKnownHostsFile={lab.known_hosts}"],
+                **({"thin_dir": roots.THIN} if user == "root" else {}),
             }
             for machine in machines
         }

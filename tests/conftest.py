@@ -1,5 +1,6 @@
 """Shared by all tests: what Salt's loader needs, and one lab for the tests of a file."""
 
+import contextlib
 import logging
 import os
 import tempfile
@@ -16,6 +17,37 @@ logging.root.setLevel(logging.WARNING)
 for handler in logging.root.handlers[:]:
     logging.root.removeHandler(handler)
     handler.close()
+
+
+# The files that take the most time (--durations=0 says), the longest first: begun last, one of them
+# would keep one processor busy while the others have nothing left to do.
+LONGEST = """
+boot/test_methods integration/test_firewall boot/test_mounts integration/test_hosts
+integration/test_apply integration/test_http integration/test_platforms boot/test_master
+integration/test_upgrading boot/test_boot boot/test_firmware boot/test_altlike
+integration/test_admins integration/test_exports boot/test_stage1 boot/test_generations
+integration/test_clean integration/test_dhcp
+""".split()
+
+
+def pytest_collection_modifyitems(items):
+    def place(item):
+        name = str(item.path.relative_to(CHECKOUT / "tests").with_suffix(""))
+        return LONGEST.index(name) if name in LONGEST else len(LONGEST)
+
+    items.sort(key=place)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def programs_of_the_lab_are_not_measured(request):
+    """Their coverage would take time, and what they run on machines isn't seen anyway."""
+    measure = "COVERAGE_PROCESS_CONFIG"  # by which coverage reaches processes that a test starts
+    before = os.environ.get(measure)
+    if request.path.parent.name in ("integration", "boot"):
+        os.environ.pop(measure, None)
+    yield
+    if before is not None:
+        os.environ[measure] = before
 
 
 @pytest.fixture(scope="session")
@@ -39,15 +71,23 @@ def checkout():
 
 @pytest.fixture(scope="module")
 def lan(tmp_path_factory):
-    """A lab, a machine nobody touched yet, an ISO on a web server, salt-ssh as a plain user."""
-    from lab import Lab  # here, so that unit tests need neither root nor the lab's programs
-    from lab.demo import PACKAGES
+    """A lab, a machine with the packages of a netboot server, an ISO on a web server, salt-ssh."""
+    from tests.servers import INSTALLED  # here: unit tests need nothing of the lab
+
+    with made_lan(tmp_path_factory, "root", installed=INSTALLED) as found:
+        yield found
+
+
+@contextlib.contextmanager
+def made_lan(tmp_path_factory, user, **server_arguments):
+    """The same with another user of salt-ssh, and another machine (the arguments of lab.server)."""
+    from lab import Lab
     from lab.iso import make_iso
     from lab.salt import SaltSsh
 
     iso = make_iso(tmp_path_factory.mktemp("iso"))
     with Lab(logs=tmp_path_factory.mktemp("logs")) as lab:
-        server = lab.server("netboot1", packages=[*PACKAGES, "logrotate"])
+        server = lab.server("netboot1", **server_arguments)
         web = lab.web(iso.path.parent)
         pillar = {
             "interface": "eth0",
@@ -60,5 +100,5 @@ def lan(tmp_path_factory):
             "default_image": {"x86_64": "ALT p11"},
             "menu": {"timeout_s": 2},
         }
-        salt = SaltSsh(lab, [server], {"netboot": pillar}, user="admin")
+        salt = SaltSsh(lab, [server], {"netboot": pillar}, user=user)
         yield SimpleNamespace(lab=lab, server=server, iso=iso, web=web, pillar=pillar, salt=salt)

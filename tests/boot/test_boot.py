@@ -35,7 +35,7 @@ def served(lan):
     return answers
 
 
-@pytest.mark.parametrize("firmware", ["efi-x86_64", "bios"])
+@pytest.mark.parametrize("firmware", ["efi-x86_64", pytest.param("bios", marks=pytest.mark.long)])
 def test_default_entry_boots_by_itself(applied, firmware):
     """The menu's time runs out; the live system's stage comes over http, out of the tree."""
     served(applied)
@@ -86,7 +86,14 @@ def unassigned(applied):
     return applied
 
 
-@pytest.mark.parametrize(("firmware", "disk"), [("efi-x86_64", efi_disk), ("bios", bios_disk)])
+@pytest.mark.parametrize(
+    ("firmware", "disk"),
+    [
+        ("efi-x86_64", efi_disk),
+        # By default test_host_that_boots_once shows it.
+        pytest.param("bios", bios_disk, marks=pytest.mark.long),
+    ],
+)
 def test_local_disk(unassigned, firmware, disk, tmp_path):
     """Nobody assigned anything: when the menu's time is up, the machine's own disk starts."""
     served(unassigned)

@@ -9,10 +9,10 @@ from types import SimpleNamespace
 import pytest
 
 from lab import Lab
-from lab.demo import PACKAGES
 from lab.iso import make_iso
 from lab.salt import SaltSsh
 from tests.boot.test_boot import served
+from tests.servers import INSTALLED
 
 TITLE = "Every generation"
 GENERATIONS = ("p9", "p10.1", "p11", "sisyphus-2022")
@@ -24,7 +24,7 @@ def applied(tmp_path_factory):
     folder = tmp_path_factory.mktemp("web")
     isos = {generation: make_iso(folder, generation, stage_mib=2) for generation in GENERATIONS}
     with Lab(logs=tmp_path_factory.mktemp("logs")) as lab:
-        server = lab.server("netboot1", packages=PACKAGES)
+        server = lab.server("netboot1", installed=INSTALLED)
         web = lab.web(folder)
         pillar = {
             "images": {

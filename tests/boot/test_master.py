@@ -13,13 +13,13 @@ import pytest
 import yaml
 
 from lab import Lab
-from lab.demo import PACKAGES
 from lab.iso import make_iso
 from lab.master import VENV, Master
 from lab.salt import applied, write_pillar
 from netboot_names import VERSION
 from tests.checkout import copy_tracked
 from tests.conftest import CHECKOUT
+from tests.servers import INSTALLED
 
 MENU = "/srv/export/tftp/config-x86_64.ipxe"
 
@@ -47,7 +47,7 @@ def lan(tmp_path_factory):
             "menu": {"timeout_s": 2},
         }
         salt = Master(lab, {"netboot": pillar})
-        server = lab.server("netboot1", packages=PACKAGES, binds=[VENV])
+        server = lab.server("netboot1", installed=INSTALLED, binds=[VENV])
         salt.add_minion(server)
         yield SimpleNamespace(lab=lab, server=server, iso=iso, pillar=pillar, salt=salt)
 

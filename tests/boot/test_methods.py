@@ -12,9 +12,10 @@ from types import SimpleNamespace
 import pytest
 
 from lab import Lab, network
-from lab.demo import PACKAGES
 from lab.iso import make_iso
 from lab.salt import SaltSsh
+from tests.boot.test_mounts import assert_is_served, with_root_only_modes
+from tests.servers import IN_GUEST
 
 TITLE = "ALT Linux network boot"
 HOST = 70  # a client of the lab that has an entry of its own
@@ -54,13 +55,12 @@ def applied(tmp_path_factory):
         "p11": make_iso(folder, "p11", stage_mib=1),
         "p10": make_iso(folder, "p10.1", stage_mib=1),
         "p9": make_iso(folder, "p9", stage_mib=1),
-        "mounted": make_iso(folder, "p11", edition="mounted", stage_mib=1),
+        "mounted": with_root_only_modes(make_iso(folder, "p11", edition="mounted", stage_mib=1)),
     }
     for name, iso in isos.items():
         iso.unpack(folder / name)
     with Lab(logs=tmp_path_factory.mktemp("logs")) as lab:
-        packages = [*PACKAGES, "nfs-kernel-server", "samba", "vsftpd"]
-        server = lab.guest("netboot1", packages=packages)
+        server = lab.guest("netboot1", packages=["vsftpd"], installed=IN_GUEST)
         web = lab.web(folder)
         images = {
             name: {
@@ -109,6 +109,13 @@ def start(applied, entry, cmdline=None):
     return said[2]
 
 
+def test_after_a_reboot_all_is_there_before_any_apply(applied):
+    """Loop mount, services and exports; all that follows is served by the machine after it."""
+    applied.server.reboot()
+    tree = "/srv/export/tftp/netboot/x86_64/mounted"
+    assert_is_served(applied, applied.isos["mounted"], tree)
+
+
 def test_second_apply_changes_nothing(applied):
     again = applied.salt.apply(applied.server)
     assert (again.failed, again.changed) == ({}, {})
@@ -120,12 +127,12 @@ def test_second_apply_changes_nothing(applied):
         ("mounted-livecd", "nfs", "tree", "altboot"),
         ("p11-livecd-nfs-iso", "nfs", "iso", "altboot"),
         ("p11-livecd-cifs-tree", "cifs", "tree", "altboot"),
-        ("p11-livecd-cifs-iso", "cifs", "iso", "altboot"),
-        ("p11-livecd-ftp-tree", "ftp", "tree", "altboot"),
+        pytest.param("p11-livecd-cifs-iso", "cifs", "iso", "altboot", marks=pytest.mark.long),
+        pytest.param("p11-livecd-ftp-tree", "ftp", "tree", "altboot", marks=pytest.mark.long),
         ("p11-livecd-ftp-iso", "ftp", "iso", "altboot"),
         ("p10-livecd-cifs-iso", "cifs", "iso", "propagator"),
         ("p10-livecd-nfs-tree", "nfs", "tree", "propagator"),
-        ("p10-livecd-nfs-iso", "nfs", "iso", "propagator"),
+        pytest.param("p10-livecd-nfs-iso", "nfs", "iso", "propagator", marks=pytest.mark.long),
         ("p10-livecd-ftp-tree", "ftp", "tree", "propagator"),
         ("p9-livecd", "nfs", "iso", "propagator"),
     ],

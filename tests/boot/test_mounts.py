@@ -8,10 +8,14 @@ from types import SimpleNamespace
 import pytest
 
 from lab import Lab
-from lab.demo import PACKAGES
 from lab.iso import make_iso
 from lab.salt import SaltSsh
 from tests.boot.test_boot import served
+from tests.servers import IN_GUEST
+
+# By default test_methods.py, whose server is such a machine too, shows that a mount is there after
+# a reboot and that clients boot from it.
+pytestmark = pytest.mark.long
 
 NAME = "ALT p11"
 TREE = "/srv/export/tftp/netboot/x86_64/alt_p11"
@@ -24,7 +28,7 @@ def mounted(tmp_path_factory):
     """A netboot server that mounts its image; `first` is what its first apply came to."""
     iso = with_root_only_modes(make_iso(tmp_path_factory.mktemp("iso"), stage_mib=2))
     with Lab(logs=tmp_path_factory.mktemp("logs")) as lab:
-        server = lab.guest("netboot1", packages=[*PACKAGES, "nfs-kernel-server"])
+        server = lab.guest("netboot1", installed=IN_GUEST)
         web = lab.web(iso.path.parent)
         pillar = {
             "images": {
@@ -59,26 +63,26 @@ def with_root_only_modes(iso):
     return dataclasses.replace(iso, path=path, sha256=sha256, size=path.stat().st_size)
 
 
-def mount_of(server):
+def mount_of(server, tree=TREE):
     """The words of the tree's line in /proc/mounts; none if nothing is mounted there."""
     lines = server.run(["cat", "/proc/mounts"]).stdout.splitlines()
-    return next((line.split() for line in lines if line.split()[1] == TREE), [])
+    return next((line.split() for line in lines if line.split()[1] == tree), [])
 
 
 def digest_over_http(mounted, path):
-    """SHA-256 of a file of the tree as clients get it."""
-    url = f"http://{mounted.server.address}/tftp/netboot/x86_64/alt_p11/{path}"
+    """SHA-256 of a file below the export root as clients get it."""
+    url = f"http://{mounted.server.address}/{path.removeprefix('/srv/export/')}"
     hashed = ["sh", "-c", 'curl -sSf "$1" | sha256sum', "sh", url]
     return mounted.lab.run(hashed, capture_output=True).stdout.split()[0]
 
 
-def assert_is_served(mounted):
-    device, _, kind, options = mount_of(mounted.server)[:4]
+def assert_is_served(mounted, iso=None, tree=TREE):
+    device, _, kind, options = mount_of(mounted.server, tree)[:4]
     assert device.startswith("/dev/loop")
     assert kind == "iso9660"
     assert {"ro", "nodev", "nosuid"} <= set(options.split(","))
-    stages = {name: digest for name, (_, digest) in mounted.iso.stages.items()}
-    assert {name: digest_over_http(mounted, name) for name in stages} == stages
+    stages = {name: digest for name, (_, digest) in (iso or mounted.iso).stages.items()}
+    assert {name: digest_over_http(mounted, f"{tree}/{name}") for name in stages} == stages
 
 
 def test_mounted_and_served(mounted):
@@ -115,12 +119,9 @@ def test_live_system_boots_from_the_mount(mounted):
     assert ("GET", f"{path}/live", 200, size) in served(mounted)
 
 
-@pytest.mark.long
 def test_nfs_clients_are_granted_time(mounted):
     """The kernel's NFS server shows nobody who reads; so what goes out of service waits a day."""
     server = mounted.server
-    install = "apt-get -q update && apt-get -q -y install nfs-kernel-server"
-    server.run(["env", "DEBIAN_FRONTEND=noninteractive", "sh", "-c", install])
     assert int(server.run(["cat", "/proc/fs/nfsd/threads"]).stdout) > 0
     iso = f"/srv/export/dist/{mounted.iso.path.name}"
     nothing = {**mounted.pillar, "images": {}, "default_image": {}, "prune": True}
@@ -142,7 +143,6 @@ def test_nfs_clients_are_granted_time(mounted):
     assert server.run(["losetup", "--list", "--noheadings"]).stdout == ""
 
 
-@pytest.mark.long
 def test_mounted_again_and_taken_back_to_unpacking(mounted):
     server = mounted.server
     mounted.salt.write_pillar({"netboot": mounted.pillar})
@@ -156,6 +156,6 @@ def test_mounted_again_and_taken_back_to_unpacking(mounted):
     assert mount_of(server) == []
     assert "iso9660" not in server.run(["cat", "/etc/fstab"]).stdout
     stages = {name: digest for name, (_, digest) in mounted.iso.stages.items()}
-    assert {name: digest_over_http(mounted, name) for name in stages} == stages
+    assert {name: digest_over_http(mounted, f"{TREE}/{name}") for name in stages} == stages
     again = mounted.salt.apply(server)
     assert (again.failed, again.changed) == ({}, {})

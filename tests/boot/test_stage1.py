@@ -23,6 +23,8 @@ TREE = f"{ALTBOOT} ip=dhcp4 stagename=live {HTTP},directory:/tree"
 WHOLE_ISO = f"{ALTBOOT} ip=dhcp4 stagename=live {HTTP},type:iso,directory:/{{name}}"
 FAULT = f"{ALTBOOT} ip=dhcp4 stagename=live automatic=method:http,server:{{bad_server}},directory:/"
 NOBODY = f"{ALTBOOT} ip=dhcp4 stagename=live automatic=server:{{nobody}},directory:/tree"
+# What the first stages do changes with lab/iso alone, so the rest of it need not be shown each day.
+LONG = pytest.mark.long
 INSTALLER = "systemd.unit=install2.target"
 # The same for other generations: their trees are beside their ISOs.
 PROPAGATOR = "changedisk fastboot automatic=method:http,network:dhcp,server:{server}"
@@ -107,25 +109,36 @@ def lan(tmp_path_factory):
             f"{TREE}/ ramdisk_size={{ramdisk_size}}",
             {"form": "tree", "target": "ram0", "variant": "livecd"},
             id="tree with ramdisk_size",
+            marks=LONG,
         ),
         pytest.param(
             f"{TREE} ramdisk_size={{ramdisk_size}} module_blacklist=brd",
             {"form": "tree", "target": "tmpfs"},
             id="ramdisk_size on a kernel without RAM disks",
+            marks=LONG,
         ),
         pytest.param(
-            f"{TREE} {INSTALLER}", {"form": "tree", "variant": "install"}, id="installer from tree"
+            f"{TREE} {INSTALLER}",
+            {"form": "tree", "variant": "install"},
+            id="installer from tree",
+            marks=LONG,
         ),
         pytest.param(
             f"{WHOLE_ISO} hash={{iso_sha256}} {INSTALLER}",
             {"form": "iso", "target": "tmpfs", "variant": "install"},
             id="installer from ISO with its hash",
         ),
-        pytest.param(f"{TREE} systemd.unit=live-rescue.target", {"variant": "rescue"}, id="rescue"),
+        pytest.param(
+            f"{TREE} systemd.unit=live-rescue.target",
+            {"variant": "rescue"},
+            id="rescue",
+            marks=LONG,
+        ),
         pytest.param(
             f"{ALTBOOT} stagename=live {HTTP},directory:/other,unknown:key,directory:/tree",
             {"nic": "eth0"},
             id="no ip=, an unknown key, the last directory wins",
+            marks=LONG,
         ),
         pytest.param(
             f"{FAULT}no-length,imgsize:{{stage_size}}", {"form": "tree"}, id="imgsize needs no HEAD"
@@ -143,6 +156,7 @@ def test_boots(lan, cmdline, expected):
     assert 0 < float(marker["seconds"]) < 90
 
 
+@LONG
 def test_names_the_boot_nic(lan):
     outcome, marker = lan.boot(
         f"{ALTBOOT} ifname=bootif0:{{mac}} ip=bootif0:dhcp4 stagename=live {HTTP},directory:/tree"
@@ -158,40 +172,76 @@ def test_names_the_boot_nic(lan):
         pytest.param(
             TREE.replace("root=bootchain", "root=/dev/ram0"), "no root=bootchain", id="no root="
         ),
-        pytest.param(TREE.replace("bootchain=fg,altboot", ""), "no bootchain=", id="no bootchain="),
-        pytest.param(f"{ALTBOOT} ip=dhcp4 stagename=live", "names no method", id="no automatic="),
         pytest.param(
-            TREE.replace("stagename=live", ""), "/tree/altinst answered 404", id="no stagename="
+            TREE.replace("bootchain=fg,altboot", ""),
+            "no bootchain=",
+            id="no bootchain=",
+            marks=LONG,
+        ),
+        pytest.param(
+            f"{ALTBOOT} ip=dhcp4 stagename=live", "names no method", id="no automatic=", marks=LONG
+        ),
+        pytest.param(
+            TREE.replace("stagename=live", ""),
+            "/tree/altinst answered 404",
+            id="no stagename=",
+            marks=LONG,
         ),
         pytest.param(f"{FAULT}redirect", "301, a redirect", id="redirect"),
-        pytest.param(f"{FAULT}no-length", "without a Content-Length", id="no Content-Length"),
-        pytest.param(f"{FAULT}lower-case", "without a Content-Length", id="content-length:"),
-        pytest.param(f"{FAULT}late", "HEAD .* no answer", id="HEAD takes more than 7 seconds"),
-        pytest.param(f"{FAULT}get-404", "GET .* answered 404", id="HEAD is fine, GET is not"),
-        pytest.param(f"{FAULT}short", r"delivered \d+ bytes", id="body breaks off"),
-        pytest.param(f"{FAULT}long", r"offers \d+ bytes", id="body longer than HEAD said"),
         pytest.param(
-            TREE.replace("/tree", "/tree,imgsize:4096"), "4096 were expected", id="wrong imgsize"
+            f"{FAULT}no-length", "without a Content-Length", id="no Content-Length", marks=LONG
+        ),
+        pytest.param(
+            f"{FAULT}lower-case", "without a Content-Length", id="content-length:", marks=LONG
+        ),
+        pytest.param(
+            f"{FAULT}late", "HEAD .* no answer", id="HEAD takes more than 7 seconds", marks=LONG
+        ),
+        pytest.param(
+            f"{FAULT}get-404", "GET .* answered 404", id="HEAD is fine, GET is not", marks=LONG
+        ),
+        pytest.param(f"{FAULT}short", r"delivered \d+ bytes", id="body breaks off", marks=LONG),
+        pytest.param(
+            f"{FAULT}long", r"offers \d+ bytes", id="body longer than HEAD said", marks=LONG
+        ),
+        pytest.param(
+            TREE.replace("/tree", "/tree,imgsize:4096"),
+            "4096 were expected",
+            id="wrong imgsize",
+            marks=LONG,
         ),
         pytest.param(
             f"{TREE} ramdisk_size=4096", "does not fit", id="stage larger than ramdisk_size"
         ),
         pytest.param(f"{WHOLE_ISO} hash={{stage_sha256}}", "is not hash=", id="wrong hash="),
         pytest.param(
-            f"{TREE} hash={{stage_sha256}}", "hash= .* http tree", id="hash= with an http tree"
+            f"{TREE} hash={{stage_sha256}}",
+            "hash= .* http tree",
+            id="hash= with an http tree",
+            marks=LONG,
         ),
         pytest.param(
-            TREE.replace("/tree", "/{name}"), "answered 404", id="whole ISO without type:iso"
+            TREE.replace("/tree", "/{name}"),
+            "answered 404",
+            id="whole ISO without type:iso",
+            marks=LONG,
         ),
-        pytest.param(f"{TREE} systemd.unit=no.target", "no systemd unit", id="no such unit"),
+        pytest.param(
+            f"{TREE} systemd.unit=no.target", "no systemd unit", id="no such unit", marks=LONG
+        ),
         pytest.param(
             f"{ALTBOOT} ip=eth7:dhcp4 stagename=live {HTTP},directory:/tree",
             "no NIC eth7",
             id="no such NIC",
+            marks=LONG,
         ),
         pytest.param(f"{NOBODY},method:nfs", "/tree can't be mounted", id="no NFS server"),
-        pytest.param(f"{NOBODY},method:cifs", "/tree can't be mounted", id="no SMB server"),
-        pytest.param(f"{NOBODY},method:ftp", "tells no size of /tree/live", id="no FTP server"),
+        pytest.param(
+            f"{NOBODY},method:cifs", "/tree can't be mounted", id="no SMB server", marks=LONG
+        ),
+        pytest.param(
+            f"{NOBODY},method:ftp", "tells no size of /tree/live", id="no FTP server", marks=LONG
+        ),
     ],
 )
 def test_refuses(lan, cmdline, reason):
@@ -218,6 +268,7 @@ def test_refuses(lan, cmdline, reason):
             f"{PROPAGATOR_TREE} ramdisk_size={{ramdisk_size}}",
             {"form": "tree", "variant": "install", "stage": "altinst"},
             id="p9: altinst is the default",
+            marks=LONG,
         ),
         pytest.param(
             "p10-2021-09",
@@ -225,6 +276,7 @@ def test_refuses(lan, cmdline, reason):
             f"{PROPAGATOR_TREE} stagename=live",
             {"form": "tree", "target": "tmpfs", "dialect": "propagator"},
             id="from 2021-09-08: tree without ramdisk_size",
+            marks=LONG,
         ),
         pytest.param(
             "p10.1",
@@ -232,6 +284,7 @@ def test_refuses(lan, cmdline, reason):
             f"{PROPAGATOR_ISO} stagename=altinst",
             {"form": "iso", "target": "tmpfs", "variant": "install", "dialect": "propagator"},
             id="10.1: whole ISO",
+            marks=LONG,
         ),
         pytest.param(
             "sisyphus-2022",
@@ -240,6 +293,7 @@ def test_refuses(lan, cmdline, reason):
             "init=/usr/sbin/install2-init",
             {"form": "tree", "target": "ram0", "variant": "install", "dialect": "altboot"},
             id="before alt17: tree with ramdisk_size",
+            marks=LONG,
         ),
         pytest.param(
             "sisyphus-2022",
@@ -254,6 +308,7 @@ def test_refuses(lan, cmdline, reason):
             f"{OLD_ALTBOOT},type:iso,directory:/{{name}} init=/usr/sbin/install2-init",
             {"form": "iso", "variant": "install", "dialect": "altboot"},
             id="p11 before 2025: the installer by init=",
+            marks=LONG,
         ),
     ],
 )
@@ -277,6 +332,7 @@ def test_other_generations_boot(lan, generation, stage, cmdline, expected):
             ),
             "no network:dhcp",
             id="propagator without network:dhcp",
+            marks=LONG,
         ),
         pytest.param(
             "p9",
@@ -289,18 +345,21 @@ def test_other_generations_boot(lan, generation, stage, cmdline, expected):
             f"{PROPAGATOR_TREE} stagename=live ramdisk_size={{ramdisk_size}} hash={{iso_sha256}}",
             "the stage's SHA-256 is not hash=",
             id="propagator: wrong hash",
+            marks=LONG,
         ),
         pytest.param(
             "p10-2021-09",
             f"{PROPAGATOR_ISO} stagename=live",
             r"\.iso/live answered 404",
             id="before 2021-09-22: whole ISO",
+            marks=LONG,
         ),
         pytest.param(
             "p10.1",
             f"{PROPAGATOR_ISO} stagename=live ramdisk_size={{ramdisk_size}}",
             r"\.iso/live answered 404",
             id="10.1: whole ISO with ramdisk_size",
+            marks=LONG,
         ),
         pytest.param(
             "p10.1",
@@ -313,24 +372,28 @@ def test_other_generations_boot(lan, generation, stage, cmdline, expected):
             f"{PROPAGATOR_ISO},method:ftp stagename=live",
             "whole ISO over ftp is not known",
             id="10.1: whole ISO over FTP",
+            marks=LONG,
         ),
         pytest.param(
             "p10.1",
             f"{PROPAGATOR_TREE},method:cifs stagename=live lowmem hash={{stage_sha256}}",
             "hash= and cifs is not known",
             id="10.1: hash and a share",
+            marks=LONG,
         ),
         pytest.param(
             "p9",
             f"{PROPAGATOR_TREE},method:nfs stagename=live",
             "no ramdisk_size=, which propagator needs",
             id="before 2021-09-08: a share without lowmem or ramdisk_size",
+            marks=LONG,
         ),
         pytest.param(
             "sisyphus-2022",
             f"{OLD_ALTBOOT},directory:/{{generation}}",
             r"HEAD http://\S+/sisyphus-2022 answered",
             id="before alt17: tree without ramdisk_size",
+            marks=LONG,
         ),
     ],
 )
@@ -341,6 +404,7 @@ def test_other_generations_refuse(lan, generation, cmdline, reason):
     assert re.search(reason, sentence), sentence
 
 
+@LONG
 def test_ramdisk_size_wins_over_type_iso(lan):
     outcome, sentence = lan.boot(f"{WHOLE_ISO} ramdisk_size={{ramdisk_size}}")
 
@@ -348,6 +412,7 @@ def test_ramdisk_size_wins_over_type_iso(lan):
     assert ("HEAD", f"/{lan.iso.path.name}/live", 404) in lan.requests()
 
 
+@LONG
 def test_refuses_a_tmpfs_over_half_of_the_memory(lan):
     outcome, sentence = lan.boot(WHOLE_ISO, memory_mib=96)
 

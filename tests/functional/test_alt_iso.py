@@ -202,10 +202,16 @@ def test_killed_at_any_point_the_tree_is_whole_and_the_next_run_cleans_up(
     other = make_iso(tmp_path / "other.iso", more=more)
     whole = {"old": FILES, "new": {**FILES, **more}}
     chance = random.Random(os.getpid())  # noqa: S311 - not for secrets
-    seen, interrupted = set(), 0
-    for _ in range(25):
+    begun = time.monotonic()
+    assert unpacking(2, iso, other).wait() == 0
+    took = time.monotonic() - begun
+    seen, interrupted, killed, end = set(), 0, 0, begun + 300
+    # By chance, so until it has met all that there is to meet.
+    while killed < 25 or seen != {"old", "new"} or interrupted <= 5:
+        assert time.monotonic() < end, f"{killed} kills met {seen}, {interrupted} while unpacking"
+        killed += 1
         run = unpacking(100000, iso, other)
-        time.sleep(chance.uniform(0, 0.15))
+        time.sleep(chance.uniform(0, took))
         run.kill()
         assert run.wait() == -signal.SIGKILL, "it ended before it could be killed"
         if os.path.lexists(directory):
@@ -215,8 +221,6 @@ def test_killed_at_any_point_the_tree_is_whole_and_the_next_run_cleans_up(
         if os.path.isdir(staging):
             interrupted += bool(os.listdir(staging))
             assert len(os.listdir(staging)) <= 1
-    assert seen == {"old", "new"}
-    assert interrupted > 5, "none was killed while it was unpacking"
 
     iso_tree.unpack(iso, directory, staging)
     assert content(directory) == FILES
@@ -227,7 +231,7 @@ def test_two_at_once(iso, places, unpacking, tmp_path):
     directory, staging = places
     other = make_iso(tmp_path / "other.iso", more={"new": b""})
     runs = [unpacking(10, one) for one in (iso, other)]
-    assert [run.wait(60) for run in runs] == [0, 0]
+    assert [run.wait(300) for run in runs] == [0, 0]
     assert content(directory) in (FILES, {**FILES, "new": b""})
     assert os.listdir(staging) == []
 

@@ -112,7 +112,7 @@ def published(root, web):
     iso = root / "dist/a.iso"
     arguments = [f"{web.url}/a.iso", str(iso), SHA256, str(root / ".staging")]
     run = subprocess.Popen([sys.executable, "-c", STARTED, *arguments], cwd=CHECKOUT)
-    end = time.monotonic() + 20
+    end = time.monotonic() + 60
     while not iso.exists():
         assert time.monotonic() < end
         time.sleep(0.01)
@@ -290,7 +290,7 @@ def test_images_come_at_the_same_time_and_each_has_its_result(modules, root, web
     foretold = apply(test=True)["netboot-images-fetching"]
     assert foretold["comment"] == "Would be fetched: a.iso, b.iso, c.iso."
     assert web.requests == []
-    web.hold = threading.Barrier(3, timeout=20)
+    web.hold = threading.Barrier(3, timeout=60)
     done = apply(test=False)
     fetched = [done[f"netboot-image-{name}-fetched"] for name in "abc"]
     assert [one["result"] for one in fetched] == [True, False, True]

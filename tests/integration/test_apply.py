@@ -7,12 +7,15 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from lab.demo import PACKAGES
+from tests.conftest import made_lan
+
 # Prints status, Content-Length and SHA-256 of a URL.
 GET = """
 import hashlib, sys, urllib.request, urllib.error
 request = urllib.request.Request(sys.argv[2], method=sys.argv[1])
 try:
-    with urllib.request.urlopen(request, timeout=10) as answer:
+    with urllib.request.urlopen(request, timeout=60) as answer:
         digest = hashlib.sha256(answer.read()).hexdigest()
         print(answer.status, answer.headers["Content-Length"], digest)
 except urllib.error.HTTPError as err:
@@ -27,6 +30,13 @@ find / -xdev \( -path /proc -o -path /sys -o -path /run -o -path /dev -o -path /
     -o \( -type f -o -type l \) \
     -printf '%p %s %T@ %m %u\n' | grep -v -e '\.pyc ' -e '/\.bash_history ' | sort
 """
+
+
+@pytest.fixture(scope="module")
+def lan(tmp_path_factory):
+    """With a machine that nobody touched yet, which a plain user manages."""
+    with made_lan(tmp_path_factory, "admin", packages=PACKAGES) as found:
+        yield found
 
 
 def snapshot(lan):

@@ -5,9 +5,9 @@ import json
 import pytest
 
 from lab import Lab
-from lab.demo import PACKAGES
 from lab.iso import make_iso
 from lab.salt import SaltSsh
+from tests.servers import WITH_CLIENTS
 
 # Everything that an apply may touch: files with owner, mode and digest, units, users, ports.
 LOOK = r"""
@@ -68,10 +68,9 @@ def machine(tmp_path_factory):
     """A machine that has all packages, a site and a share of its own, and no trace of us."""
     iso = make_iso(tmp_path_factory.mktemp("iso"))
     with Lab(logs=tmp_path_factory.mktemp("logs")) as lab:
-        packages = [*PACKAGES, "samba", "vsftpd", "iproute2"]
-        server = lab.server("netboot1", packages=packages)
+        server = lab.server("netboot1", packages=["vsftpd"], installed=WITH_CLIENTS)
         server.run(["apt-get", "-qq", "update"])
-        server.run(["apt-get", "-qq", "-y", "install", *packages])
+        server.run(["apt-get", "-qq", "-y", "install", "vsftpd"])
         # Its FTP server is in our way, and the states would say so.
         server.run(["systemctl", "disable", "--now", "vsftpd"])
         server.run(["mkdir", "-p", "/srv/own"])

@@ -9,9 +9,9 @@ from types import SimpleNamespace
 import pytest
 
 from lab import Lab
-from lab.demo import PACKAGES
 from lab.pxe import ask
 from lab.salt import SaltSsh
+from tests.servers import INSTALLED
 
 DAEMONS = {
     "isc": ("isc-dhcp-server", ["dhcpd", "-t", "-4", "-cf"]),
@@ -59,7 +59,8 @@ def lan(tmp_path_factory):
     second: the lab's device on the second network; relay: its address on the third.
     """
     with Lab(logs=tmp_path_factory.mktemp("logs"), router=False) as lab:
-        server = lab.server("netboot1", packages=[*PACKAGES, *(p for p, _ in DAEMONS.values())])
+        daemons = [package for package, _ in DAEMONS.values()]
+        server = lab.server("netboot1", packages=daemons, installed=INSTALLED)
         salt = SaltSsh(lab, [server], {"netboot": {}})
 
         def apply(sls="netboot.dhcp", **netboot):
@@ -126,7 +127,7 @@ def answer_of(lan, **client):
 @pytest.mark.parametrize(("client", "file", "option_60"), KINDS, ids=IDS)
 def test_proxy(proxy, client, file, option_60):
     """The offer has no address. UEFI takes its file from the answer on port 4011."""
-    offer = answer_of(proxy, **client, seconds=1)
+    offer = answer_of(proxy, **client)
     found = offer["ack"] if client["arch"] >= 6 else offer
     assert offer["address"] == NONE
     assert found["next_server"] == proxy.server.address
@@ -142,16 +143,16 @@ def test_proxy_is_silent(proxy, client):
 
 
 def test_proxy_behind_a_relay(proxy):
-    offer = answer_of(proxy, arch=0, relay=proxy.relay, seconds=1)
+    offer = answer_of(proxy, arch=0, relay=proxy.relay)
     assert (offer["address"], offer["file"]) == (NONE, "undionly.kpxe")
     assert offer["next_server"] == proxy.server.address
 
 
 def test_proxy_on_the_second_interface(proxy):
     """The client is told the server's address on that network, which it can reach."""
-    (offer,) = ask(proxy.lab, arch=0, device="second", seconds=1)
+    (offer,) = ask(proxy.lab, arch=0, device="second")
     assert (offer["file"], offer["next_server"]) == ("undionly.kpxe", f"{proxy.further}.130")
-    (offer,) = ask(proxy.lab, arch=16, vendor="HTTPClient", device="second", seconds=1)
+    (offer,) = ask(proxy.lab, arch=16, vendor="HTTPClient", device="second")
     assert offer["file"] == f"http://{proxy.further}.130/tftp/snponly-x86_64.efi"
 
 

@@ -6,9 +6,9 @@ from types import SimpleNamespace
 import pytest
 
 from lab import Lab
-from lab.demo import PACKAGES
 from lab.iso import make_iso
 from lab.salt import CHECKOUT, SaltSsh
+from tests.servers import WITH_CLIENTS
 
 SHARE = "\n[own]\n    path = /srv/own\n    guest ok = yes\n"
 
@@ -18,11 +18,8 @@ def applied(tmp_path_factory):
     """A server with the methods that need no kernel of its own, and a machine with clients."""
     iso = make_iso(tmp_path_factory.mktemp("iso"))
     with Lab(logs=tmp_path_factory.mktemp("logs")) as lab:
-        packages = [*PACKAGES, "samba", "vsftpd", "smbclient", "curl"]
-        server = lab.server("netboot1", packages=packages)
-        client = lab.server("client", packages=packages)
-        client.run(["apt-get", "-qq", "update"])
-        client.run(["apt-get", "-qq", "-y", "install", "smbclient", "curl"])
+        server = lab.server("netboot1", packages=["vsftpd"], installed=WITH_CLIENTS)
+        client = lab.server("client", installed=WITH_CLIENTS)
         web = lab.web(iso.path.parent)
         image = {"url": f"{web.url}/{iso.path.name}", "checksum": {"sha256": iso.sha256}}
         pillar = {"images": {"ALT p11": image}, "methods": ["http", "cifs", "ftp"]}

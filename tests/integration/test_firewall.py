@@ -1,14 +1,15 @@
 """Real firewalls on the way: packets of clients get through what is enabled, and nothing else."""
 
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import pytest
 
 from lab import Lab
-from lab.demo import PACKAGES
 from lab.pxe import ask
 from lab.salt import SaltSsh
+from tests.servers import WITH_CLIENTS
 
 # What somebody else has opened stays open: 8888 and 9999.
 START = {
@@ -30,28 +31,30 @@ RELOAD = {
 
 # Prints which services answer.
 REACH = """
-import ftplib, socket, sys
+import concurrent.futures, ftplib, socket, sys
 server = sys.argv[1]
 def http():
-    socket.create_connection((server, 80), 2).close()
+    socket.create_connection((server, 80), 5).close()
 def smb():
-    socket.create_connection((server, 445), 2).close()
+    socket.create_connection((server, 445), 5).close()
 def ftp():
-    with ftplib.FTP(server, timeout=2) as client:
+    with ftplib.FTP(server, timeout=5) as client:
         client.login()
         client.nlst("tftp")  # over a connection of its own
 def tftp():
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
-        client.settimeout(2)
+        client.settimeout(5)
         client.sendto(b"\\0\\1undionly.kpxe\\0octet\\0", (server, 69))
         block, sender = client.recvfrom(600)
         assert 61000 <= sender[1] <= 65535
-for protocol in http, smb, ftp, tftp:
+def reach(protocol):
     try:
         protocol()
-        print(protocol.__name__)
+        return protocol.__name__
     except OSError:
-        pass
+        return ""
+with concurrent.futures.ThreadPoolExecutor() as side_by_side:
+    print(*side_by_side.map(reach, (http, smb, ftp, tftp)))
 """
 ALL = {"dhcp", "ftp", "http", "smb", "tftp"}
 METHODS = ["http", "cifs", "ftp"]
@@ -71,8 +74,7 @@ def lan(tmp_path_factory):
     """A server with every firewall installed and none running, all services behind them."""
     with Lab(logs=tmp_path_factory.mktemp("logs")) as lab:
         firewalls = ["firewalld", "iptables", "nftables", "ufw"]
-        packages = [*PACKAGES, "samba", "vsftpd", *firewalls]
-        server = lab.server("netboot1", packages=packages)
+        server = lab.server("netboot1", packages=["vsftpd", *firewalls], installed=WITH_CLIENTS)
         server.run(["apt-get", "-qq", "update"])
         server.run(["apt-get", "-qq", "-y", "install", *firewalls])
         # Stopped while it starts, it leaves its rules.
@@ -98,8 +100,10 @@ def lan(tmp_path_factory):
 def reached(lan):
     """The services that a client of the network reaches."""
     argv = [sys.executable, "-c", REACH, lan.server.address]
-    found = set(lan.lab.run(argv, capture_output=True).stdout.split())
-    return found | ({"dhcp"} if ask(lan.lab, arch=0, seconds=2) else set())
+    with ThreadPoolExecutor() as side_by_side:
+        dhcp = side_by_side.submit(ask, lan.lab, arch=0, seconds=4)
+        found = set(lan.lab.run(argv, capture_output=True).stdout.split())
+    return found | ({"dhcp"} if dhcp.result() else set())
 
 
 @pytest.fixture(params=sorted(START))

@@ -17,7 +17,7 @@ method, url, limit, part = sys.argv[1:]
 host, path = urllib.parse.urlsplit(url)[1:3]
 with socket.socket() as sock:
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-    sock.settimeout(30)
+    sock.settimeout(60)
     sock.connect((host, 80))
     part = "" if part == "-" else f"Range: {part}"
     lines = [f"{method} {path} HTTP/1.1", f"Host: {host}", "Connection: close", part]
@@ -33,7 +33,7 @@ print(answer.split()[1].decode(), read)
 TEXT = """
 import sys, urllib.request, urllib.error
 try:
-    with urllib.request.urlopen(sys.argv[1], timeout=10) as answer:
+    with urllib.request.urlopen(sys.argv[1], timeout=60) as answer:
         print("200\\n" + answer.read().decode(), end="")
 except urllib.error.HTTPError as err:
     print(err.code)
@@ -97,7 +97,7 @@ def hosts(lan):
         return int(status), int(read)
 
     def wait_until_booted(number):
-        end = time.monotonic() + 10
+        end = time.monotonic() + 60
         while boots(number) != "exit 1":
             assert time.monotonic() < end, lan.server.run(
                 ["sh", "-c", "journalctl -u netboot-once; tail /var/log/nginx/netboot-once.log*"]

@@ -9,10 +9,10 @@ from types import SimpleNamespace
 import pytest
 
 from lab import Lab
-from lab.demo import PACKAGES
 from lab.host import require
 from lab.iso import make_iso
 from lab.salt import SaltSsh
+from tests.servers import INSTALLED
 
 SITE = "/etc/nginx/sites-enabled/netboot.conf"
 OWN = "/etc/nginx/sites-enabled/own"
@@ -27,9 +27,7 @@ def machine(tmp_path_factory):
     require("curl", "openssl")
     iso = make_iso(tmp_path_factory.mktemp("iso"))
     with Lab(logs=tmp_path_factory.mktemp("logs")) as lab:
-        server = lab.server("netboot1", packages=[*PACKAGES, "iproute2"])
-        server.run(["apt-get", "-qq", "update"])
-        server.run(["apt-get", "-qq", "-y", "install", "nginx", "iproute2"])
+        server = lab.server("netboot1", installed=INSTALLED)
         second = server.address.rpartition(".")[0] + SECOND
         server.run(["ip", "address", "add", f"{second}/24", "dev", "eth0"])
         server.run(["tee", OWN], input=OWN_SITE.format(80, "example.org"))

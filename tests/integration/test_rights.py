@@ -9,9 +9,9 @@ from types import SimpleNamespace
 import pytest
 
 from lab import Lab
-from lab.demo import PACKAGES
 from lab.iso import make_iso
 from lab.salt import SaltSsh
+from tests.servers import WITH_CLIENTS
 
 # Exposure as systemd-analyze reckons it, from 0 (safe) to 10. Debian 12's systemd says 1.6, 2.4 and
 # 1.1; another systemd may know more that could be forbidden.
@@ -23,7 +23,7 @@ LARGE = {"cifs": "tftp/smb", "ftp": "dist/ftp", "http": "dist/http", "tftp": "tf
 # Clients that ask for a file, take its first bytes, and wait. Arguments: server, path of the file.
 BY_URL = """
 import sys, time, urllib.request
-answer = urllib.request.urlopen(f"{sys.argv[3]}://{sys.argv[1]}/{sys.argv[2]}", timeout=10)
+answer = urllib.request.urlopen(f"{sys.argv[3]}://{sys.argv[1]}/{sys.argv[2]}", timeout=60)
 print(len(answer.read(1)), flush=True)
 time.sleep(60)
 """
@@ -31,7 +31,7 @@ time.sleep(60)
 BY_TFTP = """
 import socket, sys, time
 with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-    sock.settimeout(10)
+    sock.settimeout(30)
     file = sys.argv[2].removeprefix("tftp/").encode()
     sock.sendto(b"\\0\\1" + file + b"\\0octet\\0", (sys.argv[1], 69))
     print(sock.recv(600)[1:2] == b"\\3", flush=True)
@@ -64,11 +64,8 @@ def applied(tmp_path_factory):
     """A server with all that needs no kernel of its own, and a machine with an SMB client."""
     iso = make_iso(tmp_path_factory.mktemp("iso"))
     with Lab(logs=tmp_path_factory.mktemp("logs")) as lab:
-        packages = [*PACKAGES, "samba", "vsftpd", "smbclient"]
-        server = lab.server("netboot1", packages=packages)
-        client = lab.server("client", packages=packages)
-        client.run(["apt-get", "-qq", "update"])
-        client.run(["apt-get", "-qq", "-y", "install", "smbclient"])
+        server = lab.server("netboot1", packages=["vsftpd"], installed=WITH_CLIENTS)
+        client = lab.server("client", installed=WITH_CLIENTS)
         web = lab.web(iso.path.parent)
         pillar = {
             "images": {
@@ -115,7 +112,7 @@ def holders(applied, method):
         fetching = [sys.executable, "-c", program, applied.server.address, path, method]
     client = applied.lab.popen(fetching)
     look = ["python3", "-c", HOLDERS, f"/srv/export/{path}"]
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     try:
         while not (found := json.loads(applied.server.run(look).stdout)):
             assert time.monotonic() < deadline, "nobody opened the file"

@@ -10,9 +10,9 @@ from types import SimpleNamespace
 import pytest
 
 from lab import Lab
-from lab.demo import PACKAGES
 from lab.iso import make_iso
 from lab.salt import SaltSsh
+from tests.servers import WITH_CLIENTS
 
 MARK = "of nobody's concern"
 # Readable by everybody who gets there: beside the root, and in it beside the served folders.
@@ -117,11 +117,8 @@ def served(tmp_path_factory):
     """A server with all methods that need no kernel of its own, and a machine with SMB's client."""
     iso = make_iso(tmp_path_factory.mktemp("iso"))
     with Lab(logs=tmp_path_factory.mktemp("logs")) as lab:
-        packages = [*PACKAGES, "samba", "vsftpd", "python3-samba"]
-        server = lab.server("netboot1", packages=packages)
-        client = lab.server("client", packages=packages)
-        client.run(["apt-get", "-qq", "update"])
-        client.run(["apt-get", "-qq", "-y", "install", "python3-samba"])
+        server = lab.server("netboot1", packages=["vsftpd"], installed=WITH_CLIENTS)
+        client = lab.server("client", installed=WITH_CLIENTS)
         web = lab.web(iso.path.parent)
         image = {"url": f"{web.url}/{iso.path.name}", "checksum": {"sha256": iso.sha256}}
         once = {"image": "ALT p11", "variant": "install", "once": True}

@@ -11,10 +11,10 @@ from types import SimpleNamespace
 import pytest
 
 from lab import Lab
-from lab.demo import PACKAGES
 from lab.iso import make_iso
 from lab.salt import SaltSsh
 from tests.integration.test_apply import GET
+from tests.servers import WITH_CLIENTS
 
 ROOT = "/srv/export"
 TREES = f"{ROOT}/tftp/netboot/x86_64"
@@ -101,8 +101,8 @@ def old(tmp_path_factory):
     folder = tmp_path_factory.mktemp("web")
     isos = {"live": make_iso(folder, "p11"), "mounted": make_iso(folder, "p10.1")}
     with Lab(logs=tmp_path_factory.mktemp("logs")) as lab:
-        packages = [*PACKAGES, "dnsmasq", "samba", "vsftpd"]
-        server = lab.server("netboot1", packages=packages, binds=[folder])
+        packages = ["dnsmasq", "vsftpd"]
+        server = lab.server("netboot1", packages, binds=[folder], installed=WITH_CLIENTS)
         server.run(["apt-get", "-qq", "update"])
         server.run(["apt-get", "-qq", "-y", "install", *packages])
         web = lab.web(folder)

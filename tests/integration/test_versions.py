@@ -10,12 +10,12 @@ from types import SimpleNamespace
 import pytest
 
 from lab import Lab
-from lab.demo import PACKAGES
 from lab.iso import make_iso
 from lab.salt import SaltSsh
 from netboot_names import VERSION
 from tests.conftest import CHECKOUT
 from tests.integration.test_hosts import MAC, TEXT
+from tests.servers import INSTALLED
 
 # The last version whose modules were not libraries and whose records had no schema.
 OLD = "23b0365b5b13f63b98bd9029e282e460bfe4d171"
@@ -55,7 +55,7 @@ def upgraded(tmp_path_factory, old_checkout):
     """A server that the older version set up, on which one host has booted; then this version."""
     iso = make_iso(tmp_path_factory.mktemp("iso"))
     with Lab(logs=tmp_path_factory.mktemp("logs")) as lab:
-        server = lab.server("netboot1", packages=PACKAGES)
+        server = lab.server("netboot1", installed=INSTALLED)
         web = lab.web(iso.path.parent)
         pillar = {
             "images": {
