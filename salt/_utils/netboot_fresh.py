@@ -1,7 +1,7 @@
 """
-Forget libraries of an earlier version of this tree, so that a running minion uses the new one.
+Forget old versions of the libraries in this tree, so that a running minion uses the new versions.
 
-Salt loads a module again once it has been synced, but what that module imports comes from Python's
+Salt reloads a module after a sync, but what that module imports comes from Python's
 ``sys.modules``, where a minion that runs its jobs in threads (``multiprocessing: false``) keeps the
 version from before the sync. So each module and state of this project begins with these lines, and
 imports the libraries beside this file after them::
@@ -23,21 +23,21 @@ _seen: dict[str, tuple[int, int, int]] = {}
 
 def forget_old() -> None:
     """
-    Drop the libraries in this folder from ``sys.modules`` if any of their files was replaced.
+    Drop the libraries in this directory from ``sys.modules`` if any of their files was replaced.
 
-    What was imported before stays whole for those who hold it: an apply that is running ends as it
-    began.
+    Modules that were imported before stay usable: a running apply ends with the version that it
+    started with.
     """
     now = _versions()
     if now == _seen:
         return
     own = os.path.basename(_FILE)
-    # This library too, when its own file was replaced: its next import is its new version.
+    # This library too, if its own file was replaced: the next import loads the new version.
     keep = () if own in _seen and now.get(own) != _seen[own] else (_FILE,)
     for name, module in list(sys.modules.items()):
         path = os.path.abspath(getattr(module, "__file__", None) or "/")
         if os.path.dirname(path) == _FOLDER and path not in keep:
-            # Another thread may do the same at this moment.
+            # Another thread may be doing the same.
             sys.modules.pop(name, None)
     _seen.clear()
     _seen.update(now)

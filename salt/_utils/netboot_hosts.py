@@ -137,7 +137,9 @@ def problems(hosts: Maps, groups: Maps, images: Maps) -> list[str]:
         found += _wrong_target(path, host, images)
         other = keys.setdefault(host_key(name), name)
         if other != name:
-            found.append(f"{path}: clashes with netboot:hosts:{other} (names ignore case and : or -)")
+            found.append(
+                f"{path}: clashes with netboot:hosts:{other} (names ignore case and : or -)"
+            )
         for kind, value in identities(name, host):
             other = owners.setdefault((kind, value.lower()), name)
             if other != name:

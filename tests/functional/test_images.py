@@ -356,7 +356,7 @@ def test_iso_of_the_admin_is_not_dropped(server, made):
     server.name(variants=["livecd"], keep_iso=False)
     done = server.apply()[f"image-{LABEL}-ready"]
     assert done["result"] is True
-    assert "stays, as these states did not fetch it" in done["comment"]
+    assert "stays: these states did not fetch it" in done["comment"]
     assert (server.root / "dist/a.iso").exists()
     assert server.apply(test=True)[f"image-{LABEL}-ready"]["result"] is True
 
@@ -367,7 +367,7 @@ def test_iso_that_is_read_is_dropped_later(server):
     server.name(variants=["livecd"], keep_iso=False)
     with reader(server.root / "dist/a.iso"):
         done = server.apply()[f"image-{LABEL}-ready"]
-        assert "is being read, and will be removed by a later apply" in done["comment"]
+        assert "is in use; a later apply will remove it" in done["comment"]
         assert (server.root / "dist/a.iso").exists()
     server.applied()
     assert not (server.root / "dist/a.iso").exists()
@@ -458,7 +458,7 @@ def left_over(server):
 def test_without_prune_what_is_left_over_is_told(server, left_over):
     server.applied()
     told = server.apply()["images-pruned"]["comment"]
-    assert "netboot:prune: true removes them" in told
+    assert "set netboot:prune: true to remove them" in told
     for path in left_over:
         assert path.exists()
         assert str(path) in told

@@ -267,7 +267,7 @@ def test_refresh(fetched, root, web):
     assert away.result is True
     assert away.changes == {}
     (warning,) = warnings_of(away)
-    assert "cannot be found out" in warning
+    assert "Cannot check whether" in warning
 
 
 def test_images_come_at_the_same_time_and_each_has_its_result(modules, root, web):

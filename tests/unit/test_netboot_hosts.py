@@ -288,7 +288,7 @@ def test_boot_that_this_server_cannot_see(host, pillar):
     """It would boot its entry for ever."""
     found = once_of({MAC: {**INSTALL, "once": True, **host}}, **pillar)
     assert found["hosts"] == {}
-    assert "cannot see that it was booted" in found["problems"][0]
+    assert "cannot detect the boot" in found["problems"][0]
 
 
 def test_config_says_whether_and_has_no_hosts():
