@@ -251,7 +251,7 @@ def small_disk(tmp_path):
     ("options", "said"),
     [
         ("size=16m,nr_inodes=9", "No space left on device"),
-        ("size=5m", "7 MiB are needed and 5 MiB are free"),
+        ("size=5m", "7 MiB are needed, but only 5 MiB are free"),
     ],
 )
 def test_full_disk(iso, small_disk, options, said):
@@ -343,7 +343,7 @@ def test_places_that_will_not_do(iso, places, tmp_path):
             (directory, elsewhere, "must be on the same file system"),
             (str(tmp_path / "file"), staging, "is not a directory; move it away"),
             (str(tmp_path / "link"), staging, "is not a directory; move it away"),
-            (str(tmp_path / "no/parent"), staging, "no is not a directory; make it first"),
+            (str(tmp_path / "no/parent"), staging, "no is not a directory; create it first"),
         ):
             with pytest.raises(SaltInvocationError, match=message):
                 iso_tree.unpack(iso, place, work)

@@ -194,7 +194,7 @@ def test_rot_without_the_iso_is_told_and_mended_by_the_next_apply(server):
     rot_unseen(server, "live")
     failed = server.apply()[f"image-{LABEL}-ready"]
     assert failed["result"] is False
-    assert f"{server.tree()} rotted (live); apply again" in failed["comment"]
+    assert f"{server.tree()} is corrupted (live); apply again" in failed["comment"]
     server.applied()
     assert content(server.tree())["live"] == FILES["live"]
 
@@ -235,7 +235,7 @@ def test_kernel_in_the_pillar_that_the_iso_lacks(server, path, said):
     failed = server.apply()[f"image-{LABEL}-ready"]
     assert failed["result"] is False
     assert failed["changes"] == {}
-    assert failed["comment"].startswith(f"netboot:images:{NAME}:kernel can't be used: ")
+    assert failed["comment"].startswith(f"netboot:images:{NAME}:kernel cannot be used: ")
     assert said in failed["comment"]
     assert not server.tree().exists()
 
@@ -487,7 +487,7 @@ def test_what_is_read_is_pruned_later(server, left_over):
             told = server.apply(test)["images-pruned"]
             assert told["changes"] == {}
             for path in left_over:
-                assert f"{path} will be removed by a later apply: somebody is" in told["comment"]
+                assert f"A later apply will remove {path}: it is in use" in told["comment"]
     assert set(server.applied()["images-pruned"]) == {str(path) for path in left_over}
 
 
@@ -502,13 +502,13 @@ def test_what_nfs_clients_may_want_is_pruned_later(server, left_over, tmp_path, 
         assert [item["path"] for item in found] == [str(path) for path in left_over]
         return {item["why_not"] for item in found}
 
-    assert why_not() == {"NFS clients may want it for 24 more hours"}
+    assert why_not() == {"NFS clients may need it for 24 more hours"}
     netboot_left_over.remember_out_of_service(server.records, [str(path) for path in left_over])
     since = server.records.owned("out-of-service", {})
     assert set(since) == {str(path) for path in left_over}
     before = {path: then - 20 * 3600 for path, then in since.items()}
     server.records.write("owned", "out-of-service", before)
-    assert why_not() == {"NFS clients may want it for 4 more hours"}
+    assert why_not() == {"NFS clients may need it for 4 more hours"}
     before = {path: then - 24 * 3600 for path, then in since.items()}
     server.records.write("owned", "out-of-service", before)
     assert why_not() == {""}

@@ -120,12 +120,12 @@ def test_wrong_digest_names_both_and_publishes_nothing(bad, refused, iso, stagin
 FAULTS = {
     "404": ({"status": 404}, "cannot be fetched: 404", False),
     "503": ({"status": 503}, "cannot be fetched: 503", False),
-    "403": ({"status": 403}, "cannot be fetched: the server's answer is 403", False),
-    "a page with 200": ({"html": True}, "the server's answer is text/html, not the file", False),
+    "403": ({"status": 403}, "cannot be fetched: the server answered 403", False),
+    "a page with 200": ({"html": True}, "the server sent text/html, not the file", False),
     "closes early": (HALF, "cannot be fetched: ", True),
     "closes early, length unknown": ({**HALF, "length": None}, "is not the expected file", False),
     "stalls": ({"stall": 3_000_000}, "timed out without receiving data", True),
-    "drips": ({"drip": 3_000_000}, "bytes came in 1 s", True),
+    "drips": ({"drip": 3_000_000}, "bytes were received in 1 s", True),
     "stalls at once": ({"stall": 0}, "timed out without receiving data", False),
     "announces more": ({"length": len(BODY) + 9}, "cannot be fetched: ", True),
     "announces less": ({"length": 4_000_000}, "is not the expected file", False),
@@ -430,7 +430,7 @@ def test_disk_that_fills_up_meanwhile(bad, small, known):
     with pytest.raises(CommandExecutionError) as raised:
         fetches(small / "staging").fetch(*args)
     assert "No space left on device" in str(raised.value)
-    assert f"{bad.url}/a.iso cannot be kept as {small}/a.iso" in str(raised.value)
+    assert f"{bad.url}/a.iso cannot be saved as {small}/a.iso" in str(raised.value)
     assert list((small / "staging").iterdir()) == []
     (small / "other").unlink()
     fetches(small / "staging").fetch(*args)
@@ -651,7 +651,7 @@ def test_sum_file_over_ftp_and_from_a_folder(ftp, tmp_path):
 def test_page_instead_of_a_sum_file(bad):
     bad.files["/SHA512SUM"] = b""
     bad.always = {"html": True}
-    with pytest.raises(CommandExecutionError, match="SHA512SUM: the server's answer is text/html"):
+    with pytest.raises(CommandExecutionError, match="SHA512SUM: the server sent text/html"):
         iso_sums.expected([f"{bad.url}/a.iso"])
 
 
