@@ -1,5 +1,5 @@
 """
-Look into ALT's ISOs.
+Inspect ALT ISOs.
 """
 
 import netboot_fresh
@@ -29,10 +29,9 @@ def inspect(path, image="NAME"):
     Returns a map: ``arch``, ``product``, ``version``, ``branch``, ``volume_id``, ``uuid``,
     ``build_date``, ``dialect`` (``altboot`` or ``propagator``), ``kernel``, ``initrd``,
     ``flavours``, ``stages`` with sizes in bytes, ``livecd``, ``installer``, ``rescue``,
-    ``http_iso``, and ``missing``: what the image does not say, with the pillar keys that do;
-    ``rejected``: entries that are never unpacked, each with its reason; and ``sha256``: digests of
-    kernels, initrds and stages by path, when this very file was unpacked on this machine before,
-    else empty.
+    ``http_iso``, and ``missing``: unknown facts, with the pillar keys that set them; ``rejected``:
+    entries that are never unpacked, each with its reason; and ``sha256``: digests of kernels,
+    initrds and stages by path, if this very file was unpacked on this machine, otherwise empty.
 
     Raises CommandExecutionError when the file cannot be read, is not an ISO 9660 image or is
     truncated.

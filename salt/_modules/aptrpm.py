@@ -1,11 +1,11 @@
 """
-Packages on ALT Linux: Salt's ``pkg`` functions for apt-rpm, which Salt itself has no provider for.
+Packages on ALT Linux: Salt's ``pkg`` functions for apt-rpm, for which Salt has no provider.
 
-What was installed or removed is read from rpm's database, as apt-rpm's exit codes don't tell it
+What was installed or removed is read from rpm's database, as apt-rpm's exit codes are not reliable
 (https://github.com/ansible-collections/community.general, ``apt_rpm``). Versions are
 ``EPOCH:VERSION-RELEASE``; what ALT adds to that, ``:p10+300891.100.2.1@1654002425`` (branch, task
-and time of the build), is left out: a package that was built anew without a new release counts as
-the same version.
+and time of the build), is left out: a package that was rebuilt without a new release counts as the
+same version.
 """
 
 import fnmatch
@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 __virtualname__ = "pkg"
 
 _QUERY = "%{NAME}\\t%|EPOCH?{%{EPOCH}:}|%{VERSION}-%{RELEASE}\\n"
-# More would not fit into a command line.
+# More might not fit into a command line.
 _NAMES_AT_ONCE = 2000
 
 
@@ -32,7 +32,7 @@ def __virtual__():
         with open("/etc/os-release", encoding="utf-8") as file:
             lines = [line.strip().partition("=") for line in file]
     except OSError:
-        return False, "there is no /etc/os-release"
+        return False, "/etc/os-release does not exist"
     values = {key: value.strip("'\"") for key, _, value in lines}
     kin = [values.get("ID", ""), *values.get("ID_LIKE", "").split()]
     if "altlinux" not in kin and not kin[0].startswith("alt-atomic"):
@@ -45,14 +45,14 @@ def __virtual__():
 
 def list_pkgs(versions_as_list=False, **kwargs):
     """
-    List the packages that are installed.
+    List the installed packages.
 
     versions_as_list
-        Give the versions of a package as a list, not joined by commas.
+        Return the versions of a package as a list, not joined by commas.
 
     kwargs
-        ``removed`` and ``purge_desired`` give an empty map, as rpm keeps nothing of a removed
-        package; the rest is ignored.
+        ``removed`` and ``purge_desired`` return an empty map, as rpm keeps nothing of a removed
+        package; others are ignored.
 
     Returns a map: name -> version. Kernels may have several.
 
@@ -80,7 +80,7 @@ def list_pkgs(versions_as_list=False, **kwargs):
 
 def version(*names, **kwargs):
     """
-    Return the version of installed packages; of several, a map by name.
+    Return the version of an installed package; for several packages, a map by name.
 
     names
         Names of packages, or patterns such as ``python3*``.
@@ -101,18 +101,18 @@ def version(*names, **kwargs):
 
 def latest_version(*names, refresh=True, **kwargs):
     """
-    Return the version that would be installed; of several packages, a map by name.
+    Return the version that would be installed; for several packages, a map by name.
 
     names
         Names of packages.
 
     refresh
-        Ask the repositories first.
+        Refresh the package lists first.
 
     kwargs
         Ignored.
 
-    It is empty when the newest version is installed, and when there is no such package.
+    The version is empty if the newest version is installed, or if there is no such package.
 
     CLI Example:
 
@@ -135,7 +135,7 @@ def upgrade_available(name, refresh=False, **kwargs):
         Name of the package.
 
     refresh
-        Ask the repositories first.
+        Refresh the package lists first.
 
     kwargs
         Ignored.
@@ -151,10 +151,10 @@ def upgrade_available(name, refresh=False, **kwargs):
 
 def list_upgrades(refresh=True, **kwargs):
     """
-    List the installed packages of which there is a newer version.
+    List the installed packages that have a newer version.
 
     refresh
-        Ask the repositories first.
+        Refresh the package lists first.
 
     kwargs
         Ignored.
@@ -176,20 +176,20 @@ def list_upgrades(refresh=True, **kwargs):
 
 def list_repo_pkgs(*args, refresh=False, **kwargs):
     """
-    List the versions that the repositories have, the newest first.
+    List the versions in the repositories, the newest first.
 
     args
         Names of packages, patterns such as ``python3*``, or conditions such as ``samba>=4.20`` and
-        ``nginx=1.26.2-alt1``. None: all packages.
+        ``nginx=1.26.2-alt1``. Default: all packages.
 
     refresh
-        Ask the repositories first.
+        Refresh the package lists first.
 
     kwargs
         Ignored.
 
-    Returns a map: name -> list of versions. A package that is only installed, from a repository
-    that is gone, is in it too.
+    Returns a map: name -> list of versions. It includes installed packages that are no longer in a
+    repository.
 
     CLI Example:
 
@@ -213,15 +213,14 @@ def list_repo_pkgs(*args, refresh=False, **kwargs):
 
 def refresh_db(**kwargs):
     """
-    Have apt-rpm read the lists of all repositories anew.
+    Refresh the package lists of all repositories.
 
     kwargs
         Ignored.
 
-    Returns a map: what was asked for -> True if it was fetched, False if it has not changed, None
-    if it failed.
+    Returns a map: URL -> True if it was fetched, False if it has not changed, None if it failed.
 
-    Raises CommandExecutionError when apt-get says that the lists are not usable.
+    Raises CommandExecutionError when apt-get reports that the lists are not usable.
 
     CLI Example:
 
@@ -243,34 +242,33 @@ def install(
     name=None, refresh=False, pkgs=None, sources=None, reinstall=False, ignore_epoch=None, **kwargs
 ):
     """
-    Install packages, or bring them to a version.
+    Install packages, or up- or downgrade them to a version.
 
     name
         Name of a package; ignored when there are ``pkgs`` or ``sources``.
 
     refresh
-        Ask the repositories first.
+        Refresh the package lists first.
 
     pkgs
         List of names, or of maps name -> version. A version may be a pattern or a condition:
         ``1.26*``, ``>=1.26``.
 
     sources
-        List of maps: name -> rpm file, as an absolute path or an address (``salt://``,
-        ``https://``).
+        List of maps: name -> rpm file, as an absolute path or a URL (``salt://``, ``https://``).
 
     reinstall
-        Also what is installed already.
+        Reinstall packages that are already installed.
 
     ignore_epoch
         Compare versions without their epochs.
 
     kwargs
-        ``version`` is that of ``name``; the rest is ignored.
+        ``version`` is that of ``name``; others are ignored.
 
     Returns the changes: a map name -> ``old`` and ``new``, versions.
 
-    Raises CommandExecutionError when rpm does not have them afterwards.
+    Raises CommandExecutionError when they are not installed afterwards.
 
     CLI Example:
 
@@ -309,7 +307,7 @@ def install(
 
 
 def _targets(wanted, ignore_epoch):
-    """The packages as apt-get wants them, each version whole."""
+    """Return the packages as arguments for apt-get, with complete versions."""
     known = _policy([name for name, spec in wanted.items() if spec])
     targets, errors = [], []
     for name, spec in wanted.items():
@@ -333,7 +331,7 @@ def _targets(wanted, ignore_epoch):
 def _fulfilled(installed, name, spec, ignore_epoch):
     if name in installed:
         return not spec or bool(_matching(installed[name], spec, ignore_epoch))
-    # Not a package's name, but what one provides.
+    # Not the name of a package, but something that a package provides.
     return (
         not spec
         and __salt__["cmd.retcode"](
@@ -345,7 +343,7 @@ def _fulfilled(installed, name, spec, ignore_epoch):
 
 def remove(name=None, pkgs=None, **kwargs):
     """
-    Remove packages, and those that need them.
+    Remove packages, and the packages that depend on them.
 
     name
         Name of a package; ignored when there are ``pkgs``.
@@ -358,7 +356,7 @@ def remove(name=None, pkgs=None, **kwargs):
 
     Returns the changes: a map name -> ``old`` and ``new``, versions.
 
-    Raises CommandExecutionError when rpm still has them afterwards.
+    Raises CommandExecutionError when they are still installed afterwards.
 
     CLI Example:
 
@@ -383,7 +381,7 @@ def remove(name=None, pkgs=None, **kwargs):
 
 def purge(name=None, pkgs=None, **kwargs):
     """
-    The same as ``remove``: rpm has no packages whose configuration alone is left.
+    The same as ``remove``: rpm does not keep the configuration of removed packages.
 
     name, pkgs, kwargs
         As for ``remove``.
@@ -402,18 +400,18 @@ def upgrade(refresh=True, pkgs=None, **kwargs):
     Upgrade all packages (``apt-get dist-upgrade``), or some.
 
     refresh
-        Ask the repositories first.
+        Refresh the package lists first.
 
     pkgs
-        List of names: upgrade these only.
+        List of names: upgrade only these.
 
     kwargs
         Ignored.
 
     Returns the changes: a map name -> ``old`` and ``new``, versions. Kernels are left to ALT's
-    ``update-kernel``, as apt-rpm itself leaves them.
+    ``update-kernel``, as apt-rpm itself does.
 
-    Raises CommandExecutionError when it failed, or when nothing was upgraded that could be.
+    Raises CommandExecutionError when it fails, or when there are upgrades but none was installed.
 
     CLI Example:
 
@@ -479,12 +477,12 @@ def list_repos(**kwargs):
 
 def add_repo(source):
     """
-    Add a repository: that of a branch, of a task of ALT's build system, or any other.
+    Add a repository: of a branch, of a task of ALT's build system, or any other.
 
     source
         Name of a branch (``p11``), number of a task (``281213``), or a line of sources.list.
 
-    Packages of it are known after ``pkg.refresh_db``. Returns the lines that are new.
+    Its packages are known after ``pkg.refresh_db``. Returns the added lines.
 
     Raises CommandExecutionError when apt-repo did not add it.
 
@@ -511,7 +509,7 @@ def remove_repo(source):
     source
         As for ``add_repo``, or ``all``.
 
-    Returns the lines that are gone.
+    Returns the removed lines.
 
     Raises CommandExecutionError when apt-repo did not remove it.
 
@@ -531,7 +529,7 @@ def remove_repo(source):
 
 def _apt_repo(*words):
     if not salt.utils.path.which("apt-repo"):
-        raise CommandExecutionError("There is no apt-repo; install the package apt-repo.")
+        raise CommandExecutionError("apt-repo is not installed; install the package apt-repo.")
     return _run(["apt-repo", *words])
 
 
@@ -541,7 +539,7 @@ def _naming(source, lines):
 
 
 def _run(command, failing=False):
-    """What a command said, errors too. If `failing`, a bad exit status raises an error."""
+    """Return a command's output with errors; if `failing`, raise an error when it fails."""
     done = _run_all(command)
     if failing and done["retcode"]:
         raise CommandExecutionError(f"{' '.join(command[:2])} failed: {_last(_said(done))}")
@@ -554,7 +552,7 @@ def _run_all(command):
         python_shell=False,
         output_loglevel="trace",
         ignore_retcode=True,
-        # They speak the system's language otherwise; and nobody is there to answer a question.
+        # Output in English; and no input, so that no question waits for an answer.
         env={"LC_ALL": "C", "LANGUAGE": ""},
         stdin="",
     )
@@ -565,20 +563,20 @@ def _said(done):
 
 
 def _last(said):
-    """The errors of what was said; if it names none, its end."""
+    """Return the errors in an output; if there are none, its last lines."""
     lines = [line.strip() for line in said.splitlines() if line.strip()]
     return " ".join([line for line in lines if line.startswith(("E:", "error:"))] or lines[-3:])
 
 
 def _change(words, old):
-    """Have apt-get change something. Returns what it said, and the changes by rpm's account."""
+    """Run apt-get to change packages. Returns its outcome, and the changes according to rpm."""
     command = ["apt-get", "-y", *words]
     if (
         salt.utils.systemd.booted(__context__)
         and salt.utils.systemd.has_scope(__context__)
         and __salt__["config.get"]("systemd.scope", True)
     ):
-        # So that it outlives a minion that it upgrades.
+        # So that it survives an upgrade of the minion itself.
         command = ["systemd-run", "--scope", *command]
     done = _run_all(command)
     __context__.pop("pkg.list_pkgs", None)
@@ -597,9 +595,9 @@ def _names():
 
 
 def _policy(names):
-    """What apt-rpm knows of packages: by name, ``candidate`` and ``versions``, newest first.
+    """Return ``candidate`` and ``versions`` (newest first) of packages, by name.
 
-    Versions are whole, with branch, task and time of the build.
+    Versions are complete, with branch, task and time of the build.
     """
     names, known = list(names), {}
     for start in range(0, len(names), _NAMES_AT_ONCE):
@@ -617,19 +615,19 @@ def _policy(names):
 
 
 def _newer(name, policy):
-    """The candidate, if it is newer than what is installed."""
+    """Return the candidate if it is newer than the installed version."""
     candidate = _evr(policy.get("candidate", ""))
     installed = list_pkgs(versions_as_list=True).get(name, [])
     return "" if any(version_cmp(one, candidate) >= 0 for one in installed) else candidate
 
 
 def _matching(versions, spec, ignore_epoch=None):
-    """Those of the versions that fulfil all conditions, such as ``>=4.19,<4.21``; or a pattern."""
+    """Return the versions that match all conditions, such as ``>=4.19,<4.21``; or a pattern."""
     for condition in filter(None, str(spec).split(",")):
         operator, wanted = re.fullmatch(r"\s*([<>=!]*)\s*(.*?)\s*", condition).groups()
         if operator not in _OPERATORS:
-            raise CommandExecutionError(f"{condition!r} is no condition on a version.")
-        # As Salt's states do: who names no epoch means any, if not in a comparison.
+            raise CommandExecutionError(f"{condition!r} is not a valid version condition.")
+        # As Salt's states do: a version without epoch matches any epoch, except in a comparison.
         no_epoch = ":" not in wanted and operator in ("", "=", "==")
         ignore = no_epoch if ignore_epoch is None else ignore_epoch
         versions = [
@@ -642,7 +640,7 @@ def _matching(versions, spec, ignore_epoch=None):
     return versions
 
 
-#: What version_cmp must say.
+#: Results of version_cmp that match.
 _OPERATORS = {
     "": (0,),
     "=": (0,),
@@ -662,7 +660,7 @@ _WHOLE = re.compile(r"(?:(\d+):)?([^-:@]*)(?:-([^:@]*))?(?::([^@]*))?(?:@(\d+))?
 def _split(whole):
     found = _WHOLE.fullmatch(str(whole))
     if not found:
-        raise CommandExecutionError(f"{whole!r} is no version of a package.")
+        raise CommandExecutionError(f"{whole!r} is not a package version.")
     epoch, number, release, _branch, built = found.groups()
     return epoch or "0", number, release or "", built or "0"
 
@@ -677,7 +675,7 @@ def _whole_key(whole):
 
 
 def _sort_key(text):
-    """Lists that compare as rpm compares such parts of versions."""
+    """Return a list that compares as rpm compares such parts of versions."""
     key = []
     for number, letters, sign in re.findall(r"(\d+)|([A-Za-z]+)|([~^])", text):
         if sign:

@@ -1,5 +1,5 @@
 """
-Look at the ISOs on a netboot server: how far fetches are, whether a file is still the verified one.
+Inspect the ISOs on a netboot server: the progress of fetches, and the digests of files.
 """
 
 from salt.exceptions import CommandExecutionError
@@ -25,15 +25,15 @@ def _records():
 
 def progress(staging=None):
     """
-    List how far fetches are, those of other runs on this machine too.
+    List the progress of fetches, including those of other runs on this machine.
 
     staging : None
         The directory for half-fetched files. Default: that of the applied configuration.
 
-    Returns a list of maps: ``file``, ``url``, ``size`` (bytes that are there), ``total`` (bytes or
-    None), ``percent``, ``rate`` (bytes a second since the source was opened), ``seconds_left``
-    (these three may be None), ``running`` (False: left by a run that was killed or failed, and
-    resumed by the next).
+    Returns a list of maps: ``file``, ``url``, ``size`` (bytes so far), ``total`` (bytes or None),
+    ``percent``, ``rate`` (bytes a second since the source was opened), ``seconds_left`` (these
+    three may be None), ``running`` (False: left by a killed or failed run; the next run resumes
+    it).
 
     Raises CommandExecutionError when nothing was applied to this machine yet.
 
@@ -54,8 +54,8 @@ def verify(path, checksum=None):
         The file (absolute path).
 
     checksum : None
-        Expected digests in hexadecimal, by algorithm (sha512, sha256, sha1, md5). Default: those
-        with which it was verified last; when it is not that file any more, the next apply takes it
+        Expected digests in hexadecimal, by algorithm (sha512, sha256, sha1, md5). Default: the
+        digests of its last verification; if they no longer match, the next apply takes the file
         out of service.
 
     Returns a map: ``size`` (bytes), ``digests``, ``identity`` (``mtime_ns``, ``ctime_ns``,
@@ -76,7 +76,7 @@ def verify(path, checksum=None):
     records = _records()
     record = records.iso(path)
     if not record:
-        raise CommandExecutionError(f"{path} was never verified; give its checksum.")
+        raise CommandExecutionError(f"{path} was never verified; pass its checksum.")
     found = iso_hashes.digests(path, record["digests"])
     try:
         iso_hashes.compare(path, found["digests"], record["digests"])

@@ -1,8 +1,8 @@
 """
-Look at a netboot server: the machine, what was applied to it, and what its clients can boot.
+Inspect a netboot server: the machine, its applied configuration, and what its clients can boot.
 
 ``config`` and ``target`` serve the states. The others read the records below ``/var/lib/netboot``,
-never the pillar, so that they work over salt-ssh and on a machine whose master is away.
+never the pillar, so that they work over salt-ssh and on a machine whose master is down.
 """
 
 import os
@@ -42,12 +42,12 @@ def config(pillar, platforms):
     Validate the pillar for this machine and return the configuration that it resolves to.
 
     pillar
-        What is below the pillar key ``netboot`` (a map).
+        The pillar below the key ``netboot`` (a map).
 
     platforms
         The table of platforms, ``salt/netboot/platforms.yaml`` (a map).
 
-    Returns a map: ``problems``, a list of one-line texts, each starting with its pillar key;
+    Returns a map: ``problems``, a list of one-line strings, each starting with its pillar key;
     ``warnings``, the same for what is not fatal; and, when there are no problems, ``config``: all
     settings with their defaults, interface, address, images and platform resolved.
 
@@ -68,12 +68,12 @@ def config(pillar, platforms):
 
 def target():
     """
-    Return what the pillar is checked against on this machine.
+    Return the facts of this machine that the pillar is checked against.
 
     Returns a map: ``platform`` (list: ``ID`` of os-release, then the words of its ``ID_LIKE``),
     ``interfaces`` (names, each with a list of IPv4 addresses with prefix length), ``addresses``
     (all IPv4 addresses of this machine), ``default_interface`` (the one with the IPv4 default
-    route, or None), ``selinux`` (whether SELinux is on, be it permissive) and ``state_dir`` (the
+    route, or None), ``selinux`` (whether SELinux is on, even if permissive) and ``state_dir`` (the
     directory of the records, from the minion option ``netboot.state_dir``).
 
     CLI Example:
@@ -89,7 +89,7 @@ def version():
     """
     Return the version of these states, and the version that was applied to this machine.
 
-    Returns a map: ``version``, and ``applied`` (None when nothing was applied yet, an empty text
+    Returns a map: ``version``, and ``applied`` (None when nothing was applied yet, an empty string
     for a version before 0.1.0).
 
     CLI Example:
@@ -121,10 +121,10 @@ def applied():
 
 def images():
     """
-    List the images that are ready to boot, with what was read from their ISOs.
+    List the images that are ready to boot, with the facts from their ISOs.
 
     Returns a list of maps: ``name``, ``label``, ``iso`` (its path), ``tree`` (directory of its boot
-    files) and ``facts`` as ``alt_iso.inspect`` gives them, with digests.
+    files) and ``facts`` as ``alt_iso.inspect`` returns them, with digests.
 
     CLI Example:
 
@@ -137,10 +137,10 @@ def images():
 
 def list_():
     """
-    List what is on this machine: each image that the pillar names or that was left behind.
+    List what is on this machine: each image that is in the pillar or was left behind.
 
     Returns a map by the image's name: ``in_pillar``, ``entries`` (ids of the boot entries that use
-    it), ``iso`` (``path``, ``bytes``, ``state``: ``kept``, ``dropped`` once it was unpacked, or
+    it), ``iso`` (``path``, ``bytes``, ``state``: ``kept``, ``dropped`` after unpacking, or
     ``absent``, ``ours``: whether these states fetched it, and ``verified``: when, as ISO 8601 in
     UTC, or None) and ``tree`` (``path``, ``bytes``, ``form``: ``boot``, ``stages``, ``tree`` or
     ``mount``; None when it is not unpacked).
@@ -165,7 +165,7 @@ def entries(arch=None):
 
     Returns a list of maps: ``id``, ``image``, ``arch``, ``variant``, ``method``, ``form``,
     ``title``, ``kernel`` and ``initrd`` (paths below the TFTP root, or URLs), ``cmdline``,
-    ``bytes`` (that one boot fetches), ``memory_mib`` (MiB that a client needs) and more.
+    ``bytes`` (fetched by one boot), ``memory_mib`` (MiB that a client needs) and more.
 
     Raises CommandExecutionError when nothing was applied to this machine yet.
 
@@ -187,8 +187,8 @@ def menu(arch, host=None):
         ALT's name of the architecture (x86_64, aarch64, ...).
 
     host : None
-        With the scripts before it that this host gets: its name in the pillar, or its MAC address
-        in any notation, UUID, host name or serial number.
+        Include the scripts that this host gets before the menu: its name in the pillar, or its MAC
+        address in any notation, UUID, host name or serial number.
 
     Raises SaltInvocationError for an architecture that has no menu here, and for a host that has no
     script.
@@ -212,7 +212,7 @@ def arm(host):
 
     Returns a list of maps: ``host``, ``entry`` (id), ``armed`` (when, as ISO 8601 in UTC).
 
-    Raises SaltInvocationError when there is no such host that boots something once.
+    Raises SaltInvocationError when no host of that name has ``once: true``.
 
     CLI Example:
 
@@ -228,15 +228,16 @@ def dhcp_hints(server=None):
     """
     Return what a foreign DHCP server needs so that its clients boot from this machine.
 
-    For ``netboot:dhcp:mode: off``, where nothing here answers DHCP. Only firmware is listed whose
-    boot loader is there.
+    For ``netboot:dhcp:mode: off``, where nothing on this machine answers DHCP. Only firmware with
+    an installed boot loader is listed.
 
     server : None
         ``isc`` (ISC dhcpd), ``kea`` (Kea DHCPv4) or ``dnsmasq``: that server's configuration, as a
-        text. ``table``: what to answer to whom, for any other. Default: a map of all four.
+        string. ``table``: the answers for each kind of client, for any other server. Default: a
+        map of all four.
 
-    Raises SaltInvocationError for another server, CommandExecutionError when nothing was applied to
-    this machine yet.
+    Raises SaltInvocationError for any other value, CommandExecutionError when nothing was applied
+    to this machine yet.
 
     CLI Example:
 
@@ -261,10 +262,10 @@ def dhcp_hints(server=None):
 
 def firewall_rules():
     """
-    List the commands that let clients through a firewall that was written by hand.
+    List the commands that let clients through a hand-written firewall.
 
-    Returns a list of texts, ready to paste; an empty one where nothing needs to be added, or where
-    firewalld or ufw runs, which ``state.apply netboot.firewall`` takes care of.
+    Returns a list of commands, ready to paste; it is empty if nothing needs to be added, or if
+    firewalld or ufw runs, which ``state.apply netboot.firewall`` configures.
 
     Raises CommandExecutionError when nothing was applied to this machine yet.
 

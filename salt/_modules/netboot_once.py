@@ -1,5 +1,5 @@
 """
-Look at the hosts that boot something once.
+Inspect the hosts that boot an entry once.
 """
 
 import netboot_fresh
@@ -20,7 +20,7 @@ def __virtual__():
 
 def list_():
     """
-    List the hosts that boot something once.
+    List the hosts that boot an entry once.
 
     Returns a list of maps: ``host``, ``entry`` (id of what it boots when it is armed), ``armed``
     and ``booted`` (when, as ISO 8601 in UTC) and ``booted_entry``; the last two are None while the

@@ -1,5 +1,5 @@
 """
-Keep ALT's images on a netboot server ready for booting: unpacked or mounted, and no others.
+Keep ALT images on a netboot server ready to boot: unpacked or mounted; remove all others.
 """
 
 import os
@@ -22,7 +22,7 @@ from salt.exceptions import CommandExecutionError
 __virtualname__ = "alt_image"
 
 # Loop mounts. Rock Ridge's modes can be root-only, hence overriderockperm (Linux,
-# Documentation/filesystems/isofs.rst); nofail, so that a machine whose ISO is gone still boots.
+# Documentation/filesystems/isofs.rst); nofail, so that the machine boots without the ISO too.
 MOUNT_TYPE = "iso9660"
 MOUNT_SHOWN = ["ro", "nodev", "nosuid"]
 MOUNT_HIDDEN = ["loop", "nofail", "overriderockperm", "mode=0444", "dmode=0555"]
@@ -37,7 +37,7 @@ def _records():
 
 
 def _verified(records, iso, checksum):
-    """The record of a verified ISO, if the file is still the one that was hashed, else None."""
+    """Return the record of a verified ISO if the file is still the same, otherwise None."""
     record = records.iso(iso)
     if not record or not has_digests(record["digests"], checksum):
         return None
@@ -47,7 +47,7 @@ def _verified(records, iso, checksum):
 
 def _sha256(verified, iso):
     if not verified:
-        raise CommandExecutionError(f"{iso} is not there or not verified; it is not unpacked.")
+        raise CommandExecutionError(f"{iso} is missing or not verified, so it was not unpacked.")
     return verified["digests"]["sha256"]
 
 
@@ -60,18 +60,18 @@ def _is_current(records, old, image, verified):
 
 def unpacked(name):
     """
-    Ensure that what the boot entries need of a verified ISO is unpacked, and its facts on record.
+    Ensure that what the boot entries need from a verified ISO is unpacked and on record.
 
-    How much that is follows from the entries: kernel and initrd, these and stages, or all. An image
-    that was renamed in the pillar takes its tree along. With ``keep_iso: false`` the ISO is removed
-    afterwards. With ``verify: always`` what boots is hashed each time, and unpacked again if it
-    rotted.
+    The entries determine how much that is: kernel and initrd, these and stages, or everything. An
+    image that was renamed in the pillar keeps its tree. With ``keep_iso: false`` the ISO is removed
+    afterwards. With ``verify: always`` the boot files are hashed each time, and unpacked again if
+    they are corrupted.
 
     name
         Label of an image of the configuration: its name in lower case, with ``_`` for spaces.
 
-    ``changes`` has the directory of the tree, and the ISO when it was removed. Under ``test=True``
-    nothing is read from the ISO.
+    ``changes`` contains the directory of the tree, and the ISO if it was removed. Under
+    ``test=True`` nothing is read from the ISO.
 
     .. code-block:: yaml
 
@@ -100,16 +100,16 @@ def unpacked(name):
 
 
 def _rotted(records, record, image, iso):
-    """Whether a tree is not what was unpacked; looked at only if the pillar wants it each time."""
+    """Return whether a tree is corrupted; checked only with ``verify: always``."""
     if image["verify"] != "always" or __opts__["test"]:
         return False
     rotten = netboot_images.rotten(record)
     if rotten and not os.path.lexists(iso):
-        # It isn't current any more, for the next apply to fetch the ISO.
+        # Mark it as not current, so that the next apply fetches the ISO.
         record["identities"].update(dict.fromkeys(rotten))
         records.write("images", image["label"], record)
         raise CommandExecutionError(
-            f"{record['tree']} rotted ({', '.join(rotten)}); apply again, which fetches {iso}."
+            f"{record['tree']} is corrupted ({', '.join(rotten)}); apply again to fetch {iso}."
         )
     return bool(rotten)
 
@@ -120,21 +120,21 @@ def _foretell(state, records, image, iso, verified):
     )
     label = image["label"]
     if same:
-        # as ``pruned`` will find it
+        # so that ``pruned`` finds it
         records.foretell("images", same["label"], {**same, "label": label})
         state.plan({label: f"would be renamed from {same['tree']}"})
-        state.comment = f"{same['tree']} would become {label}."
+        state.comment = f"{same['tree']} would be renamed to {label}."
     else:
         state.plan({label: f"would be unpacked from {iso}"})
         state.comment = f"{iso} would be unpacked below {records.config()['paths']['trees']}."
 
 
 def _made(state, records, image, iso, sha256, old):
-    """The record of an image that took over another name's tree, or was unpacked."""
+    """Take over a tree under another name, or unpack the image; return its record."""
     same = netboot_images.same_elsewhere(records, image, sha256)
     if same:
         record = netboot_trees.taken_over(records, same, image)
-        state.comment = f"{same['tree']} became {record['tree']}."
+        state.comment = f"{same['tree']} was renamed to {record['tree']}."
         state.done(record["tree"], f"renamed from {same['tree']}")
         return record
     record = netboot_trees.inspected(records, iso, image, sha256)
@@ -161,16 +161,16 @@ def _drop_iso(state, records, image, iso):
 
 def mounted(name):
     """
-    Ensure that a verified ISO is loop-mounted for clients, after each boot too.
+    Ensure that a verified ISO is loop-mounted for clients, also after a reboot.
 
-    Instead of unpacking: it costs no disk space. The mount is read-only, without devices and
-    setuid, and stands in /etc/fstab. An ISO with entries that would not be unpacked (links out of
+    Instead of unpacking: it takes no disk space. The mount is read-only, without devices and
+    setuid, and listed in /etc/fstab. An ISO with entries that would not be unpacked (links out of
     the tree and so on) is not mounted, as the kernel would show them.
 
     name
         Label of an image of the configuration, see ``unpacked``.
 
-    ``changes`` is that of ``mount.mounted``. Under ``test=True`` nothing is read from the ISO.
+    ``changes``: see ``mount.mounted``. Under ``test=True`` nothing is read from the ISO.
 
     .. code-block:: yaml
 
@@ -202,13 +202,13 @@ def _check_mountable(record):
     rejected = netboot_trees.rejected(record)
     if rejected:
         raise CommandExecutionError(
-            f"{record['iso']} is not mounted, as clients must not see all of it: {rejected[0]}. "
-            f"Leave netboot:images:{record['name']}:mount out."
+            f"{record['iso']} was not mounted, as clients must not see all of it: {rejected[0]}. "
+            f"Remove netboot:images:{record['name']}:mount."
         )
 
 
 def _mount_new(records, record, old):
-    """Mount an ISO in place of what was there; what Salt's own state returned."""
+    """Mount an ISO in place of the old tree; return the result of Salt's own state."""
     facts, tree = record["facts"], record["tree"]
     files = {facts["kernel"], facts["initrd"], *(s["path"] for s in facts["stages"].values())}
     facts["sha256"] = iso_tree.digests(record["iso"], facts)
@@ -241,30 +241,30 @@ def _mount(record):
         hidden_opts=MOUNT_HIDDEN,
         mkmnt=True,
         persist=True,
-        match_on="name",  # the line in fstab is the mount point's, whatever its ISO is called
+        match_on="name",  # the line in fstab belongs to the mount point, whatever the ISO's name
     )
 
 
 def _unmount(record):
-    """Undo the loop mount on record, if it is one."""
+    """Undo the loop mount of a record, if it is a mount."""
     if record and record["form"] == "mount":
         netboot_in_use.nfs_let_go()
         done = __states__["mount.unmounted"](record["tree"], device=record["iso"], persist=True)
         if not done["result"]:
-            raise CommandExecutionError(f"{record['tree']} can't be unmounted: {done['comment']}")
+            raise CommandExecutionError(f"{record['tree']} cannot be unmounted: {done['comment']}")
 
 
 def absent(name):
     """
-    Ensure that one image is not on the machine: its tree or mount, its ISO and what is on record.
+    Ensure that an image is not on the machine: its tree or mount, its ISO and its records.
 
-    An ISO that these states did not fetch stays. What somebody is reading stays until a later
-    apply. The menus show it until they are applied.
+    An ISO that these states did not fetch stays. What is in use stays until a later apply. The
+    menus offer the image until they are applied.
 
     name
         The image's name or label.
 
-    ``changes`` has each path that was removed.
+    ``changes`` contains each removed path.
 
     .. code-block:: yaml
 
@@ -289,11 +289,10 @@ def absent(name):
 
 def pruned(name, remove=True, keep=True):
     """
-    Ensure that nothing is here that these states own and the pillar no longer names.
+    Ensure that these states own nothing here that is no longer in the pillar.
 
-    These are ISOs that the states fetched, trees, loop mounts, and what killed runs left in the
-    staging directory. Files that they did not write are left alone; what somebody is reading stays
-    until a later apply.
+    They own ISOs that they fetched, trees, loop mounts, and what killed runs left in the staging
+    directory. Other files are left alone; what is in use stays until a later apply.
 
     name
         What is pruned; only shown.
@@ -302,9 +301,9 @@ def pruned(name, remove=True, keep=True):
         False: images are only listed, and the staging directory alone is swept.
 
     keep : True
-        False: the images that the pillar names go too.
+        False: remove the images that are in the pillar too.
 
-    ``changes`` has each path that was removed. Under ``test=True`` nothing is.
+    ``changes`` contains each removed path. Under ``test=True`` nothing is.
 
     .. code-block:: yaml
 
@@ -324,8 +323,8 @@ def pruned(name, remove=True, keep=True):
             size = sum(item["bytes"] for item in found)
             paths = ", ".join(item["path"] for item in found)
             state.comment = (
-                f"The pillar no longer names {paths} ({size / 1e9:.1f} GB); "
-                "netboot:prune: true removes them."
+                f"No longer in the pillar: {paths} ({size / 1e9:.1f} GB); "
+                "set netboot:prune: true to remove them."
             )
         staging = config["paths"]["staging"]
         if not state.test and os.path.isdir(staging):
@@ -336,7 +335,7 @@ def pruned(name, remove=True, keep=True):
 
 
 def _remove(state, records, found):
-    """Remove what ``netboot_left_over.removable`` listed, as far as nobody is reading it."""
+    """Remove the items from ``netboot_left_over.removable`` that are not in use."""
     later = [item for item in found if item["why_not"]]
     now = [item for item in found if not item["why_not"]]
     for item in now:
@@ -349,7 +348,7 @@ def _remove(state, records, found):
         netboot_left_over.remember_out_of_service(records, [item["path"] for item in later])
     words = [f"{len(now)} {'would be' if state.test else 'were'} removed."] if now else []
     words += [
-        f"{item['path']} will be removed by a later apply: {item['why_not']}." for item in later
+        f"A later apply will remove {item['path']}: {item['why_not']}." for item in later
     ]
     if words:
         state.comment = "\n".join(words)

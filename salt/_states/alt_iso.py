@@ -1,5 +1,5 @@
 """
-Keep ALT's ISOs on a netboot server: fetched and verified, under the names that the pillar has.
+Keep ALT ISOs on a netboot server: fetched and verified, under their names in the pillar.
 """
 
 import os
@@ -22,7 +22,7 @@ from salt.exceptions import CommandExecutionError
 
 __virtualname__ = "alt_iso"
 
-# What sum files said, for the next state of the same run.
+# Digests from sum files, for the next state of the same run.
 _ASKED = "alt_iso.asked"
 
 
@@ -39,18 +39,19 @@ def _fetches(records):
 
 
 def _notify(name, data):
-    # Only a minion's own process has a bus at hand. salt-call would ask a master for each event,
-    # and wait for one that is away.
+    # Only a minion's own process has a bus at hand. salt-call would contact the master for each
+    # event, and wait for a master that is down.
     if __opts__.get("file_client") != "local" and __opts__.get("__cli") != "salt-call":
         __salt__["event.fire_master"](data, f"netboot/iso/{name}/fetch")
 
 
 def fetching(name):
     """
-    Start to fetch the ISOs that are not there, several at once.
+    Start fetching the missing ISOs, several at once.
 
-    The state ``fetched`` of each image waits for its own and reports it; without this state it
-    fetches it itself. So each image has its own result, and is unpacked while others still come.
+    The state ``fetched`` of each image waits for its ISO and reports it; without this state it
+    fetches the ISO itself. So each image has its own result, and is unpacked while other ISOs are
+    still being fetched.
 
     name
         What is fetched; only shown.
@@ -63,7 +64,7 @@ def fetching(name):
           alt_iso.fetching:
             - name: ISOs
     """
-    with State(name, "All ISOs are there.", __opts__["test"]) as state:
+    with State(name, "No ISO is missing.", __opts__["test"]) as state:
         records = _records()
         config = records.config()
         fetches = []
@@ -71,7 +72,7 @@ def fetching(name):
             try:
                 fetches += _wanted(records, image, os.path.join(config["paths"]["dist"], image["file"]))
             except CommandExecutionError:
-                continue  # the image's own state says what is wrong
+                continue  # the image's own state reports the problem
         if fetches:
             files = ", ".join(os.path.basename(one["path"]) for one in fetches)
             state.comment = f"{'Would be' if state.test else 'Being'} fetched: {files}."
@@ -81,7 +82,7 @@ def fetching(name):
 
 
 def _wanted(records, image, path):
-    """What to fetch of an image, in a list: nothing if its ISO is there or not needed."""
+    """Return what to fetch for an image, as a list: empty if its ISO exists or is not needed."""
     known = records.iso(path) or {}
     if os.path.lexists(path) or known.get("renamed"):
         return []
@@ -98,18 +99,18 @@ def _wanted(records, image, path):
 
 def fetched(name):
     """
-    Ensure that an image's ISO is there and is the one that its digests name.
+    Ensure that an image's ISO exists and matches its digests.
 
-    A file that was verified is not read again while its size, times and inode are what they were,
-    unless the image says ``verify: always``. One that rotted or was changed is taken out of
-    service at once and fetched again; one that is merely not the newest any more stays in service
-    until its successor has come. A client that is reading the old file reads it to its end.
+    A verified file is not read again while its size, times and inode are unchanged, unless the
+    image has ``verify: always``. A corrupted or changed file is taken out of service at once and
+    fetched again; a file that is merely outdated stays in service until its successor is complete.
+    A client that is reading the old file can read it to its end.
 
     name
         Label of an image of the configuration: its name in lower case, with ``_`` for spaces.
 
-    ``changes`` has the path with old and new SHA-256. Under ``test=True`` nothing is fetched and
-    nothing is hashed; with ``refresh`` the server is asked for its sum file.
+    ``changes`` contains the path with old and new SHA-256. Under ``test=True`` nothing is fetched
+    and nothing is hashed; with ``refresh`` the sum file is still requested from the server.
 
     .. code-block:: yaml
 
@@ -128,13 +129,13 @@ def fetched(name):
 
 
 def _keep(state, records, image, iso):
-    """Have the ISO, by what is on record of it, on the disk, and wanted."""
+    """Bring the ISO in step with its record, the disk and the wanted digests."""
     state.comment = f"{iso} is verified."
     known = records.iso(iso) or {}
     if known.get("renamed"):
-        state.comment = f"{iso} would be there by its new name."
+        state.comment = f"{iso} would be renamed from another name."
         return
-    # What ``fetching`` started counts as not there, although it may have come meanwhile.
+    # A fetch that ``fetching`` started counts as missing, although it may be complete by now.
     coming = _fetches(records).is_started(iso)
     there = None if coming else netboot_files.identity(iso)
     same = there is not None and there == known.get("identity")
@@ -142,7 +143,7 @@ def _keep(state, records, image, iso):
     sums = _sums(state, image, iso, known, same or dropped)
     wanted = image["checksum"] or sums.get("checksum") or known.get("digests", {})
     if dropped and _is_dropped(records, iso, image, wanted):
-        state.comment = f"{iso} was removed once it was unpacked."
+        state.comment = f"{iso} was removed after unpacking."
         return
     right = same and has_digests(known["digests"], wanted)
     if right and image["verify"] != "always":
@@ -169,7 +170,7 @@ def _keep(state, records, image, iso):
 
 
 def _sums(state, image, iso, known, settled):
-    """What the sum file says of an ISO, asked if need be; what it said before if it is away."""
+    """Return an ISO's digest from the sum file; the known digest if the server is down."""
     before = known.get("sums") or {}
     if not image["sums"]:
         return {}
@@ -181,10 +182,10 @@ def _sums(state, image, iso, known, settled):
     except CommandExecutionError as err:
         if not before:
             raise
-        state.warn(f"Whether {iso} is still the newest cannot be found out: {err}")
+        state.warn(f"Cannot check whether {iso} is still the newest: {err}")
         return before
     if not set(SAFE_DIGESTS) & set(sums["checksum"]):
-        state.warn(f"{sums['url']} can be forged, as MD5 does not protect against it.")
+        state.warn(f"{sums['url']} does not protect against forgery, as it has MD5 digests.")
     return sums
 
 
@@ -195,7 +196,7 @@ def _is_dropped(records, path, image, wanted):
 
 
 def _contradicts(record, wanted):
-    """Whether a record tells that the file is another one."""
+    """Return whether the record shows that the file is not the wanted file."""
     return any(record["digests"].get(kind, digest) != digest for kind, digest in wanted.items())
 
 
@@ -210,14 +211,14 @@ def _foretell(state, image, iso, there, right, outdated):
 
 
 def _checked(state, records, iso, known, wanted):
-    """The record of a file that was hashed, or None; a wrong one is taken out of service."""
+    """Hash a file and return its record, or None; a wrong file is taken out of service."""
     found = iso_hashes.digests(iso, sorted(wanted))
     sha256 = found["digests"]["sha256"]
     as_before = sha256 == known.get("digests", {}).get("sha256")
     if has_digests(found["digests"], wanted):
-        state.comment = f"{iso} was there already, and was verified."
+        state.comment = f"{iso} already existed, and was verified."
         if as_before and "source" in known:
-            found["source"] = known["source"]  # which says that these states brought it
+            found["source"] = known["source"]  # which shows that these states fetched it
         return found
     if as_before:
         return None
@@ -225,7 +226,7 @@ def _checked(state, records, iso, known, wanted):
         os.unlink(iso)
         done = "removed"
     else:
-        # A foreign file: perhaps the checksum is what is wrong. Out of service, not lost.
+        # A foreign file, and perhaps the checksum is wrong: out of service, but not lost.
         staging = records.config()["paths"]["staging"]
         aside = os.path.join(staging, f"{os.path.basename(iso)}.{sha256[:12]}")
         os.replace(iso, aside)
@@ -237,16 +238,16 @@ def _checked(state, records, iso, known, wanted):
 
 def renamed(name):
     """
-    Ensure that an ISO that is here under another file name is not fetched again.
+    Ensure that an ISO that exists under another file name is not fetched again.
 
-    An ISO that these states fetched, that the pillar no longer names and nobody is reading gets the
-    name that the pillar has for the same digests.
+    An ISO that these states fetched, that is no longer in the pillar and not in use gets the name
+    that the pillar has for the same digests.
 
     name
         What is renamed; only shown.
 
-    ``changes`` has the ISOs with their former names. Under ``test=True`` the states after it look
-    at the records as this one would leave them.
+    ``changes`` contains the ISOs with their former names. Under ``test=True`` the states after it
+    see the records as this state would leave them.
 
     .. code-block:: yaml
 
@@ -254,7 +255,7 @@ def renamed(name):
           alt_iso.renamed:
             - name: ISOs
     """
-    with State(name, "All ISOs have their names.", __opts__["test"]) as state:
+    with State(name, "All ISOs have their current names.", __opts__["test"]) as state:
         records = _records()
         config = records.config()
         files = [image["file"] for image in config["images"]]

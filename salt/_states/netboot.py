@@ -18,13 +18,13 @@ def __virtual__():
 
 def config_valid(name, problems):
     """
-    Fail with all that is wrong in the pillar, one line each; also under ``test=True``.
+    Fail with all problems of the pillar, one line each; also under ``test=True``.
 
     name
         What is checked; only shown.
 
     problems
-        List of one-line texts, as ``netboot.config`` returns them.
+        List of one-line strings, as ``netboot.config`` returns them.
 
     Changes nothing.
 
@@ -44,10 +44,10 @@ def config_valid(name, problems):
 
 def config_resolved(name, config):
     """
-    Let the states of this run use the configuration that the pillar resolves to now.
+    Make the states of this run use the configuration that the pillar resolves to now.
 
-    They read it where an applied one is on record. It is put there by ``config_applied``, when
-    nothing is in the way any more.
+    They read it in place of the applied configuration on record. ``config_applied`` writes the
+    record once nothing is in the way any more.
 
     name
         What is resolved; only shown.
@@ -71,15 +71,15 @@ def config_resolved(name, config):
 
 def config_applied(name, warnings=()):
     """
-    Ensure that the configuration of this run is on record on the machine itself.
+    Ensure that the configuration of this run is on record on the machine.
 
     name
         What is kept; only shown.
 
     warnings
-        List of one-line texts that are shown with the result.
+        List of one-line strings that are shown with the result.
 
-    ``changes`` has the keys that became different.
+    ``changes`` contains the keys that changed.
 
     .. code-block:: yaml
 

@@ -1,5 +1,5 @@
 """
-Accounts for the people who look after a netboot server: keys for ssh, and sudo.
+Accounts for the admins of a netboot server: ssh keys, and sudo.
 """
 
 import os
@@ -20,7 +20,7 @@ __virtualname__ = "netboot_admins"
 _SUDOERS = "/etc/sudoers.d/netboot"
 _SHELL = "/bin/bash"
 _MANAGED = "# Managed by netboot-alt: changes are lost at the next apply.\n"
-# Run as the account itself, so that no link in its home leads root astray.
+# Run as the account itself, so that links in its home cannot mislead root.
 _READ_KEYS = 'cat "$HOME/.ssh/authorized_keys" 2>/dev/null || :'
 _WRITE_KEYS = (
     'set -e; umask 077; mkdir -p "$HOME/.ssh"; cd "$HOME/.ssh"; '
@@ -34,16 +34,16 @@ def __virtual__():
 
 def present(name):
     """
-    Ensure that these people can log in with their keys, and nobody whom these states let in before.
+    Ensure that these accounts accept their keys, and that accounts no longer listed have no access.
 
-    An account that was there before only gets keys: sudo, groups and all else are its owner's
-    affair. Whom the states made an account loses it when it is no longer named; the home stays.
-    The account that sudo was called from to apply this is never taken away.
+    An account that existed before only gets keys: sudo, groups and everything else are left to its
+    owner. An account created by these states is removed when it is no longer listed; its home
+    stays. The account from which sudo applies these states is never removed.
 
     name
         What is kept; only shown.
 
-    ``changes`` has each account, and the file for sudo, with what was done.
+    ``changes`` contains each account, and the file for sudo, with what was done.
 
     .. code-block:: yaml
 
@@ -57,12 +57,12 @@ def present(name):
 
 def absent(name):
     """
-    Ensure that nobody can log in whom these states let in. Homes stay.
+    Ensure that accounts and keys that these states added are removed. Homes stay.
 
     name
         Only shown.
 
-    ``changes`` is that of ``present``.
+    ``changes``: see ``present``.
 
     .. code-block:: yaml
 
@@ -74,15 +74,15 @@ def absent(name):
 
 
 def _in_step(name, admins, groups):
-    with State(name, "All accounts are as wanted.", __opts__["test"]) as state:
+    with State(name, "All accounts are in the desired state.", __opts__["test"]) as state:
         records = Records.of(__opts__, __context__)
         known = records.owned("admins", {})
         gone = [user for user in known if user not in admins]
         applying = os.environ.get("SUDO_USER")
         if applying in gone:
             gone.remove(applying)
-            state.warn(f"{applying} stays, as it applies this; apply it from another account.")
-        # One by one: nobody's broken home may keep others in, or out.
+            state.warn(f"{applying} stays, as it applies these states; apply from another account.")
+        # One by one: a broken home must not affect other accounts.
         steps = [(_let_in, user, admins[user], groups, known) for user in admins]
         steps += [(_write_sudoers, known, gone)]
         steps += [(_shut_out, user, known) for user in gone]
@@ -107,7 +107,7 @@ def _entry(user):
 
 
 def _let_in(user, wanted, groups, known, state, records):
-    """Make the account, if there is none, and give it its keys; ``known`` is kept in step."""
+    """Create the account if it does not exist, and add its keys; ``known`` is updated."""
     made = not _entry(user)
     record = {"uid": None, "keys": [], "sudo": False, **known.get(user, {})}
     record["sudo"] = (made or _is_ours(user, record)) and wanted["sudo"]
@@ -118,7 +118,7 @@ def _let_in(user, wanted, groups, known, state, records):
     record["keys"] = [*(key for key in record["keys"] if key not in old + new), *new]
     dropped = set(map(_key, old)) & known_keys
     if made or new or dropped:
-        words = ["made"] * made + [f"{len(new)} keys added"] * bool(new)
+        words = ["created"] * made + [f"{len(new)} keys added"] * bool(new)
         words += [f"{len(dropped)} keys removed"] * bool(dropped)
         state.done(user, ", ".join(words))
     if made and not state.test:
@@ -134,7 +134,7 @@ def _let_in(user, wanted, groups, known, state, records):
 
 
 def _is_ours(user, record):
-    """Whether it is the account that these states made, not one that somebody made after them."""
+    """Return whether it is the account that these states created, not a later foreign account."""
     entry = _entry(user)
     return entry is not None and record["uid"] == entry.pw_uid
 
@@ -143,17 +143,17 @@ def _make(user, groups):
     home = f"/home/{user}"
     uid = None
     if os.path.isdir(home):
-        # It had an account before: what is in it is still that one's, if nobody else's.
+        # A home of an earlier account: reuse its uid, unless another account has it.
         uid = os.lstat(home).st_uid
         if _has_account(uid):
-            raise CommandExecutionError(f"{home} is somebody else's; move it away for {user}.")
+            raise CommandExecutionError(f"{home} belongs to another account; move it for {user}.")
     existing = [group for group in groups if __salt__["group.info"](group)]
     if not __salt__["user.add"](user, uid=uid, groups=existing, home=home, shell=_SHELL):
-        raise CommandExecutionError(f"The account {user} can't be made.")
+        raise CommandExecutionError(f"The account {user} cannot be created; see the minion's log.")
 
 
 def _has_account(uid):
-    # Accounts of a directory service are found, but not listed.
+    # Accounts of a directory service can be looked up, but not listed.
     try:
         return bool(pwd.getpwuid(uid))
     except KeyError:
@@ -169,7 +169,7 @@ def _write_keys(user, lines):
 
 
 def _as(user, script, text=""):
-    # No login, so nothing of the home is run; and a home that hangs ends.
+    # Without login, so that nothing in the home runs; with a timeout, in case the home hangs.
     entry = _entry(user)
     rights = [f"--reuid={entry.pw_uid}", f"--regid={entry.pw_gid}", "--clear-groups"]
     words = ["setpriv", *rights, "timeout", "10", "sh", "-c", script]
@@ -180,7 +180,7 @@ def _as(user, script, text=""):
 
 
 def _key(line):
-    """A key without its remark."""
+    """Return a key without its comment."""
     return tuple(line.split()[:2])
 
 
@@ -195,7 +195,7 @@ def _write_sudoers(known, gone, state, _records):
     before = netboot_files.read(_SUDOERS)
     if before and not before.startswith(_MANAGED):
         if users:
-            raise CommandExecutionError(f"{_SUDOERS} is somebody else's; give it another name.")
+            raise CommandExecutionError(f"{_SUDOERS} is a foreign file; rename it.")
         return
     if users and before != text:
         state.done(_SUDOERS, "written")
@@ -206,13 +206,13 @@ def _write_sudoers(known, gone, state, _records):
     if not users:
         os.unlink(_SUDOERS)
         return
-    # A name with a dot is none that sudo reads (sudoers(5)).
+    # sudo ignores names with a dot (sudoers(5)).
     unchecked = f"{_SUDOERS}.unchecked"
     netboot_files.write(unchecked, text, 0o440)
     done = netboot_run.tried("visudo", "-c", "-f", unchecked)
     if done.returncode:
         os.unlink(unchecked)
-        raise CommandExecutionError(f"visudo refuses what was to be {_SUDOERS}: {done.stderr}")
+        raise CommandExecutionError(f"visudo rejects the new {_SUDOERS}: {done.stderr}")
     os.replace(unchecked, _SUDOERS)
 
 
@@ -220,9 +220,9 @@ def _shut_out(user, known, state, records):
     record = known[user]
     if _is_ours(user, record):
         state.done(user, "removed")
-        # Whoever is logged in loses the account too.
+        # Also while the user is logged in.
         if not state.test and not __salt__["user.delete"](user, force=True):
-            raise CommandExecutionError(f"{user} can't be removed; userdel {user} says why.")
+            raise CommandExecutionError(f"{user} cannot be removed; run userdel {user} to see why.")
     elif _entry(user):
         there = _keys(user)
         ours = set(map(_key, record["keys"]))

@@ -1,5 +1,5 @@
 """
-Remove what these states put on a machine.
+Remove what these states installed on a machine.
 """
 
 import os
@@ -22,19 +22,19 @@ def __virtual__():
 
 def served(name, images=False):
     """
-    Ensure that the folder that clients see holds nothing that these states wrote.
+    Ensure that the served directory contains nothing that these states wrote.
 
-    Menus, scripts of hosts and boot loaders go; images stay unless asked. Files that these states
-    did not write stay, and so do the folders that hold any. What is on record goes with the images,
-    as it tells whose they are.
+    Menus, scripts of hosts and boot loaders are removed; images stay unless requested. Files that
+    these states did not write stay, and so do their directories. Records are removed together with
+    the images, as they show who owns these.
 
     name
-        Only shown; the folder is that of the configuration on record.
+        Only shown; the directory is that of the configuration on record.
 
     images
-        Remove images too: what ``alt_iso`` and ``alt_image`` call their own.
+        Remove images too: ISOs and trees that ``alt_iso`` and ``alt_image`` own.
 
-    ``changes`` has each path that was removed.
+    ``changes`` contains each removed path.
 
     .. code-block:: yaml
 
@@ -43,7 +43,7 @@ def served(name, images=False):
             - name: served files
             - images: false
     """
-    with State(name, "Nothing of ours is left.", __opts__["test"]) as state:
+    with State(name, "Nothing is left to remove.", __opts__["test"]) as state:
         records = Records.of(__opts__, __context__)
         config = records.on_record()
         if not config:
@@ -65,12 +65,12 @@ def served(name, images=False):
             if not state.test:
                 os.unlink(path)
         if not state.test:
-            # Who has booted once stays on record as long as there are records.
+            # Boots of hosts with ``once`` stay on record as long as there are records.
             for record in ("menus", "firmware"):
                 records.remove("owned", record)
             _remove_empty(state, config)
             kept = records.images() or records.names("isos")
-            # Or an account that is applying this.
+            # Or the account that is applying these states.
             if not kept and not records.owned("admins", []):
                 shutil.rmtree(records.directory)
                 state.done(records.directory, "removed")
@@ -81,7 +81,7 @@ def served(name, images=False):
 
 
 def _remove_empty(state, config):
-    """Remove the directories that these states made, as far as they are empty and not mounted."""
+    """Remove the directories that these states created if they are empty and not mounted."""
     paths = config["paths"]
     trees = paths["trees"]
     arches = os.listdir(trees) if os.path.isdir(trees) else []
@@ -89,7 +89,7 @@ def _remove_empty(state, config):
         *(os.path.join(trees, arch) for arch in arches),
         *(paths[name] for name in ("trees", "once_scripts", "tftp", "dist", "staging")),
         config["root"],
-        # Others may have put theirs there: a certificate.
+        # It may contain foreign files, such as a certificate.
         paths["etc"],
     ):
         if os.path.isdir(directory) and not os.path.ismount(directory) and not os.listdir(directory):

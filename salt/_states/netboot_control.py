@@ -1,5 +1,5 @@
 """
-Let a facility of ALT's control(8) be what a server needs, and give back what it was.
+Set a facility of ALT's control(8) to what a server needs, and restore it.
 """
 
 import netboot_fresh
@@ -12,7 +12,7 @@ from salt.exceptions import CommandExecutionError
 
 __virtualname__ = "netboot_control"
 
-# Of rpcbind and others: the network is answered, and not this machine alone.
+# For rpcbind and others: answer the network, not only this machine.
 _SERVER = "server"
 
 
@@ -22,17 +22,17 @@ def __virtual__():
 
 def server(name, services):
     """
-    Ensure that a facility is ``server``, and that the services that read it have done so.
+    Ensure that a facility is ``server``, and that the services that read it were restarted.
 
-    What it was is put on record. An apply that was killed in between is made good by the next one.
+    Its old value is put on record. If an apply is killed in between, the next apply completes it.
 
     name
         Name of the facility (https://www.altlinux.org/Control), such as ``rpcbind``.
 
     services
-        Names of the services to restart, those that run.
+        Names of the services to restart if they run.
 
-    ``changes`` has the facility with its old and new value, or the services.
+    ``changes`` contains the facility with its old and new value, or the services.
 
     .. code-block:: yaml
 
@@ -56,8 +56,8 @@ def server(name, services):
         if act:
             if now is None:
                 raise CommandExecutionError(
-                    f"control(8) knows no {name}: install what brings it, or take it out of "
-                    "netboot:platform:nfs:control."
+                    f"control(8) does not know {name}; install the package that provides it, or "
+                    "remove it from netboot:platform:nfs:control."
                 )
             record = {"was": known.get("was", now), "unread": True}
             records.write("control", name, record)
@@ -70,12 +70,12 @@ def restored(name, services):
     """
     Ensure that a facility is what it was before ``server`` changed it.
 
-    It is left alone when these states did not change it, or when somebody did after them.
+    It is left alone if these states did not change it, or if it was changed after them.
 
     name, services
-        As for ``server``.
+        See ``server``.
 
-    ``changes`` has the facility with its old and new value.
+    ``changes`` contains the facility with its old and new value.
 
     .. code-block:: yaml
 
@@ -84,7 +84,7 @@ def restored(name, services):
             - name: rpcbind
             - services: [rpcbind, nfs-server]
     """
-    with State(name, f"{name} is as it was.", __opts__["test"]) as state:
+    with State(name, f"{name} has its original value.", __opts__["test"]) as state:
         records = Records.of(__opts__, __context__)
         known = records.read("control", name)
         if not known:
@@ -102,7 +102,7 @@ def restored(name, services):
 
 
 def _value(name):
-    """What the facility is; None where it, or control itself, is not there."""
+    """Return the facility's value; None if it, or control itself, does not exist."""
     if not __salt__["cmd.which"]("control"):
         return None
     said = __salt__["cmd.run_all"](["control", name], python_shell=False, ignore_retcode=True)
@@ -111,7 +111,7 @@ def _value(name):
 
 def _set(name, value, services):
     there = [service for service in services if __salt__["service.available"](service)]
-    # All in one transaction, so that what belongs to rpcbind is not restarted twice.
+    # In a single transaction, so that units that depend on rpcbind are not restarted twice.
     for command in (["control", name, value], ["systemctl", "try-restart", *there]):
         said = __salt__["cmd.run_all"](command, python_shell=False)
         if said["retcode"]:

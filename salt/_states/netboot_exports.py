@@ -1,5 +1,5 @@
 """
-Keep what file servers export in step with the pillar and the images.
+Keep the exports of file servers in step with the pillar and the images.
 """
 
 import os
@@ -25,12 +25,12 @@ def __virtual__():
 
 def nfs(name):
     """
-    Ensure that an exports(5) file names the folders and the loop mounts that clients may read.
+    Ensure that an exports(5) file lists the directories and loop mounts that clients may read.
 
     name
-        Path of the file, in a folder of its own such as ``/etc/exports.d``.
+        Path of the file, in a directory such as ``/etc/exports.d``.
 
-    ``changes`` has the difference.
+    ``changes`` contains the difference.
 
     .. code-block:: yaml
 
@@ -46,10 +46,10 @@ def nfs(name):
 
 def smb(name, include):
     """
-    Ensure that Samba shares the folders, beside whatever it shares already.
+    Ensure that Samba shares the directories, besides its existing shares.
 
-    Its own configuration only gets a line at the end that includes ours. Both are checked as Samba
-    would read them before anything is written.
+    Samba's own configuration only gets a line at its end that includes the netboot shares. Both
+    files are checked with testparm before anything is written.
 
     name
         Path of smb.conf.
@@ -57,8 +57,8 @@ def smb(name, include):
     include
         Path of the file with the shares.
 
-    ``changes`` has the files that became different. Fails when smb.conf has an option that keeps
-    guests out, and names it.
+    ``changes`` contains the changed files. Fails if an option in smb.conf keeps guests out, with
+    the option's name.
 
     .. code-block:: yaml
 
@@ -100,7 +100,7 @@ def smb(name, include):
 
 def smb_absent(name, include):
     """
-    Ensure that Samba no longer shares the folders.
+    Ensure that Samba no longer shares the directories.
 
     name
         Path of smb.conf.
@@ -108,7 +108,7 @@ def smb_absent(name, include):
     include
         Path of the file with the shares.
 
-    ``changes`` has the files that became different.
+    ``changes`` contains the changed files.
 
     .. code-block:: yaml
 
@@ -136,7 +136,7 @@ def _testparm(*argv):
 
 
 def _effective(text):
-    """What Samba takes the options of [global] for, those not given too."""
+    """Return Samba's effective options of [global], including defaults."""
     with tempfile.NamedTemporaryFile(
         "w", suffix=".conf", encoding="utf-8", errors="surrogateescape"
     ) as file:
@@ -149,7 +149,7 @@ def _effective(text):
 
 
 def _check(text, include, shares):
-    """Read a configuration as Samba would. testparm exits with 0 on unknown options too."""
+    """Check a configuration with testparm, which exits with 0 even on unknown options."""
     with tempfile.TemporaryDirectory() as folder:
         copy = os.path.join(folder, "netboot.conf")
         with open(copy, "w", encoding="utf-8") as file:
@@ -164,4 +164,4 @@ def _check(text, include, shares):
         if "nknown parameter" in line or "rror" in line or "can't find include" in line.lower()
     ]
     if said.returncode or bad:
-        raise CommandExecutionError(f"testparm refuses the configuration: {(bad or ['?'])[0]}")
+        raise CommandExecutionError(f"testparm rejects the configuration: {(bad or ['?'])[0]}")

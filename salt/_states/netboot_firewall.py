@@ -1,5 +1,5 @@
 """
-Keep this machine's firewall open for clients, as far as somebody manages it.
+Keep this machine's firewall open for clients.
 """
 
 import os
@@ -23,14 +23,14 @@ def __virtual__():
 
 def opened(name):
     """
-    Ensure that clients come through firewalld and ufw, where these run, and no further than needed.
+    Ensure that firewalld or ufw, where one runs, lets clients through, and no more than needed.
 
-    Rules written by hand are not edited: a warning has those to add.
+    Hand-written rules are not edited: a warning lists the rules to add.
 
     name
         Only shown.
 
-    ``changes`` has each rule that was added or removed.
+    ``changes`` contains each rule that was added or removed.
 
     .. code-block:: yaml
 
@@ -43,12 +43,12 @@ def opened(name):
 
 def closed(name):
     """
-    Ensure that nothing of ours is in firewalld and ufw. Other rules stay.
+    Ensure that firewalld and ufw have no rules of these states. Other rules stay.
 
     name
         Only shown.
 
-    ``changes`` has each rule that was removed.
+    ``changes`` contains each removed rule.
 
     .. code-block:: yaml
 
@@ -77,7 +77,7 @@ def _in_step(name, opened):
         rules = netboot_rules.missing(config) if config else []
         if rules:
             state.warn(
-                "This machine's firewall was written by hand and may keep clients out; add these "
-                "rules to it, now and where it is loaded from:\n" + "\n".join(rules)
+                "This machine has a hand-written firewall that may keep clients out; add these "
+                "rules now, and to the file from which it is loaded:\n" + "\n".join(rules)
             )
     return state.ret

@@ -1,5 +1,5 @@
 """
-See that nothing is in the way of our site of nginx.
+Check that nothing conflicts with the netboot site of nginx.
 """
 
 import os
@@ -23,8 +23,8 @@ def __virtual__():
 
 def site_ready(name):
     """
-    Fail when a site that nginx serves already is in the way of ours, or a file that ours needs is
-    not there.
+    Fail if an existing nginx site conflicts with the netboot site, or a file that it needs is
+    missing.
 
     name
         What is checked; only shown.
@@ -37,16 +37,16 @@ def site_ready(name):
           netboot_http.site_ready:
             - name: web server
     """
-    with State(name, "Nothing is in the way.", __opts__["test"]) as state:
+    with State(name, "There are no conflicts.", __opts__["test"]) as state:
         config = Records.of(__opts__, __context__).config()
         http, nginx = config["http"], config["platform"]["nginx"]
         said = [
-            f"There is no {http[key]} on this machine, which netboot:http:{key} names; put it there."
+            f"{http[key]} (netboot:http:{key}) does not exist on this machine; copy it there."
             for key in ("certificate", "key")
             if http[key] and not os.path.isfile(http[key])
         ]
         try:
-            # Under test=True nginx may not be there yet.
+            # Under test=True nginx may not be installed yet.
             if netboot_run.has("nginx"):
                 others = netboot_nginx.others(nginx["folder"], nginx["site"])
                 said += netboot_nginx.clashes(others, config)

@@ -1,5 +1,5 @@
 """
-Keep hosts that boot something once in step with the pillar.
+Keep hosts that boot an entry once in step with the pillar.
 """
 
 import netboot_fresh
@@ -24,14 +24,14 @@ def armed(name):
     """
     Ensure that each host with ``once: true`` was armed for its entry, one time.
 
-    A host that is armed stays so, and one that has booted is not armed again, even when the pillar
-    now has another entry for it: the result lists these. The hosts are read from the pillar:
+    An armed host stays armed, and a host that has booted is not armed again, even if the pillar now
+    has another entry for it: the result lists such hosts. The hosts are read from the pillar:
     thousands do not fit into a state.
 
     name
         What is armed; only shown.
 
-    ``changes`` has the hosts and scripts that became different.
+    ``changes`` contains the changed hosts and scripts.
 
     .. code-block:: yaml
 
@@ -61,7 +61,7 @@ def armed(name):
         if waiting:
             state.comment += (
                 f"\nNot armed for their new entry, as they have booted: {some(waiting)}. "
-                "netboot.arm host=NAME arms them."
+                "Run netboot.arm host=NAME to arm them."
             )
         if once["problems"]:
             state.fail("\n".join([state.comment, *once["problems"]]))

@@ -1,5 +1,5 @@
 """
-Keep the packages installed that a netboot server needs.
+Install the packages that a netboot server needs.
 """
 
 import netboot_fresh
@@ -17,9 +17,9 @@ def __virtual__():
 
 def installed(name, pkgs, silence=()):
     """
-    Ensure that packages are installed, as ``pkg.installed`` does; ``test=True`` only looks.
+    Ensure that packages are installed, as ``pkg.installed`` does; ``test=True`` changes nothing.
 
-    Salt's own state asks the package mirror under ``test=True`` and needs root for it
+    Salt's own state contacts the package mirror under ``test=True`` and needs root for that
     (``aptpkg.latest_version`` refreshes).
 
     name
@@ -29,10 +29,10 @@ def installed(name, pkgs, silence=()):
         Names of packages.
 
     silence
-        Services that such a package starts by itself and that must not run: they are stopped and
-        disabled, but only when the package was not there before.
+        Services that such a package starts on its own but must not run: they are stopped and
+        disabled, but only if the package was not installed before.
 
-    ``changes`` is that of ``pkg.installed``; foretold are the names only.
+    ``changes``: see ``pkg.installed``; under ``test=True`` only the names.
 
     .. code-block:: yaml
 
@@ -51,14 +51,14 @@ def installed(name, pkgs, silence=()):
         }
     records = Records.of(__opts__, __context__)
     known = records.owned("silenced", [])
-    ret = {"name": name, "result": True, "changes": {}, "comment": "All are installed."}
+    ret = {"name": name, "result": True, "changes": {}, "comment": "All packages are installed."}
     if missing:
         if set(silence) - set(known):
-            # Before they are installed: a run that is killed then still knows whose services
-            # they are.
+            # Before they are installed: after a kill, the next run must know that it may stop
+            # these services.
             known = sorted({*known, *silence})
             records.write("owned", "silenced", known)
-        # Samba's recommended ones are a domain controller's and as large as all the rest.
+        # Samba recommends the packages of a domain controller, as large as all the others.
         ret = __states__["pkg.installed"](name, pkgs=pkgs, refresh=True, install_recommends=False)
     for service in (service for service in silence if service in known):
         if __salt__["service.status"](service) or __salt__["service.enabled"](service):

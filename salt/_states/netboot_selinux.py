@@ -1,7 +1,7 @@
 """
-Label what is served where SELinux is on, through Salt's own ``selinux`` states.
+Label served files where SELinux is enabled, through Salt's own ``selinux`` states.
 
-These come with ``semanage``, which a package of this same apply may bring. The types are those of
+These need ``semanage``, which a package of the same apply may install. The types are those of
 Fedora's policy (github.com/fedora-selinux/selinux-policy): nginx, Samba, vsftpd, dnsmasq and the
 NFS server all read ``public_content_t``.
 """
@@ -18,15 +18,15 @@ def __virtual__():
 
 def labeled(name, selinux_type):
     """
-    Ensure that a folder and all below it has a type of SELinux's, and that new files get it.
+    Ensure that a directory and everything below it has an SELinux type, and that new files get it.
 
     name
-        The folder (absolute path); it need not exist yet.
+        The directory (absolute path); it need not exist yet.
 
     selinux_type
-        Such as ``public_content_t``.
+        The type, such as ``public_content_t``.
 
-    ``changes`` is that of ``selinux.fcontext_policy_present`` and ``fcontext_policy_applied``.
+    ``changes``: see ``selinux.fcontext_policy_present`` and ``fcontext_policy_applied``.
 
     .. code-block:: yaml
 
@@ -41,12 +41,12 @@ def labeled(name, selinux_type):
 
 def unlabeled(name):
     """
-    Ensure that a folder has no type by these states, and is labeled as the policy has it.
+    Ensure that a directory has no type from these states, and has the labels of the policy.
 
     name
-        The folder (absolute path).
+        The directory (absolute path).
 
-    ``changes`` is that of ``selinux.fcontext_policy_absent`` and ``fcontext_policy_applied``.
+    ``changes``: see ``selinux.fcontext_policy_absent`` and ``fcontext_policy_applied``.
 
     .. code-block:: yaml
 
@@ -55,7 +55,7 @@ def unlabeled(name):
             - name: /srv/export
     """
     if "selinux.fcontext_policy_absent" not in __states__:
-        comment = "Without semanage nothing was labeled."
+        comment = "semanage is not installed, so there is nothing to remove."
         return {"name": name, "result": True, "changes": {}, "comment": comment}
     return _in_turn(name, [("fcontext_policy_absent", {"name": _spec(name)}), *_relabel(name)])
 
@@ -67,7 +67,7 @@ def http_port(name):
     name
         The TCP port (number).
 
-    ``changes`` is that of ``selinux.port_policy_present``.
+    ``changes``: see ``selinux.port_policy_present``.
 
     .. code-block:: yaml
 
@@ -80,7 +80,7 @@ def http_port(name):
 
 
 def _spec(folder):
-    """The regular expression that semanage takes (semanage-fcontext(8))."""
+    """Return the regular expression for semanage (semanage-fcontext(8))."""
     return re.sub(r"([.+])", r"\\\1", folder) + "(/.*)?"
 
 
@@ -91,8 +91,8 @@ def _relabel(folder):
 
 
 def _in_turn(name, steps):
-    """What these states of Salt's come to, up to the first that fails."""
-    ret = {"name": name, "result": True, "changes": {}, "comment": "SELinux knows it."}
+    """Run some of Salt's states, up to the first that fails; return the combined result."""
+    ret = {"name": name, "result": True, "changes": {}, "comment": "SELinux labels are up to date."}
     for function, arguments in steps:
         if f"selinux.{function}" not in __states__:
             ret["result"] = None if __opts__["test"] else False
@@ -105,5 +105,5 @@ def _in_turn(name, steps):
         if done["result"] is None or done["changes"]:
             ret["result"] = done["result"]
             ret["changes"][function] = done["changes"] or arguments
-            ret["comment"] = f"SELinux {'would be' if __opts__['test'] else 'was'} told."
+            ret["comment"] = f"SELinux labels {'would be' if __opts__['test'] else 'were'} updated."
     return ret

@@ -1,5 +1,5 @@
 """
-Keep services running on the configuration that lies on the disk, and others off their ports.
+Keep services running with the configuration on the disk, and check that their ports are free.
 """
 
 import os
@@ -26,21 +26,21 @@ def current(name, files, reload=None):
     """
     Ensure that a service runs, starts with the machine, and has read its configuration.
 
-    Unlike ``service.running`` with ``watch`` it looks at the files themselves: an apply that was
-    killed after it wrote a file is made good by the next one. When a service does not take its new
-    configuration, the one that it last ran on is put back, and the state fails.
+    Unlike ``service.running`` with ``watch`` it looks at the files themselves: if an apply is
+    killed after writing a file, the next apply restarts the service. If a service does not run with
+    its new configuration, the last working configuration is restored, and the state fails.
 
     name
         Name of the service.
 
     files
-        Paths of its configuration; those that are not there count as absent.
+        Paths of its configuration; they need not exist.
 
     reload
-        How it is told: None, it is restarted; ``true``, systemd reloads it; a list, this command
-        (words) is run.
+        How it rereads its files: None, it is restarted; ``true``, systemd reloads it; a list, this
+        command (words) is run.
 
-    ``changes`` has ``started``, ``restarted`` or ``reloaded``, and ``enabled``.
+    ``changes`` contains ``started``, ``restarted`` or ``reloaded``, and ``enabled``.
 
     .. code-block:: yaml
 
@@ -84,7 +84,7 @@ def _changes(name, contents, known, runs, reload):
 
 
 def _written(contents):
-    """When the files were written: one that went and came back the same has not been read."""
+    """Return the files' times: a file that was removed and restored must be read again."""
     return {path: os.stat(path).st_mtime_ns for path in contents if contents[path] is not None}
 
 
@@ -95,14 +95,14 @@ def _activate(name, runs, reload):
             raise CommandExecutionError(f"{' '.join(reload)}: {said['stderr'] or said['stdout']}")
         return
     if not (reload and runs):
-        # Else systemd refuses to start what has just failed several times (StartLimitBurst=).
+        # Otherwise systemd refuses to start a unit that failed several times (StartLimitBurst=).
         __salt__["cmd.retcode"](["systemctl", "reset-failed", name], python_shell=False)
     do = "reload" if reload and runs else "restart" if runs else "start"
     shown = __salt__["service.show"](name)
     before = shown.get("NRestarts") if do == "reload" else "0"
     done = __salt__[f"service.{do}"](name)
-    # A simple daemon that refuses its configuration says so after systemd has started it, and may
-    # be started over and over; others say when they are ready.
+    # A daemon of type simple fails on its configuration only after systemd has started it, and may
+    # be restarted over and over; other types report when they are ready.
     looks = 4 if shown.get("Type") == "simple" else 1
     for _ in range(looks if done else 0):
         time.sleep(0.5)
@@ -112,12 +112,12 @@ def _activate(name, runs, reload):
             break
     if not done:
         raise CommandExecutionError(
-            f"{name} does not run with its new configuration; journalctl -u {name} says why."
+            f"{name} does not run with its new configuration; see journalctl -u {name}."
         )
 
 
 def _put_back(records, name, known, reload):
-    """Give a service the files that it last ran on; what to add to the message."""
+    """Restore the last working files of a service; return what to add to the message."""
     if not known:
         return ""
     for path, content in known["files"].items():
@@ -129,14 +129,14 @@ def _put_back(records, name, known, reload):
     try:
         _activate(name, __salt__["service.status"](name), reload)
     except CommandExecutionError as err:
-        return f" It does not run with the old one either: {err}"
+        return f" It does not run with the old configuration either: {err}"
     records.write("services", name, {**known, "written": _written(known["files"])})
-    return " It runs with the old one again, which was put back."
+    return " The old configuration was restored, and it runs with that again."
 
 
 def absent(name, files):
     """
-    Ensure that a service of ours does not run, nor at the next start, and that its files are gone.
+    Ensure that a netboot service is stopped and disabled, and that its files are removed.
 
     name
         Name of the service.
@@ -144,7 +144,7 @@ def absent(name, files):
     files
         Paths of its unit and configuration.
 
-    ``changes`` has the service, and each file that was removed.
+    ``changes`` contains the service, and each removed file.
 
     .. code-block:: yaml
 
@@ -153,7 +153,7 @@ def absent(name, files):
             - name: netboot-vsftpd
             - files: [/etc/netboot/vsftpd.conf, /etc/systemd/system/netboot-vsftpd.service]
     """
-    with State(name, f"There is no {name}.", __opts__["test"]) as state:
+    with State(name, f"{name} does not exist.", __opts__["test"]) as state:
         changes = {path: "removed" for path in files if os.path.lexists(path)}
         if __salt__["service.available"](name) and (
             __salt__["service.status"](name) or __salt__["service.enabled"](name)
@@ -176,7 +176,7 @@ def absent(name, files):
 
 def ports_free(name):
     """
-    Fail, before anything is changed, when another program holds a port that is needed.
+    Fail, before anything is changed, if another program holds a needed port.
 
     name
         What is checked; only shown.

@@ -29,14 +29,14 @@ def firmware_copied(name):
     """
     Ensure that the boot loaders are in the TFTP root: from packages, or fetched and verified.
 
-    Of the paths that a package may bring, the first that exists is taken; none need exist. Contents
-    are compared.
+    Of the paths that a package may provide, the first that exists is used; none need exist.
+    Contents are compared.
 
     name
-        What is copied; only shown. Which files that are says the configuration.
+        What is copied; only shown. The files are those of the configuration.
 
-    ``changes`` has the files that became different; under ``test=True`` also those whose package is
-    still to be installed.
+    ``changes`` contains the changed files; under ``test=True`` also files whose package is still to
+    be installed.
 
     .. code-block:: yaml
 
@@ -51,7 +51,7 @@ def firmware_copied(name):
         if not installed and not state.test and not any("url" in file for file in files):
             paths = ", ".join(path for file in files for path in file.get("packaged", []))
             raise CommandExecutionError(
-                f"The packages brought no boot loader: none of {paths} is there."
+                f"The packages contain no boot loader: none of {paths} exists. Set netboot:firmware."
             )
         absent = []
         for file in files:
@@ -63,7 +63,7 @@ def firmware_copied(name):
                 change = keep(records, file)
             except (CommandExecutionError, OSError) as err:
                 raise CommandExecutionError(
-                    f"The boot loader for {file['kind']} is not there: {err}"
+                    f"The boot loader for {file['kind']} cannot be installed: {err}"
                 ) from err
             if change:
                 state.done(file["file"], change)
@@ -71,7 +71,7 @@ def firmware_copied(name):
             would = "would be" if state.test else "were"
             state.comment = f"{len(state.changes)} boot loaders {would} installed."
         if absent:
-            state.comment += f" This system's packages have none for {', '.join(absent)}."
+            state.comment += f" This system's packages have no boot loader for {', '.join(absent)}."
     return state.ret
 
 
@@ -80,7 +80,7 @@ def _source(file):
 
 
 def _keep_copied(records, file):
-    """Have the package's file under its name; returns ``new``, ``changed`` or None."""
+    """Copy a package's file to its name; return ``new``, ``changed`` or None."""
     paths = records.config()["paths"]
     path = os.path.join(paths["tftp"], file["file"])
     source = _source(file)
@@ -95,7 +95,7 @@ def _keep_copied(records, file):
 
 
 def _keep_fetched(records, file):
-    """Have the file of an address under its name; returns ``new``, ``changed`` or None."""
+    """Fetch the file of a URL to its name; return ``new``, ``changed`` or None."""
     config, checksum = records.config(), file["checksum"]
     path = os.path.join(config["paths"]["tftp"], file["file"])
     there = os.path.exists(path)
@@ -108,7 +108,7 @@ def _keep_fetched(records, file):
 
 
 def _own(records, name):
-    """Put on record, before it is written, that a boot loader is ours to remove."""
+    """Put on record, before it is written, that these states own a boot loader."""
     owned = records.owned("firmware", [])
     if name not in owned:
         records.write("owned", "firmware", sorted([*owned, name]))
@@ -116,7 +116,7 @@ def _own(records, name):
 
 def firmware_complete(name):
     """
-    Ensure that each image can be booted by some firmware whose boot loader is there.
+    Ensure that there is a boot loader for each image's architecture.
 
     To be run at the end: an image's architecture is known once its ISO was inspected.
 
@@ -136,7 +136,7 @@ def firmware_complete(name):
         records = Records.of(__opts__, __context__)
         config = records.config()
         if state.test and not any(_source(file) for file in config["boot_files"]):
-            state.comment = "What can be booted shows when the packages are installed."
+            state.comment = "This can only be checked after the packages are installed."
             return state.ret
         there = {
             file["file"]
@@ -156,19 +156,19 @@ def firmware_complete(name):
 
 def menus_written(name, template):
     """
-    Ensure that the TFTP root has the menus for the images that are ready, and no stale ones.
+    Ensure that the TFTP root has the menus for the images that are ready, and no stale menus.
 
-    The scripts of hosts are among them; hosts are read from the pillar, as thousands do not fit
-    into a state. Files that these states did not write are left alone.
+    This includes the scripts of hosts; hosts are read from the pillar, as thousands do not fit into
+    a state. Files that these states did not write are left alone.
 
     name
         What is written; only shown.
 
     template
-        ``salt://`` address of the menu's template.
+        ``salt://`` URL of the menu's template.
 
-    ``changes`` has the scripts that became different. Under ``test=True``, images that are still to
-    be fetched count for nothing.
+    ``changes`` contains the changed scripts. Under ``test=True``, images that are still to be
+    fetched are ignored.
 
     .. code-block:: yaml
 
@@ -185,7 +185,7 @@ def menus_written(name, template):
         )
         act = state.plan(plan.changes)
         if plan.foreign:
-            state.warn(f"Not ours, and left as they are: {', '.join(sorted(plan.foreign))}")
+            state.warn(f"Foreign files, left unchanged: {', '.join(sorted(plan.foreign))}")
         if plan.changes:
             would = "would be" if state.test else "were"
             state.comment = f"{len(plan.changes)} menus {would} written."
@@ -199,6 +199,6 @@ def menus_written(name, template):
 def _text(template):
     cached = __salt__["cp.cache_file"](template)
     if not cached:
-        raise CommandExecutionError(f"{template} is not in the state tree.")
+        raise CommandExecutionError(f"{template} does not exist in the state tree.")
     with open(cached, encoding="utf-8") as file:
         return file.read()

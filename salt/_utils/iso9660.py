@@ -8,10 +8,10 @@ ECMA-119 volumes with Rock Ridge (SUSP and RRIP 1.12): names, links, types, cont
 relocated directories, files over 4 GiB in several extents.  Without Rock Ridge the plain
 ISO 9660 names are used in lower case; Joliet is not read, because every ALT image has Rock Ridge.
 
-An image comes from somewhere else, so nothing in it is trusted.  An entry that could harm
-(its name or link leaves the tree, it is a device, its data lie beyond the end of the file, ...) is
-named in ``rejected`` with the reason and is never written; a volume that lies as a whole
-(truncated, not an ISO, more than 100000 entries) raises ``CommandExecutionError``.
+Images come from elsewhere, so nothing in them is trusted.  An entry that could do harm (its name
+or link leaves the tree, it is a device, its data lie beyond the end of the file, ...) is listed in
+``rejected`` with the reason and is never written; a volume that is invalid as a whole (truncated,
+not an ISO, more than 100000 entries) raises ``CommandExecutionError``.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ from typing import Any
 from salt.exceptions import CommandExecutionError, SaltInvocationError
 
 
-# A file, directory, link or volume: by the names of its fields.
+# A file, directory, link or volume: its fields by name.
 Entry = dict[str, Any]
 
 SECTOR = 2048  # ECMA-119 6.1.2; the only logical block size that ISO makers use
 FIRST_DESCRIPTOR = 16  # ECMA-119 6.2.1: sectors 0 to 15 are the system area
 
-# Limits for hostile images, far above any ALT image: these have some thousands of packages, and
-# 6000 of them take about 1 MiB of directories.
+# Limits for hostile images, far above any ALT image: these contain thousands of packages, and 6000
+# packages take about 1 MiB of directories.
 MAX_DESCRIPTORS = 32
 MAX_ENTRIES = 100_000
 MAX_DIRECTORY_BYTES = 64 * 1024 * 1024  # of all directories together
@@ -44,10 +44,10 @@ MAX_PATH_BYTES = 2048
 MAX_CONTINUATIONS = 32
 
 CHUNK = 1024 * 1024
-# Of what is hashed while it is written: fewer hand-overs between the two threads.
+# For files that are hashed while they are written: fewer hand-overs between the two threads.
 HASHED_CHUNK = 4 * CHUNK
 
-# What is extracted is to be served: Rock Ridge's modes can be root-only
+# Extracted files are served, but Rock Ridge's modes can be root-only
 DIRECTORY_MODE = 0o755
 FILE_MODE = 0o644
 
@@ -65,7 +65,7 @@ IS_ROOT = 0x08
 
 def volume(path: str) -> Entry:
     """
-    Return what the primary volume descriptor says (ECMA-119 8.4).
+    Return the fields of the primary volume descriptor (ECMA-119 8.4).
 
     path
         The ISO file.
@@ -75,7 +75,7 @@ def volume(path: str) -> Entry:
     UUID, and what altboot's ``uuid:`` expects), ``created`` (ISO 8601, with its offset from UTC)
     and ``size``, the volume's size in bytes.  Dates that are not set are empty strings.
 
-    Raises ``CommandExecutionError`` when the file can't be read, is no ISO 9660 image or is
+    Raises ``CommandExecutionError`` when the file cannot be read, is not an ISO 9660 image or is
     shorter than the volume in it.
     """
     with _opened(path) as iso:
@@ -132,7 +132,7 @@ def read(path: str, name: Any, limit: int = CHUNK) -> Any:
             raise CommandExecutionError(f"{path}: {name} is a {entry['type']}, not a file.")
         if entry["size"] > limit:
             raise CommandExecutionError(
-                f"{path}: {name} has {entry['size']} bytes, more than the {limit} that may be read."
+                f"{path}: {name} has {entry['size']} bytes; the limit is {limit}."
             )
         content = b"".join(iso.read(offset, length) for offset, length in entry["extents"])
     try:
@@ -143,7 +143,7 @@ def read(path: str, name: Any, limit: int = CHUNK) -> Any:
 
 def find(path: str, names: Any) -> list[Entry]:
     """
-    Return the entries of some files or directories of an image, as :func:`listing` has them.
+    Return the entries of some files or directories of an image, as :func:`listing` returns them.
 
     path
         The ISO file.
@@ -168,7 +168,7 @@ def digests(path: str, names: Any) -> dict[str, str]:
     names
         The files' paths in the image.
 
-    Raises ``CommandExecutionError`` when one of them is missing, was rejected or is no file.
+    Raises ``CommandExecutionError`` when one of them is missing, was rejected or is not a file.
     """
     found = {}
     with _opened(path) as iso:
@@ -189,10 +189,10 @@ def extract(path: str, directory: str, names: Any = None, sha256: Any = None) ->
     """
     Write the tree of an image, or some of it, to a new directory.
 
-    Directories get mode 0755 and files 0644, whatever the image says, and belong to who runs this.
-    Entries with the same data become hard links, as they are in the image.  The digests are of the
-    very bytes that were written.  Nothing is made durable (fsync) or atomic here; on any error the
-    directory is left half written for the caller to remove.
+    Directories get mode 0755 and files 0644, whatever the image says, and belong to the user who
+    runs this.  Entries with the same data become hard links, as they are in the image.  Digests are
+    of the very bytes that were written.  Nothing is made durable (fsync) or atomic here; on any
+    error the directory is left half written for the caller to remove.
 
     path
         The ISO file.
@@ -201,24 +201,24 @@ def extract(path: str, directory: str, names: Any = None, sha256: Any = None) ->
         Where to write.  It must not exist or must be empty; its parent must exist.
 
     names : None
-        A list of files and directories of the image (these with all that is in them).  By default
+        A list of files and directories of the image (directories with all their content).  Default:
         the whole tree.
 
     sha256 : None
-        A list of files of the image whose SHA-256 is wanted.
+        A list of files of the image whose SHA-256 to return.
 
     Returns ``files``, ``dirs`` and ``links`` (how many were written), ``bytes``, ``sizes`` and
-    ``sha256`` (of the files asked for, by their path in the image) and ``rejected``.
+    ``sha256`` (of the requested files, by their path in the image) and ``rejected``.
 
-    Raises ``CommandExecutionError`` when the image can't be read, a file asked for is missing or
+    Raises ``CommandExecutionError`` when the image cannot be read, a requested file is missing or
     was rejected, the files overlap, or the disk is full; ``SaltInvocationError`` when the directory
-    isn't empty.
+    is not empty.
     """
     names = [_relative(name) for name in _as_list(names)]
     sha256 = [_relative(name) for name in _as_list(sha256)]
     if os.path.lexists(directory):
         if os.path.islink(directory) or not os.path.isdir(directory) or os.listdir(directory):
-            raise SaltInvocationError(f"{directory} is not an empty directory; name a new one.")
+            raise SaltInvocationError(f"{directory} is not an empty directory; choose another.")
     with _opened(path) as iso:
         entries, rejected = _walk(iso)
         if names:
@@ -231,8 +231,8 @@ def extract(path: str, directory: str, names: Any = None, sha256: Any = None) ->
                 raise CommandExecutionError(_missing(iso, rejected, name))
         try:
             digests = _write_tree(iso, directory, entries, contents, set(sha256))
-        except OSError as exc:
-            raise CommandExecutionError(f"{path} can't be extracted: {_reason(exc)}.") from exc
+        except OSError as err:
+            raise CommandExecutionError(f"{path} cannot be extracted: {_reason(err)}.") from err
     kinds = [entry["type"] for entry in entries]
     return {
         "files": kinds.count("file"),
@@ -258,7 +258,7 @@ class _Iso:
         self.descriptor = self._primary_descriptor()
         sectors, block = struct.unpack_from("<I", self.descriptor, 80)[0], self.descriptor[128:130]
         if block != struct.pack("<H", SECTOR):
-            raise CommandExecutionError(f"{path}: logical blocks are not of {SECTOR} bytes.")
+            raise CommandExecutionError(f"{path}: its logical blocks are not {SECTOR} bytes long.")
         self.volume_size = sectors * SECTOR
         if self.volume_size > self.size:
             raise CommandExecutionError(
@@ -276,10 +276,10 @@ class _Iso:
         raise CommandExecutionError(f"{self.path} is not an ISO 9660 image.")
 
     def read(self, offset: int, length: int) -> bytes:
-        """Return exactly that many bytes; the caller has checked that they lie in the file."""
+        """Return exactly that many bytes; the caller has checked that they are in the file."""
         data = os.pread(self.handle, length, offset)
         if len(data) != length:
-            raise CommandExecutionError(f"{self.path} ended while it was read.")
+            raise CommandExecutionError(f"{self.path} ended while it was being read.")
         return data
 
     def holds(self, offset: int, length: int) -> bool:
@@ -291,8 +291,8 @@ def _opened(path: str) -> Iterator[_Iso]:
     try:
         # O_NONBLOCK: opening a named pipe must not wait for a writer
         handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    except OSError as exc:
-        raise CommandExecutionError(f"{path} can't be opened: {_reason(exc)}.") from exc
+    except OSError as err:
+        raise CommandExecutionError(f"{path} cannot be opened: {_reason(err)}.") from err
     try:
         if not stat.S_ISREG(os.fstat(handle).st_mode):
             raise CommandExecutionError(f"{path} is not a regular file.")
@@ -302,7 +302,7 @@ def _opened(path: str) -> Iterator[_Iso]:
 
 
 def _text(field: bytes) -> str:
-    # ECMA-119 7.4.3 allows few characters, padded with spaces; makers put others in as well
+    # ECMA-119 7.4.3 allows few characters, padded with spaces; ISO makers use others as well
     return field.decode("utf-8", "replace").rstrip(" \0")
 
 
@@ -347,14 +347,14 @@ def _walk(iso: _Iso, wanted: Any = None) -> tuple[list[Entry], list[Entry]]:
         parent, offset, length = pending.pop()
         try:
             if offset in visited:
-                raise _Rejected("the directory is a loop: its data belong to another one, too")
+                raise _Rejected("the directory is a loop: another directory has the same data")
             if not length or not iso.holds(offset, length):
                 raise _Rejected("the directory lies beyond the end of the file")
             visited.add(offset)
             directory_bytes += length
             if directory_bytes > MAX_DIRECTORY_BYTES:
                 raise CommandExecutionError(
-                    f"{iso.path}: its directories have more than {MAX_DIRECTORY_BYTES} bytes."
+                    f"{iso.path}: its directories take more than {MAX_DIRECTORY_BYTES} bytes."
                 )
             for path, entry in _directory(iso, parent, offset, length, skip, rejected):
                 if entry["type"] != "dir":
@@ -366,18 +366,18 @@ def _walk(iso: _Iso, wanted: Any = None) -> tuple[list[Entry], list[Entry]]:
                         pending.append((path, *child))
                 if len(entries) + len(rejected) > MAX_ENTRIES:
                     raise CommandExecutionError(f"{iso.path} has more than {MAX_ENTRIES} entries.")
-        except _Rejected as exc:
-            rejected.append({"path": parent or "/", "reason": str(exc)})
+        except _Rejected as err:
+            rejected.append({"path": parent or "/", "reason": str(err)})
     entries.sort(key=lambda entry: entry["path"])
     rejected.sort(key=lambda entry: entry["path"])
     return entries, rejected
 
 
 def _directory(iso: _Iso, parent: str, offset: int, length: int, skip: int | None, rejected: list[Entry]) -> Any:
-    """Yield (path, entry) of one directory; what is wrong with an entry goes to ``rejected``."""
+    """Yield (path, entry) of one directory; bad entries go to ``rejected``."""
     names = set()
     sections: Any = None
-    identifier = b""  # of a file whose last extent hasn't come yet
+    identifier = b""  # of a file whose last extent is still to come
     for record in _records(iso.read(offset, length)):
         raw = record[33 : 33 + record[32]]
         if raw in (b"\0", b"\1"):  # ECMA-119 7.6.2: the directory itself and its parent
@@ -403,14 +403,14 @@ def _directory(iso: _Iso, parent: str, offset: int, length: int, skip: int | Non
             path = _join(parent, _checked_name(name))
             if len(path.encode()) > MAX_PATH_BYTES or path.count("/") >= MAX_DEPTH:
                 raise _Rejected(
-                    f"it lies deeper than {MAX_DEPTH} directories or {MAX_PATH_BYTES} bytes"
+                    f"its path has more than {MAX_DEPTH} directories or {MAX_PATH_BYTES} bytes"
                 )
             if path in names:
-                raise _Rejected("the name is in the directory twice")
+                raise _Rejected("the directory contains its name twice")
             names.add(path)
             yield path, _entry(iso, path, flags, parts, fields)
-        except _Rejected as exc:
-            rejected.append({"path": path, "reason": str(exc)})
+        except _Rejected as err:
+            rejected.append({"path": path, "reason": str(err)})
     if sections is not None:
         shown = _join(parent, _printable(_plain_name(identifier)))
         rejected.append({"path": shown, "reason": "the last of its extents is missing"})
@@ -436,7 +436,7 @@ def _extent(record: bytes) -> Any:
 
 
 def _entry(iso: _Iso, path: str, flags: int, parts: Any, fields: dict[str, Any]) -> Any:
-    """Return the listing's entry; a directory also has its extent."""
+    """Return the entry for the listing; a directory also has its extent."""
     kind = _kind(flags, fields)
     entry = {"path": path, "type": kind, "size": 0, "extents": [], "target": ""}
     if kind == "dir":
@@ -469,9 +469,9 @@ def _kind(flags: int, fields: dict[str, Any]) -> Any:
     if fields["special"]:
         raise _Rejected(f"its data are stored in a special form ({fields['special']})")
     if (mode == stat.S_IFDIR) != is_directory:
-        raise _Rejected("ISO 9660 and Rock Ridge disagree whether it is a directory")
+        raise _Rejected("ISO 9660 and Rock Ridge disagree on whether it is a directory")
     if (mode == stat.S_IFLNK) != (fields["target"] is not None):
-        raise _Rejected("Rock Ridge calls it a link without a target, or gives a file one")
+        raise _Rejected("it is a link without a target, or a file with a link target")
     if is_directory:
         return "dir"
     return "link" if mode == stat.S_IFLNK else "file"
@@ -495,7 +495,7 @@ def _rock_ridge(iso: _Iso, root: bytes) -> Any:
     """
     Return how many bytes to skip in each system use field, or None without Rock Ridge.
 
-    SUSP 5.3: the SP entry is the first one of the root directory's own record.
+    SUSP 5.3: the SP entry is the first entry in the root directory's own record.
     """
     offset, length = _extent(root)
     if length < SECTOR or not iso.holds(offset, SECTOR):
@@ -524,7 +524,7 @@ def _fields(iso: _Iso, record: bytes, skip: int | None) -> Any:
     for signature, data in _system_use(iso, record[start + skip :]):
         if signature == b"NM" and data:
             if data[0] & (IS_CURRENT | IS_PARENT):
-                raise _Rejected("its name stands for the directory itself or its parent")
+                raise _Rejected("its name means the directory itself or its parent")
             name += data[1:]
             fields["name"] = name
         elif signature == b"PX" and len(data) >= 4:
@@ -565,11 +565,11 @@ def _system_use(iso: _Iso, area: bytes) -> Any:
 
 
 class _Target:
-    """A link's target put together from the components of its SL entries (RRIP 4.1.3.1)."""
+    """A link's target, assembled from the components of its SL entries (RRIP 4.1.3.1)."""
 
     def __init__(self) -> None:
         self.components: list[bytes] = []
-        self.open = False  # the last component goes on in the next record
+        self.open = False  # the last component continues in the next record
 
     def add(self, data: bytes) -> None:
         position = 0
@@ -612,10 +612,10 @@ def _checked_name(name: Any) -> Any:
 
 def _checked_target(path: str, target: bytes) -> Any:
     """
-    Return a link's target when it can't leave the tree.
+    Return a link's target if it cannot leave the tree.
 
-    ``..`` may only come first and not more often than the link is deep: then each step goes
-    down from a real directory, also when a later one is another link.
+    ``..`` may only come first, and not more often than the link is deep: then each further step
+    goes down from a real directory, even if a later component is another link.
     """
     text = _checked_text(target, "target")
     if not text or text.startswith("/"):
@@ -635,7 +635,7 @@ def _checked_text(data: bytes, what: str) -> Any:
     except UnicodeDecodeError:
         raise _Rejected(f"its {what} is not UTF-8") from None
     if any(ord(char) < 32 or 127 <= ord(char) < 160 for char in text):
-        raise _Rejected(f"its {what} has control characters")
+        raise _Rejected(f"its {what} contains control characters")
     return text
 
 
@@ -705,11 +705,11 @@ def _group_by_extents(entries: list[Entry]) -> Any:
 
 
 def _refuse_overlap(iso: _Iso, contents: Any) -> Any:
-    """A small image whose files share their data in parts could fill any disk."""
+    """Refuse files that partly share their data: a small image could fill any disk."""
     total = sum(length for extents in contents for _, length in extents)
     if total > iso.size:
         raise CommandExecutionError(
-            f"{iso.path}: its files have {total} bytes together, more than the image; they overlap."
+            f"{iso.path}: its files overlap: they have {total} bytes in total, more than the image."
         )
 
 
@@ -764,7 +764,7 @@ def _write_file(iso: _Iso, path: str, extents: list[Any]) -> Any:
             while length:
                 sent = os.sendfile(handle, iso.handle, offset, length)
                 if not sent:
-                    raise CommandExecutionError(f"{iso.path} ended while it was read.")
+                    raise CommandExecutionError(f"{iso.path} ended while it was being read.")
                 offset += sent
                 length -= sent
     finally:
@@ -775,7 +775,7 @@ def _write_hashed(iso: _Iso, path: str, extents: list[Any], hasher: Any) -> Any:
     """
     Copy extents to a new file, and return the SHA-256 of what was written.
 
-    The digest runs in the hasher's thread (hashlib releases the GIL) while this one reads and
+    The digest runs in the hasher's thread (hashlib releases the GIL) while this thread reads and
     writes the next chunk, hence two buffers.
     """
     digest = hashlib.sha256()
@@ -789,7 +789,7 @@ def _write_hashed(iso: _Iso, path: str, extents: list[Any], hasher: Any) -> Any:
                 chunk = buffers[0][: min(HASHED_CHUNK, length)]
                 chunk = chunk[: os.preadv(iso.handle, [chunk], offset)]
                 if not chunk:
-                    raise CommandExecutionError(f"{iso.path} ended while it was read.")
+                    raise CommandExecutionError(f"{iso.path} ended while it was being read.")
                 if pending:
                     pending.result()
                 pending = hasher.submit(digest.update, chunk)

@@ -1,6 +1,6 @@
 """
-Fetch ISOs: verified while they stream, published only as a whole, several at once, resumed after a
-kill. Nothing gets its final name before all its digests are right.
+Fetch ISOs: verified while they stream, published only when complete, several at once, resumed after
+a kill. No file gets its final name before all its digests match.
 """
 
 from __future__ import annotations
@@ -33,13 +33,12 @@ class How(NamedTuple):
     How ISOs are fetched.
 
     ``staging``
-        Directory on the same file system, closed to others, for files while they are unverified.
+        Directory on the same file system, closed to others, for unverified files.
     ``attempts``
-        How often a source is tried that breaks off without having brought anything new, with pauses
-        of 1, 2, 4, ... seconds (at most 60) in between.
+        How often a source is tried that fails without delivering anything new, with pauses of
+        1, 2, 4, ... seconds (at most 60) in between.
     ``stall_timeout_s``
-        Seconds without a byte, or with fewer than 1 KiB/s, after which a source counts as broken
-        off.
+        Seconds without data, or with less than 1 KiB/s, after which a source counts as failed.
     """
 
     staging: str
@@ -58,7 +57,7 @@ class Fetches:
         The ``__context__`` of the run, which holds the fetches that were started.
 
     notify
-        Called with a file name and what happened, for events.
+        Called with a file name and the data of an event.
     """
 
     def __init__(
@@ -92,15 +91,15 @@ class Fetches:
 
     def start(self, fetches: list[dict[str, Any]], at_once: int) -> None:
         """
-        Start to fetch several files at once, for calls of ``fetch`` in the same run to wait for.
+        Start fetching several files at once; calls of ``fetch`` in the same run wait for them.
 
-        They end with the process that started them.
+        The fetches end with the process that started them.
 
         fetches
             Maps with ``sources``, ``path`` and ``checksum``, see ``fetch``.
 
         at_once
-            How many come at the same time; the others wait for their turn.
+            How many run at the same time; the others wait for their turn.
         """
         turn = threading.Semaphore(at_once)
         for one in fetches:
@@ -110,7 +109,7 @@ class Fetches:
 
     def is_started(self, path: str) -> bool:
         """
-        Return whether a fetch was started in this run that no call of ``fetch`` has waited for yet.
+        Return whether this run has started a fetch that no call of ``fetch`` has waited for yet.
 
         path
             The file.
@@ -121,23 +120,23 @@ class Fetches:
         self, sources: list[str], path: str, checksum: dict[str, str], to_be_claimed: bool = False
     ) -> IsoRecord:
         """
-        Fetch a file and publish it under its name once its digests are right.
+        Fetch a file and publish it under its name once its digests match.
 
         sources
-            Its addresses (http, https, ftp, file), tried in order.
+            Its URLs (http, https, ftp, file), tried in order.
 
         path
-            File name that it gets (absolute path).
+            Its final name (absolute path).
 
         checksum
             Expected digests in hexadecimal, by algorithm: sha512, sha256, sha1, md5; all are
             checked.
 
         to_be_claimed : False
-            Leave a note of where the file came from in the staging directory, for ``claim``.
+            Leave a note of the file's source in the staging directory, for ``claim``.
 
-        Raises CommandExecutionError, naming each URL and the cause, when the file cannot be
-        downloaded completely or is not the expected one; ``path`` is then as it was.
+        Raises CommandExecutionError, with each URL and the cause, when the file cannot be
+        downloaded completely or is not the expected file; ``path`` is then unchanged.
         """
         job = self._started.pop(path, None) or _Job(sources, path, checksum, self._how)
         name = os.path.basename(path)
@@ -161,8 +160,8 @@ class Fetches:
 
 def claim(records: Records, path: str, staging: str, record: IsoRecord) -> None:
     """
-    Put a verified ISO on record: as fetched by these states, if a run that published it was killed
-    before it came to this.
+    Put a verified ISO on record: as fetched by these states, if a run was killed after publishing
+    it and before recording it.
 
     records
         The records of this machine.
@@ -171,7 +170,7 @@ def claim(records: Records, path: str, staging: str, record: IsoRecord) -> None:
         See ``Fetches.fetch`` with ``to_be_claimed``, and ``How``.
 
     record
-        What ``Fetches.fetch`` or ``iso_hashes.digests`` returned.
+        The result of ``Fetches.fetch`` or ``iso_hashes.digests``.
     """
     part = part_path(staging, path)
     note = read_note(part)
@@ -186,7 +185,8 @@ def claim(records: Records, path: str, staging: str, record: IsoRecord) -> None:
 
 def running(staging: str) -> list[dict[str, Any]]:
     """
-    List how far fetches are, those of other runs on this machine too, see ``iso_fetch.progress``.
+    List the progress of fetches, including those of other runs on this machine, see
+    ``iso_fetch.progress``.
 
     staging
         See ``How``.
@@ -203,7 +203,7 @@ def running(staging: str) -> list[dict[str, Any]]:
 
 
 class _Job:
-    """A fetch in a thread of its own, which ends with the process whatever it is waiting for."""
+    """A fetch in its own thread, which ends with the process whatever it is waiting for."""
 
     def __init__(
         self,
@@ -228,7 +228,7 @@ class _Job:
         try:
             with turn or contextlib.nullcontext():
                 self._answer = _fetch(*args)
-        except BaseException as err:  # noqa: BLE001 (raised again where it is waited for)
+        except BaseException as err:  # noqa: BLE001 (raised again by result)
             self._error = err
 
     def ended(self, timeout_s: float) -> bool:
@@ -261,13 +261,13 @@ def _fetch(sources: list[str], path: str, checksum: dict[str, str], how: How) ->
                     log.warning("%s", problems[-1])
     except OSError as err:
         raise CommandExecutionError(
-            f"{shown(' or '.join(sources))} cannot be kept as {path}: {err.strerror}."
+            f"{shown(' or '.join(sources))} cannot be saved as {path}: {err.strerror}."
         ) from err
     raise CommandExecutionError(" ".join(problems))
 
 
 def _from_source(part: Part, url: str, checksum: dict[str, str], how: How) -> dict[str, str]:
-    """Digests of the whole and right file from one source; else CommandExecutionError."""
+    """Return the digests of the complete, correct file from a source, or raise an error."""
     again = False
     while True:
         resumed = _receive_patiently(part, url, how)
@@ -279,7 +279,7 @@ def _from_source(part: Part, url: str, checksum: dict[str, str], how: How) -> di
             part.start_over()
             if again or not resumed:
                 raise
-            # The bytes of an earlier run or of another mirror may be what is wrong.
+            # The bytes of an earlier run or of another mirror may be wrong.
             log.warning(
                 "%s The resumed download was wrong; fetching it from the start.", shown(str(err))
             )
@@ -287,13 +287,13 @@ def _from_source(part: Part, url: str, checksum: dict[str, str], how: How) -> di
 
 
 def _receive_patiently(part: Part, url: str, how: How) -> bool:
-    """Receive a file to its end; returns whether it was resumed."""
+    """Receive a file to its end; return whether it was resumed."""
     failed, furthest = 0, part.size
     while True:
         try:
             return _receive(part, url, how.stall_timeout_s)
         except ConnectionError as err:
-            # A drip is given up, and that it went on a little is no reason to try it for ever.
+            # A source that is too slow counts as failed, even if it delivered a little.
             if part.size > furthest and not isinstance(err, ConnectionAbortedError):
                 failed, furthest = 0, part.size
             failed += 1
@@ -307,7 +307,7 @@ def _receive_patiently(part: Part, url: str, how: How) -> bool:
 
 
 def _receive(part: Part, url: str, stall_s: int) -> bool:
-    """Receive what the part lacks; returns whether it had something before."""
+    """Receive what the part lacks; return whether it had some bytes before."""
     note = part.note
     same = note.get("url") == url
     if part.size and part.size == note.get("total") and same:
@@ -327,8 +327,8 @@ def _receive(part: Part, url: str, stall_s: int) -> bool:
             if source.total is not None and part.size > source.total:
                 part.start_over()
                 raise CommandExecutionError(
-                    f"more than the {source.total} bytes came that it announced"
+                    f"the server sent more than the {source.total} bytes that it announced"
                 )
     if source.total is not None and part.size < source.total:
-        raise ConnectionError(f"it ended early, {part.size} of {source.total} bytes came")
+        raise ConnectionError(f"it ended early, after {part.size} of {source.total} bytes")
     return source.start > 0

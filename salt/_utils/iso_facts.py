@@ -1,13 +1,13 @@
 """
-Tell what an ALT image is from its file list, its volume descriptor and its boot menus.
+Derive the facts of an ALT image from its file list, its volume descriptor and its boot menus.
 
-Pure functions: they read no file and know nothing of the minion.  ``iso_tree`` gives them what
+Pure functions: they read no file and know nothing of the minion.  ``iso_tree`` passes them what
 ``iso9660`` read.  They know the layouts of ALT images since 4.0: the rules come from
 mkimage-profiles (the tool that builds these images; paths below are in its repository), from the
 altboot manual and from the changelogs of propagator and make-initrd-bootchain.
 
-A fact that can't be told stays empty and is named in ``missing``, with the pillar key that
-would set it; nothing is guessed from the release number when the image itself says it.
+An unknown fact stays empty and is listed in ``missing``, with the pillar key that sets it; nothing
+is guessed from the release number when the image itself contains it.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ Facts = dict[str, Any]
 Tree = Any
 
 
-# Boot menus in the order of trust.  features.in/grub/stage1/scripts.d/01-grub (in 2020 it wrote
-# a menu of its own to EFI/BOOT/grub.cfg), features.in/syslinux, features.in/e2k/generate.mk
+# Boot menus in the order of trust.  features.in/grub/stage1/scripts.d/01-grub (in 2020 it wrote a
+# separate menu to EFI/BOOT/grub.cfg), features.in/syslinux, features.in/e2k/generate.mk
 GRUB_MENUS = ("boot/grub/grub.cfg", "EFI/BOOT/grub.cfg")
 SYSLINUX_MENUS = ("syslinux/isolinux.cfg", "isolinux/isolinux.cfg")
 E2K_MENU = "boot.conf"
@@ -31,7 +31,7 @@ E2K_MENU = "boot.conf"
 DISK_TEXTS = (".disk/info", ".disk/arch", ".disk/date", ".disk/cpe", ".disk/initrd.mk")
 BOOTCHAIN_CONFIG = ".disk/bootchain"
 
-# Where kernel and initrd lay over the years, newest first, for images whose menus don't tell
+# Paths of kernel and initrd over the years, newest first, for images whose menus do not name them
 BOOT_FILES = (
     ("boot/vmlinuz", "boot/initrd.img"),  # since 10.1, 2021-03
     ("boot/vmlinuz", "boot/full.cz"),  # 9.2, 10.0
@@ -43,7 +43,7 @@ BOOT_FILES = (
     ("alt0/vmlinux.0", "alt0/full.cz"),  # e2k, older
 )
 
-# How .disk/info goes on after the volume id; until 2019-02 without the word "build"
+# What follows the volume id in .disk/info; until 2019-02 without the word "build"
 DISK_INFO = re.compile(r"(?: build)? (\d{4}-\d\d-\d\d)$")
 
 BRANCH = re.compile(r"[pc](\d+)(?:\.\d+|f\d+)?")  # p11, c10f2, p10.1
@@ -51,18 +51,18 @@ BRANCH = re.compile(r"[pc](\d+)(?:\.\d+|f\d+)?")  # p11, c10f2, p10.1
 # Squashfs images in the root of the image: features.in/{install2,live,rescue}
 STAGES = ("live", "altinst", "rescue")
 
-# What boots is named in scripts that other images share; names that iPXE or a shell could read
-# as anything else than a name are not taken from an image
+# These paths end up in scripts that other images share; names that iPXE or a shell could read as
+# anything but a name are not taken from an image
 PLAIN_PATH = re.compile(r"[\w.+/-]+", re.ASCII)
 
 # INSTALL2_INIT of features.in/init/config.mk: with systemd and with sysvinit, before and since 2025
 INSTALLER = re.compile(r"systemd\.unit=install2\.target|init=[\w./-]*/install2-init", re.ASCII)
 LIVE_RESCUE = "systemd.unit=live-rescue.target"  # features.in/grub/cfg.in/33live-rescue.cfg
 
-# From this build date on a whole ISO can be the HTTP source of the dialect's first stage.
+# From this build date on, the dialect's first stage can load a whole ISO over HTTP.
 # altboot: type:iso came with make-initrd-bootchain 0.1.5-alt17 of 2023-07-10.  propagator: the
 # changelog has it on 2021-09-22 and its fix (ALT bug 41072) on 2021-10-07, and the kits of
-# 2021-12-12 are the first ones known to boot so; older images boot from the unpacked tree.
+# 2021-12-12 are the first known to boot this way; older images boot from the unpacked tree.
 HTTP_ISO_SINCE = {"altboot": "2023-07-11", "propagator": "2021-12-12"}
 
 ALT_ARCHES = (
@@ -87,7 +87,7 @@ EFI_ARCHES = {  # UEFI specification, 3.5.1.1
     "bootia32.efi": "i586",
 }
 
-# Facts without which nothing boots, and the field of the image in the pillar that sets each, if any
+# Facts without which nothing boots, each with the pillar field of the image that sets it, if any
 FIELDS = {
     "arch": "alt_arch",
     "dialect": "dialect",
@@ -95,13 +95,13 @@ FIELDS = {
     "initrd": "initrd",
     "stages": "",
 }
-# Facts that an image boots without, and no key sets; of an unknown build date http_iso is false
+# Optional facts that no key sets; without a build date, http_iso is false
 GOOD_TO_KNOW = ("product", "version", "branch", "uuid", "build_date")
 
 
 def texts() -> list[str]:
     """
-    Return the paths of the small text files that :func:`derive` wants to see.
+    Return the paths of the small text files that :func:`derive` needs.
     """
     return [*GRUB_MENUS, *SYSLINUX_MENUS, E2K_MENU, *DISK_TEXTS]
 
@@ -129,13 +129,13 @@ def derive(volume: Facts, entries: Any, contents: Any, file_name: str = "", imag
 
     ``arch``, ``product``, ``version``, ``branch`` (``p11``, ``sisyphus``, ...), ``volume_id``,
     ``uuid``, ``build_date`` (``YYYY-MM-DD``)
-        Strings; empty when the image doesn't tell.
+        Strings; empty when unknown.
 
     ``dialect``
-        ``altboot`` or ``propagator``; ``dialect_source`` says what told it.
+        ``altboot`` or ``propagator``; ``dialect_source`` is where it was found.
 
     ``kernel``, ``initrd``
-        Paths in the image; ``boot_source`` is the menu that named them or ``known path``.
+        Paths in the image; ``boot_source`` is the menu that contains them, or ``known path``.
 
     ``flavours``
         Further kernels by version: ``{version: {kernel, initrd}}``.
@@ -146,7 +146,7 @@ def derive(volume: Facts, entries: Any, contents: Any, file_name: str = "", imag
 
     ``livecd``, ``installer``, ``rescue``
         ``{stage, argument}`` or None: the stage that this variant boots, and the argument it needs
-        besides ``stagename=`` (empty for a stage of its own).
+        besides ``stagename=`` (empty if the variant has its own stage).
 
     ``http_iso``
         Whether the first stage can load the whole ISO over HTTP.
@@ -155,7 +155,7 @@ def derive(volume: Facts, entries: Any, contents: Any, file_name: str = "", imag
         Paths of ``EFI/BOOT/*.efi``; whether packages (``ALTLinux/``) are on the image.
 
     ``missing``
-        ``{fact: pillar key}`` of what couldn't be told; empty where no key can set it.
+        ``{fact: pillar key}`` of unknown facts; the key is empty where no key sets the fact.
     """
     tree = {entry["path"]: entry for entry in entries}
     menus = [(path, _menu(path, contents[path])) for path in texts() if path in contents]
@@ -197,7 +197,7 @@ def _menu(path: str, text: str) -> Any:
         items = _e2k_menu(text)
     else:
         return []
-    # memtest, a disk loader, the firmware's shell: nothing that loads a stage
+    # without memtest, disk loaders and the firmware's shell, which load no stage
     return [item for item in items if _value(item, "automatic") is not None]
 
 
@@ -242,7 +242,7 @@ def _syslinux_menu(text: str, directory: str) -> Any:
 
 
 def _syslinux_path(path: str, directory: str) -> Any:
-    # A path without a leading / is relative to the configuration's folder
+    # A path without a leading / is relative to the configuration's directory
     return posixpath.normpath(posixpath.join("/", directory, path)).strip("/")
 
 
@@ -385,7 +385,7 @@ def _dialect(tree: Tree, menus: Any, contents: Any, facts: Facts) -> Any:
         return "altboot", ".disk/initrd.mk"
     if "propagator" in features:
         return "propagator", ".disk/initrd.mk"
-    # initrd.img can be either (10.1 to 10.4 are propagator), full.cz can't
+    # initrd.img can be either (10.1 to 10.4 are propagator), full.cz cannot
     if posixpath.basename(facts["initrd"]) == "full.cz":
         return "propagator", facts["initrd"]
     # features.in/stage2/config.mk: bootchain for sisyphus (since 2021-08-31), p11 and c11
@@ -400,7 +400,7 @@ def _dialect(tree: Tree, menus: Any, contents: Any, facts: Facts) -> Any:
 
 
 def _flavours(tree: Tree) -> Any:
-    """The default kernel loses its version when it is copied, the others keep theirs."""
+    """Return the kernels besides the default: only their names keep a version."""
     # features.in/stage2/stage1/scripts.d/95-copy-kernel
     flavours = {}
     for path in sorted(tree):
@@ -437,8 +437,8 @@ def _variants(stages: Facts, menus: Any) -> Any:
             installer = {"stage": "live", "argument": found}
         if LIVE_RESCUE in arguments and not rescue:
             rescue = {"stage": "live", "argument": LIVE_RESCUE}
-        # The network submenu (88netinstall-live.cfg) offers a live system on every image, also
-        # where the stage holds nothing but the installer; the local items tell
+        # The network submenu (88netinstall-live.cfg) offers a live system on every image, even if
+        # the stage contains only the installer; the local items are reliable
         if not any(map(_is_livecd, lives)):
             livecd = None
     return {"livecd": livecd, "installer": installer, "rescue": rescue}
@@ -451,10 +451,10 @@ def _is_livecd(item: Facts) -> Any:
 
 
 def _http_iso(facts: Facts) -> Any:
-    # p9 and c9 are still built, with the propagator that they have had from the start
+    # p9 and c9 are still built, with their original propagator
     branch = BRANCH.fullmatch(facts["branch"])
     if facts["dialect"] == "propagator" and branch and int(branch.group(1)) < 10:
         return False
-    # Of an unknown age: no, the unpacked tree always works
+    # Not without a known age: the unpacked tree always works
     known = facts["dialect"] and facts["build_date"]
     return bool(known) and facts["build_date"] >= HTTP_ISO_SINCE[facts["dialect"]]

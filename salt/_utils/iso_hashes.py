@@ -1,5 +1,5 @@
 """
-Digests of files, several at once, each computed in a thread of its own.
+Digests of files, several at once, each computed in its own thread.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import netboot_files
 from netboot_shapes import IsoRecord
 
 CHUNK = 1 << 20
-# Chunks that may wait for a hasher: the memory that a fetch takes.
+# Chunks that may wait for a hasher: they determine how much memory a fetch takes.
 _WAITING = 8
 
 
@@ -32,8 +32,8 @@ def digests(path: str, kinds: Iterable[str]) -> IsoRecord:
     kinds
         Algorithms: sha512, sha256, sha1, md5. SHA-256 is always among them.
 
-    Returns a map: ``size`` (bytes), ``digests``, ``identity`` (see ``netboot_files``), ``verified_at``
-    (seconds since 1970). Raises CommandExecutionError when the file cannot be read.
+    Returns a map: ``size`` (bytes), ``digests``, ``identity`` (see ``netboot_files``),
+    ``verified_at`` (seconds since 1970). Raises CommandExecutionError when the file cannot be read.
     """
     before = netboot_files.identity(path)
     try:
@@ -44,7 +44,7 @@ def digests(path: str, kinds: Iterable[str]) -> IsoRecord:
     except OSError as err:
         raise CommandExecutionError(f"{path} cannot be read: {err.strerror}") from err
     if before is None or before != netboot_files.identity(path):
-        raise CommandExecutionError(f"{path} changed while it was read; apply again.")
+        raise CommandExecutionError(f"{path} changed while it was being read; apply again.")
     return {
         "size": before["size"],
         "digests": found,
@@ -54,7 +54,7 @@ def digests(path: str, kinds: Iterable[str]) -> IsoRecord:
 
 
 class Aside:
-    """Does something to one thing after another, in a thread of its own."""
+    """Process items one after another in a separate thread."""
 
     def __init__(self, work: Callable[[Any], object]) -> None:
         self._queue: queue.Queue[Any] = queue.Queue(_WAITING)
@@ -77,7 +77,7 @@ class Aside:
         self._queue.put((False, item))
 
     def close(self) -> None:
-        """Wait until all is done. Raises the OSError that it met."""
+        """Wait until all items are processed. Raises the OSError that occurred."""
         if self._thread.is_alive():
             self._queue.put((True, None))
             self._thread.join()
@@ -89,7 +89,7 @@ class Hashes:
     """Several digests of the same bytes, each computed in a thread (hashlib releases the GIL)."""
 
     def __init__(self, kinds: Iterable[str]) -> None:
-        # SHA-256 is always wanted: `hash=` on the command line of ALT's first stage takes no other.
+        # SHA-256 is always needed: `hash=` of ALT's first stage accepts no other.
         self._hashers = {kind: hashlib.new(kind) for kind in {"sha256", *kinds}}
         self._asides = [Aside(hasher.update) for hasher in self._hashers.values()]
 
@@ -111,10 +111,10 @@ def compare(what: str, found: dict[str, str], checksum: dict[str, str]) -> None:
     Raise CommandExecutionError when a digest differs.
 
     what
-        The file or its address, for the message.
+        The file or its URL, for the message.
 
     found, checksum
-        Digests by algorithm, and the expected ones.
+        Actual and expected digests, by algorithm.
     """
     for kind, wanted in sorted(checksum.items()):
         if found[kind] != wanted.lower():

@@ -1,8 +1,8 @@
 """
-An ISO while it is fetched: its bytes, the note of where they came from, and how far it is.
+A partly fetched ISO: its bytes, the note about their source, and its progress.
 
-What has come lies as ``NAME.part`` in a directory that nobody else may look into, beside a note
-(``NAME.part.json``). A later run resumes it after what is there was hashed again.
+The bytes are in ``NAME.part`` in a directory that is closed to others, beside a note
+(``NAME.part.json``). A later run resumes the download after hashing the existing bytes again.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ import netboot_files
 from iso_hashes import CHUNK, Aside, Hashes
 from iso_sources import shown
 
-# What was written is sent to the disk in between, so that nothing is left to wait for in the end.
+# Data are flushed to the disk at these intervals, so that little is left to flush at the end.
 _FLUSH_BYTES = 16 << 20
 
 
 def progress(part: str) -> dict[str, Any] | None:
     """
-    Return how far a part is, or None if it has just become whole.
+    Return the progress of a part, or None if it has just been completed.
 
     part
         Its path.
@@ -60,17 +60,17 @@ def progress(part: str) -> dict[str, Any] | None:
 
 
 def _locked_by_anybody(inode: int) -> bool:
-    # proc_locks(5). Trying to lock the file would be in the way of a run that begins just now.
+    # proc_locks(5). Trying to lock the file could make a run that is just starting fail.
     with open("/proc/locks", encoding="ascii") as locks:
         return any(f":{inode} " in line for line in locks)
 
 
 def in_words(one: dict[str, Any]) -> str:
     """
-    Return how far a part is as a sentence fragment.
+    Return the progress of a part as a sentence fragment.
 
     one
-        What ``progress`` returned.
+        The result of ``progress``.
     """
     words = [f"{one['percent']} %" if one["total"] else f"{one['size'] / 1e6:.1f} MB"]
     if one["rate"]:
@@ -81,7 +81,7 @@ def in_words(one: dict[str, Any]) -> str:
 
 
 class Part:
-    """A file while it is unverified. What comes is written, hashed and put to disk side by side."""
+    """An unverified file. Received data are written, hashed and flushed in parallel."""
 
     def __init__(self, staging: str, path: str, checksum: dict[str, str]) -> None:
         self._path = part_path(staging, path)
@@ -99,7 +99,7 @@ class Part:
             self._file.truncate(0)
 
     def add(self, chunk: bytes) -> None:
-        """Keep what came."""
+        """Append received data."""
         self._hashes.add(chunk)
         self.size += len(chunk)
         left = memoryview(chunk)
@@ -108,7 +108,7 @@ class Part:
                 left = left[self._file.write(left) :]
         except OSError as err:
             if err.errno in (errno.ENOSPC, errno.EDQUOT):
-                # A full disk hurts others too.
+                # A full disk affects other programs too.
                 self.start_over()
             raise
         if self.size - self._flushed >= _FLUSH_BYTES:
@@ -116,8 +116,8 @@ class Part:
             self._disk.put(None)
 
     def start_over(self) -> None:
-        """Forget what came."""
-        # The note goes first: a part without one is not gone on with.
+        """Discard the received data."""
+        # The note goes first: a part without a note is not resumed.
         unlink(note_path(self._path))
         self._file.seek(0)
         self._file.truncate(0)
@@ -127,11 +127,11 @@ class Part:
         self.size = self._flushed = 0
 
     def digests(self) -> dict[str, str]:
-        """Digests of what came, when all of it came."""
+        """Return the digests once everything was received."""
         return self._hashes.digests()
 
     def check_space(self, total: int | None) -> None:
-        """Refuse what would not fit, together with what other fetches have still to bring."""
+        """Refuse a file that does not fit on the disk beside the rest of other fetches."""
         if total is None:
             return
         folder = os.path.dirname(self._path)
@@ -144,12 +144,12 @@ class Part:
         free = max(0, shutil.disk_usage(folder).free - others)
         if total - self.size > free:
             raise CommandExecutionError(
-                f"it has {total} bytes, and only {free} are free where {self._path} lies"
-                + (f", which has {self.size} of them" if self.size else "")
+                f"it has {total} bytes, but only {free} are free on the disk of {self._path}"
+                + (f", which already has {self.size} of them" if self.size else "")
             )
 
     def write_note(self, url: str, validator: str | None, total: int | None) -> None:
-        """Note where what comes now is from, for the run that resumes it."""
+        """Note the source of the data to come, for the run that resumes the download."""
         self.note = {
             "url": url,
             "validator": validator,
@@ -169,7 +169,7 @@ class Part:
         netboot_files.sync_directory(os.path.dirname(path))
 
     def close(self) -> None:
-        """Leave a part that can be gone on with, and no other."""
+        """Close the part, and remove it if it cannot be resumed."""
         with contextlib.suppress(OSError):
             self._disk.close()
         self._hashes.close()
@@ -182,18 +182,18 @@ class Part:
 
 
 def _open_locked(path: str) -> FileIO:
-    """Open a part that no other run has, for as long as it is open."""
+    """Open a part and lock it against other runs while it is open."""
     while True:
         handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # The run that had the lock before may just have published the file.
+            # The previous holder of the lock may just have published the file.
             if os.path.samestat(os.stat(path), os.fstat(handle)):
                 return FileIO(handle, "r+b")
         except BlockingIOError as err:
             os.close(handle)
             raise CommandExecutionError(
-                f"{path} is being fetched by another run on this machine; wait for it."
+                f"{path} is being fetched by another run on this machine; wait until it ends."
             ) from err
         except FileNotFoundError:
             pass
@@ -202,17 +202,17 @@ def _open_locked(path: str) -> FileIO:
 
 def part_path(staging: str, path: str) -> str:
     """
-    Return where an ISO lies while it is unverified.
+    Return the path of an ISO while it is unverified.
 
     staging, path
-        The directory for such files, and the path that the ISO is to have.
+        The directory for unverified files, and the final path of the ISO.
     """
     return os.path.join(staging, os.path.basename(path) + ".part")
 
 
 def note_path(part: str) -> str:
     """
-    Return where the note of a part lies.
+    Return the path of a part's note.
 
     part
         Its path.
@@ -222,7 +222,7 @@ def note_path(part: str) -> str:
 
 def read_note(part: str) -> dict[str, Any]:
     """
-    Return the note of a part: where it came from; empty if there is none.
+    Return the note of a part: its source; empty if there is no note.
 
     part
         Its path.
@@ -237,7 +237,7 @@ def read_note(part: str) -> dict[str, Any]:
 
 def unlink(path: str) -> None:
     """
-    Remove a file that need not exist.
+    Remove a file if it exists.
 
     path
         Its path.

@@ -1,10 +1,10 @@
 """
-Open what a URL names, from any byte on: http, https, ftp and file.
+Open the file at a URL, from any byte on: http, https, ftp and file.
 
 Redirects are followed over http and https; proxies are those of the environment (``http_proxy``,
 ``https_proxy``, ``ftp_proxy``, ``no_proxy``).
 
-From the standard library alone: requests is not in the thin of Salt 3006 and 3007.
+Standard library only: requests is not in the thin of Salt 3006 and 3007.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ CHUNK = 1 << 18
 CONNECT_TIMEOUT_S = 10
 STALL_TIMEOUT_S = 60
 
-# RFC 9110, 15.5.9 and 15.6; RFC 6585, 4: the same request may be answered better later.
+# RFC 9110, 15.5.9 and 15.6; RFC 6585, 4: the same request may succeed later.
 _BUSY = (408, 429, 500, 502, 503, 504)
 _GONE = (404, 410)
 
-# Fewer bytes a second are as good as none: 4 GB would take 46 days.
+# Bytes a second; anything slower is useless: 4 GB would take 46 days.
 MIN_RATE = 1024
 
-# The sum file of a folder has some hundred lines.
+# The sum file of a directory has a few hundred lines.
 _TEXT_LIMIT = 1 << 20
 _TEXT_PAUSES_S = (1, 3)
 
@@ -51,17 +51,17 @@ class Source:
     An open source.
 
     start
-        Its first byte, counted from 0: the one that was asked for, or 0 where the server cannot
-        go on or has another file now.
+        Offset of its first byte: as requested, or 0 if the server cannot resume or has another
+        file now.
     total
-        Bytes of the whole file, or None where the server does not tell.
+        Size of the whole file in bytes, or None if the server does not send it.
     validator
-        Text by which the server tells whether it still has the same file, or None.
+        String by which the server recognizes that its file is unchanged, or None.
     url
-        Where redirects led.
+        URL after redirects.
     chunks
-        Iterator over the bytes. Raises ConnectionError when they break off or stall, and its kind
-        ConnectionAbortedError when they are given up as they come too slowly.
+        Iterator over the data. Raises ConnectionError when they break off or stall, and its
+        subclass ConnectionAbortedError when they come too slowly.
     """
 
     def __init__(
@@ -79,15 +79,15 @@ class Source:
 
 def text(url: str, unless: str | None = None) -> tuple[str, str | None] | None:
     """
-    Return a small text file and its validator, or None if it is still the known one.
+    Return a small text file and its validator, or None if it is unchanged.
 
     url
-        Its address. One over https may not be redirected to anything else.
+        Its URL. An https URL must not redirect to any other scheme.
 
     unless
-        Validator with which the file came before: the server is asked whether it changed.
+        Validator of the file that is already known: the server is asked whether it changed.
 
-    Raises FileNotFoundError when there is none, CommandExecutionError otherwise.
+    Raises FileNotFoundError when there is no such file, CommandExecutionError on other errors.
     """
     for pause in (*_TEXT_PAUSES_S, None):
         try:
@@ -95,14 +95,14 @@ def text(url: str, unless: str | None = None) -> tuple[str, str | None] | None:
             with contextlib.closing(source):
                 if url.startswith("https:") and not source.url.startswith("https:"):
                     raise CommandExecutionError(
-                        f"{shown(url)} leads to {shown(source.url)}, which is no https."
+                        f"{shown(url)} redirects to {shown(source.url)}, which is not https."
                     )
                 content = b""
                 for chunk in source.chunks:
                     content += chunk
                     if len(content) > _TEXT_LIMIT:
                         raise CommandExecutionError(
-                            f"{shown(url)} is too large for a file of sums."
+                            f"{shown(url)} is too large for a sum file."
                         )
             return content.decode("utf-8", "replace"), source.validator
         except _Unchanged:
@@ -116,16 +116,16 @@ def text(url: str, unless: str | None = None) -> tuple[str, str | None] | None:
 
 def shown(text: str) -> str:
     """
-    Return a text without the users and passwords that URLs in it may hold, for messages.
+    Return a text without the users and passwords in its URLs, for messages.
 
     text
-        A URL, or a sentence with some.
+        A URL, or a sentence that contains URLs.
     """
     return re.sub(r"//[^/\s]*@", "//", text)
 
 
 class _Unchanged(Exception):
-    """The file is still the known one."""
+    """The file is unchanged."""
 
 
 def open_source(
@@ -138,21 +138,21 @@ def open_source(
     Open a source.
 
     url
-        Address: http, https, ftp or file.
+        URL: http, https, ftp or file.
 
     start : 0
-        Byte to begin with, counted from 0.
+        Offset of the first byte.
 
     validator : None
-        ``validator`` of the source that the bytes before ``start`` came from: if the file is not
-        that one any more, it comes from its beginning. None: the caller has to find out.
+        ``validator`` of the source that the bytes before ``start`` came from: if the file has
+        changed since, it is sent from the beginning. None: the caller has to check that.
 
     stall_timeout_s : 60
-        Seconds without a byte, or with fewer than ``MIN_RATE`` bytes a second, after which the
-        source has stalled.
+        Seconds without data, or with fewer than ``MIN_RATE`` bytes a second, after which the source
+        counts as stalled.
 
-    Raises ConnectionError when it may work later, FileNotFoundError when there is no such file,
-    CommandExecutionError when this source will not do.
+    Raises ConnectionError when a retry may help, FileNotFoundError when there is no such file,
+    CommandExecutionError when this source is unusable.
     """
     return _open(url, start, validator, None, stall_timeout_s)
 
@@ -160,7 +160,7 @@ def open_source(
 def _open(
     url: str, start: int, validator: str | None, unless: str | None, stall_timeout_s: int
 ) -> Source:
-    """Open a source; _Unchanged is raised if it still has the validator ``unless``."""
+    """Open a source; raises _Unchanged if it still has the validator ``unless``."""
     scheme = urllib.parse.urlsplit(url).scheme
     if scheme == "file":
         return _open_file(url, start, validator, unless)
@@ -170,7 +170,7 @@ def _open(
 
 
 def _paced(chunks: Iterator[bytes], stall_timeout_s: int) -> Iterator[bytes]:
-    """The chunks, as long as they come fast enough; what is done with them takes its own time."""
+    """Yield the chunks while they come fast enough; the consumer's time does not count."""
     waited, came = 0.0, 0
     asked = time.monotonic()
     for chunk in chunks:
@@ -180,7 +180,7 @@ def _paced(chunks: Iterator[bytes], stall_timeout_s: int) -> Iterator[bytes]:
         if came >= MIN_RATE * stall_timeout_s:
             waited, came = 0.0, 0
         elif waited > stall_timeout_s:
-            raise ConnectionAbortedError(f"only {came} bytes came in {stall_timeout_s} s")
+            raise ConnectionAbortedError(f"only {came} bytes were received in {stall_timeout_s} s")
         asked = time.monotonic()
 
 
@@ -191,13 +191,13 @@ def _proxy(url: str) -> str | None:
     return urllib.request.getproxies().get(parts.scheme)
 
 
-# -- http, https, and ftp through a proxy, which is asked by http --------------------------------
+# -- http, https, and ftp through an http proxy ---------------------------------------------------
 
 
 def _open_http(
     url: str, start: int, validator: str | None, unless: str | None, stall_timeout_s: int
 ) -> Source:
-    # The digest is that of the file, not of a compressed form of it.
+    # The digest is of the file itself, not of a compressed form.
     headers = {"Accept-Encoding": "identity"}
     if start:
         headers["Range"] = f"bytes={start}-"
@@ -230,7 +230,7 @@ def _open_http(
     return Source(
         first or 0,
         total,
-        # RFC 9110, 13.1.5: a weak tag (W/"...") does not tell that the bytes are the same.
+        # RFC 9110, 13.1.5: a weak tag (W/"...") does not prove that the bytes are the same.
         tag if tag.startswith('"') else response.headers.get("Last-Modified"),
         response.url,
         _paced(_http_chunks(response), stall_timeout_s),
@@ -239,7 +239,7 @@ def _open_http(
 
 
 def _extent(response: Any) -> tuple[int | None, int | None]:
-    """First byte and size of the whole file (or None), as an answer has them (RFC 9110, 14.4)."""
+    """Return first byte and size of the whole file (or None) from a response (RFC 9110, 14.4)."""
     if response.status == 206:
         told = re.fullmatch(
             r"bytes (\d+)-\d+/(\d+|\*)", response.headers.get("Content-Range", "").strip()
@@ -252,7 +252,7 @@ def _extent(response: Any) -> tuple[int | None, int | None]:
 
 
 def _refusal(response: Any, first: int | None) -> OSError | CommandExecutionError | None:
-    """The error that an answer amounts to, or None."""
+    """Return the error that a response means, or None."""
     status: int = response.status
     said = f"{status} {response.reason or ''}".strip().partition("\n")[0]
     if status in _GONE:
@@ -260,13 +260,13 @@ def _refusal(response: Any, first: int | None) -> OSError | CommandExecutionErro
     if status in _BUSY:
         return ConnectionError(said)
     if status not in (200, 206) or first is None:
-        return CommandExecutionError(f"the server's answer is {said}")
-    # Somebody's login or error page, or a form of the file in which its digest is another.
+        return CommandExecutionError(f"the server answered {said}")
+    # A login or error page, or an encoding of the file with a different digest.
     kind = response.headers.get("Content-Type", "")
     encoding = response.headers.get("Content-Encoding", "identity")
     if kind.startswith("text/html") or encoding != "identity":
         return CommandExecutionError(
-            f"the server's answer is {kind if encoding == 'identity' else encoding}, not the file"
+            f"the server sent {kind if encoding == 'identity' else encoding}, not the file"
         )
     return None
 
@@ -279,14 +279,14 @@ def _http_request(url: str, headers: dict[str, str]) -> urllib.request.Request:
     )
     if user:
         word = base64.b64encode(urllib.parse.unquote(user).encode()).decode()
-        # Not for the server that a redirect may lead to.
+        # Not for a server that a redirect may point to.
         request.add_unredirected_header("Authorization", f"Basic {word}")
     return request
 
 
 def _http_chunks(response: Any) -> Iterator[bytes]:
     try:
-        # What there is, as read() would wait until all of a chunk has come.
+        # read1, as read would wait for a whole chunk.
         while chunk := response.read1(CHUNK):
             yield chunk
     except (OSError, http.client.HTTPException) as err:
@@ -294,7 +294,7 @@ def _http_chunks(response: Any) -> Iterator[bytes]:
 
 
 def _http_opener(stall_timeout_s: int) -> urllib.request.OpenerDirector:
-    """An opener for http and https alone: a redirect must not lead to a file of this machine."""
+    """Return an opener for http and https only: redirects must not reach local files."""
 
     def connection(kind: Any) -> Any:
         class Connection(kind):  # type: ignore[misc]
@@ -327,9 +327,9 @@ def _http_opener(stall_timeout_s: int) -> urllib.request.OpenerDirector:
 
 
 def _cause(err: Any) -> str:
-    # Its own text is "timed out". Before Python 3.10, socket.timeout is no TimeoutError.
+    # Its own text is "timed out". Before Python 3.10, socket.timeout is not a TimeoutError.
     if isinstance(err, (TimeoutError, socket.timeout)):
-        return "nothing came for too long"
+        return "timed out without receiving data"
     return getattr(err, "strerror", None) or str(err) or type(err).__name__
 
 
@@ -341,7 +341,7 @@ def _open_ftp(
 ) -> Source:
     parts = urllib.parse.urlsplit(url)
     path = urllib.parse.unquote(parts.path[1:])
-    ftp = ftplib.FTP(timeout=CONNECT_TIMEOUT_S)  # noqa: S321 (what it brings is checked)
+    ftp = ftplib.FTP(timeout=CONNECT_TIMEOUT_S)  # noqa: S321 (the data are verified)
     try:
         ftp.connect(parts.hostname or "", parts.port or ftplib.FTP_PORT)
         ftp.timeout = stall_timeout_s
@@ -360,7 +360,7 @@ def _open_ftp(
         ftp.close()
         if str(err).startswith("550"):
             raise FileNotFoundError(str(err)) from err
-        raise CommandExecutionError(f"the server says {err}") from err
+        raise CommandExecutionError(f"the server answered {err}") from err
     except (ftplib.error_temp, ftplib.error_reply, EOFError, OSError) as err:
         ftp.close()
         raise ConnectionError(str(err) or "the server closed the connection") from err
@@ -380,7 +380,7 @@ def _open_ftp(
 
 
 def _ftp_says(ftp: ftplib.FTP, command: str) -> str | None:
-    """What the server says to a command that not all servers know, or None."""
+    """Return the answer to a command that not all servers support, or None."""
     try:
         return ftp.sendcmd(command)[4:].strip()
     except ftplib.error_perm as err:
@@ -390,7 +390,7 @@ def _ftp_says(ftp: ftplib.FTP, command: str) -> str | None:
 
 
 def _ftp_data(ftp: ftplib.FTP, path: str, start: int) -> tuple[int, socket.socket]:
-    """First byte and connection of a transfer; from the beginning where the server must."""
+    """Return first byte and connection of a transfer; from 0 if the server cannot resume."""
     if start:
         try:
             return start, ftp.transfercmd(f"RETR {path}", rest=start)
@@ -418,7 +418,7 @@ def _open_file(
 ) -> Source:
     path = urllib.request.url2pathname(urllib.parse.urlsplit(url).path)
     try:
-        # Without O_NONBLOCK a FIFO would be waited for.
+        # Without O_NONBLOCK, opening a FIFO would block.
         file = open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb", buffering=0)  # noqa: SIM115
     except FileNotFoundError as err:
         raise FileNotFoundError(err.strerror) from err
@@ -428,7 +428,7 @@ def _open_file(
     now = f"{found.st_ino}-{found.st_mtime_ns}"
     if not stat.S_ISREG(found.st_mode):
         file.close()
-        raise CommandExecutionError("it is no regular file")
+        raise CommandExecutionError("it is not a regular file")
     if unless and unless == now:
         file.close()
         raise _Unchanged

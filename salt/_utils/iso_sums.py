@@ -1,5 +1,5 @@
 """
-What the sum files of a folder say about an ISO: ``SHA512SUM``, ``SHA256SUM``, ``MD5SUM``.
+Digests of ISOs from the sum files of a directory: ``SHA512SUM``, ``SHA256SUM``, ``MD5SUM``.
 """
 
 from __future__ import annotations
@@ -13,24 +13,23 @@ import iso_sources
 from netboot_names import DIGEST_DIGITS
 
 
-#: Names that ALT gives them (without the S that others end them with), the strongest first, with
-#: their algorithms.
+#: ALT's names of sum files (others append an S), the strongest first, each with its algorithm.
 #: Source: https://nightly.altlinux.org/p11/release/ and the program ALT Media Writer.
 FILES = {"SHA512SUM": "sha512", "SHA256SUM": "sha256", "MD5SUM": "md5"}
 
 
 def expected(sources: list[str], known: dict[str, Any] | None = None) -> dict[str, Any]:
     """
-    Return the digest that the folder of an ISO gives for it.
+    Return the digest of an ISO from a sum file in its directory.
 
     sources
-        Addresses of the ISO, tried in order. Beside one of them lies a sum file that names it.
+        URLs of the ISO, tried in order. One of their directories must have a sum file with the ISO.
 
     known
-        What this function returned before: the server is asked only whether that file changed.
+        The previous result: the server is asked only whether that sum file changed.
 
-    Returns a map: ``checksum`` (digest by algorithm), ``url`` of the sum file, ``validator`` (text
-    or None). Raises CommandExecutionError when no source has a sum file that names the ISO.
+    Returns a map: ``checksum`` (digest by algorithm), ``url`` of the sum file, ``validator``
+    (string or None). Raises CommandExecutionError when no source has a sum file with the ISO.
     """
     problems = []
     for url in sources:
@@ -55,7 +54,7 @@ def expected(sources: list[str], known: dict[str, Any] | None = None) -> dict[st
         else:
             problems.append(
                 f"{iso_sources.shown(folder)}/ has no "
-                f"{', '.join(FILES)} that names {name}"
+                f"{', '.join(FILES)} that lists {name}"
             )
     raise CommandExecutionError("; ".join(problems) + ".")
 
@@ -69,7 +68,7 @@ def parse(text: str, digits: int) -> dict[str, str]:
         coreutils, "md5sum invocation").
 
     digits
-        Length of a digest in hexadecimal digits. Other lines are passed over.
+        Length of a digest in hexadecimal digits. Other lines are skipped.
     """
     line = re.compile(rf"^([0-9A-Fa-f]{{{digits}}}) [ *](?:\./)?(.+?)\r?$", re.MULTILINE)
     return {name: digest.lower() for digest, name in line.findall(text)}

@@ -3,7 +3,7 @@ Inspect an ALT image, and unpack it for network boot.
 
 :platform: Linux
 
-The image is read by ``iso9660``, without mounting; ``iso_facts`` says what it means.
+The image is read by ``iso9660``, without mounting; ``iso_facts`` derives its facts.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ import netboot_in_use
 
 log = logging.getLogger(__name__)
 
-# How a tree is laid out (modes, links, which entries are left out).  A tree unpacked with another
-# number has to be unpacked again.
+# Version of the tree's layout (modes, links, omitted entries).  A tree with another version has to
+# be unpacked again.
 LAYOUT = 1
 
 WORK_PREFIX = "unpack-"
-# What iso_fetch keeps of an ISO that it has only half of; NAME.part is locked by who fetches it
+# Files of half-fetched ISOs (iso_part); NAME.part is locked by the process that fetches it
 PART = re.compile(r"(.+)\.part(\.json(\.new)?)?")
-OLD_PREFIX = "old-"  # a tree that was replaced while somebody read it
+OLD_PREFIX = "old-"  # a tree that was replaced while it was in use
 
 AT_FDCWD = -100  # Linux, include/uapi/linux/fcntl.h
 RENAME_EXCHANGE = 2  # Linux, include/uapi/linux/fs.h
@@ -56,7 +56,7 @@ def inspect(path: str, image: str = "NAME") -> dict[str, Any]:
     Returns the dict that ``iso_facts.derive`` describes, and ``rejected``: entries that are never
     unpacked, each with its reason.
 
-    Raises ``CommandExecutionError`` when the file can't be read, is no ISO 9660 image or is
+    Raises ``CommandExecutionError`` when the file cannot be read, is not an ISO 9660 image or is
     truncated.
     """
     return _read(path, image)[0]
@@ -84,7 +84,7 @@ def _read(path: str, image: str) -> tuple[dict[str, Any], dict[str, int]]:
 
 def iso(path: str) -> dict[str, Any]:
     """
-    Return what tells on record which ISO a tree is of: ``path``, ``size`` and ``mtime_ns``.
+    Return what identifies a tree's ISO in its record: ``path``, ``size`` and ``mtime_ns``.
 
     path
         The ISO file.
@@ -101,7 +101,7 @@ def digests(path: str, facts: dict[str, Any]) -> dict[str, str]:
         The ISO file.
 
     facts
-        What :func:`inspect` returned, with the pillar's overrides.
+        The result of :func:`inspect`, with the pillar's overrides.
     """
     return iso9660.digests(path, _checked_files(facts))
 
@@ -115,29 +115,29 @@ def unpack(
     names: Collection[str] | None = None,
 ) -> dict[str, Any]:
     r"""
-    Unpack an ALT image or some files of it; the tree takes the place of ``directory`` at once.
+    Unpack an ALT image or some files of it; the tree replaces ``directory`` atomically.
 
-    The tree is written to a work folder under ``staging``, flushed to the disk, and only then
+    The tree is written to a work directory below ``staging``, flushed to the disk, and only then
     exchanged with ``directory`` in one step (``renameat2`` with ``RENAME_EXCHANGE``), so that a
-    client always finds the whole old tree or the whole new one.  Where the file system can't
-    exchange, the old tree is renamed away first and for an instant nothing is there.  Then the old
-    tree is removed; while somebody has a file of it open it stays in ``staging``, and a later call
-    removes it.
+    client always finds the complete old tree or the complete new tree.  Where the file system does
+    not support that, the old tree is renamed away first, and ``directory`` is absent for an
+    instant.  Then the old tree is removed; while a file of it is open, it stays in ``staging``, and
+    a later call removes it.
 
-    One unpacking runs at a time in a staging folder, another one waits.  What a killed run left
-    there is removed by the next one; where the kill came between two renames, ``directory`` is
-    absent, never half written.  This function always unpacks: whether it is needed is the caller's
-    decision, from what was returned the last time.
+    Only one call unpacks at a time in a staging directory; others wait.  What a killed run left
+    there is removed by the next run; after a kill between two renames, ``directory`` is absent,
+    never half written.  This function always unpacks: the caller decides whether that is needed,
+    from the previous result.
 
     path
         The ISO file.  It should have been verified.
 
     directory
-        Where the tree goes: replaced when it exists.  Directories get mode 0755, files 0644.
+        Path of the tree: replaced when it exists.  Directories get mode 0755, files 0644.
 
     staging
-        A folder on the same file system that belongs to who runs this, mode 0700.  It is made when
-        it is absent, and must not be served.
+        A directory on the same file system that belongs to the user who runs this, mode 0700.  It
+        is created when it is absent, and must not be served.
 
     image : NAME
         The image's name in the pillar, for the keys in ``missing``.
@@ -146,16 +146,16 @@ def unpack(
         Facts that the caller knows better, such as ``kernel``.
 
     names : None
-        The files to unpack, by their path in the image.  By default the whole tree.
+        The files to unpack, by their path in the image.  Default: the whole tree.
 
     Returns the facts as :func:`inspect` does, with ``overrides``, and ``sha256``:
     ``{path: digest}`` of kernels, initrds and stages, unpacked or not, computed while they were
     written; and ``tree``, to be recorded:
     ``{directory, layout, files, bytes, iso: {path, size, mtime_ns}}``.
 
-    Raises ``CommandExecutionError`` when the image can't be read, the disk is too small or the
-    tree can't be put in place; ``SaltInvocationError`` when ``directory`` or ``staging`` won't do.
-    In both cases ``directory`` is as it was.
+    Raises ``CommandExecutionError`` when the image cannot be read, the disk is too small or the
+    tree cannot be put in place; ``SaltInvocationError`` when ``directory`` or ``staging`` is
+    unsuitable.  In both cases ``directory`` is unchanged.
     """
     directory = os.path.abspath(directory)
     facts, sizes = _read(path, image)
@@ -179,9 +179,9 @@ def unpack(
             old = os.path.join(work, "old")
             _put_in_place(tree, directory, old)
             _keep_while_read(next(filter(os.path.lexists, (tree, old)), None), staging)
-    except OSError as exc:
-        what = f"{exc.filename}: {exc.strerror}" if exc.filename else exc.strerror
-        raise CommandExecutionError(f"{path} can't be unpacked: {what}.") from exc
+    except OSError as err:
+        what = f"{err.filename}: {err.strerror}" if err.filename else err.strerror
+        raise CommandExecutionError(f"{path} cannot be unpacked: {what}.") from err
     facts["sha256"] = written["sha256"]
     facts["tree"] = {
         "directory": directory,
@@ -195,15 +195,15 @@ def unpack(
 
 def sweep(staging: str, keep: Collection[str] | None = ()) -> dict[str, list[str]]:
     """
-    Remove what killed runs and replaced trees left in a staging folder, and nobody uses any more.
+    Remove from a staging directory what killed runs and replaced trees left, unless it is in use.
 
     staging
-        The folder.
+        The directory.
 
     keep
-        Names of half-fetched ISOs that a later run goes on with; None: all of them.
+        Names of half-fetched ISOs that a later run resumes; None: all of them.
 
-    Returns the names of what was removed and of what is still read: ``{removed, in_use}``.  While
+    Returns the names of what was removed and of what is still in use: ``{removed, in_use}``.  While
     another run is unpacking, nothing is touched.
     """
     handle = os.open(staging, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -218,13 +218,13 @@ def sweep(staging: str, keep: Collection[str] | None = ()) -> dict[str, list[str
 
 def set_aside(directory: str, staging: str) -> str | None:
     """
-    Move a tree out of service, to the staging folder, from where :func:`sweep` removes it.
+    Move a tree out of service, to the staging directory, from where :func:`sweep` removes it.
 
     directory
         The tree.
 
     staging
-        The folder, as for :func:`unpack`.
+        The staging directory, as for :func:`unpack`.
 
     Returns its new path, or None when there is no such directory or another file system is mounted
     on it.
@@ -237,7 +237,7 @@ def set_aside(directory: str, staging: str) -> str | None:
 
 
 def _swept(staging: str, keep: Collection[str] | None = None) -> dict[str, list[str]]:
-    """Sweep a staging folder that this process has locked; half-fetched ISOs with ``keep`` only."""
+    """Sweep a staging directory that this process has locked; without ``keep``, ISOs stay."""
     removed: list[str] = []
     read: list[str] = []
     for name in sorted(os.listdir(staging)):
@@ -254,13 +254,13 @@ def _swept(staging: str, keep: Collection[str] | None = None) -> dict[str, list[
                     os.unlink(path)
                     removed.append(name)
     if removed:
-        log.info("Removed from %s what was left behind: %s", staging, ", ".join(removed))
+        log.info("Removed leftovers from %s: %s", staging, ", ".join(removed))
     return {"removed": removed, "in_use": read}
 
 
 @contextlib.contextmanager
 def _locked(path: str) -> Iterator[bool]:
-    """Hold the lock of a file; yields whether nobody else has it."""
+    """Lock a file, and yield whether that succeeded."""
     try:
         handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
@@ -278,7 +278,7 @@ def _locked(path: str) -> Iterator[bool]:
 
 
 def _is_read(old: str) -> bool:
-    """Whether a replaced tree may still be wanted; its rename into the staging is its ctime."""
+    """Return whether a replaced tree may still be in use; its ctime is that of its rename."""
     return bool(
         netboot_in_use.nfs_wait_s(os.lstat(old).st_ctime)
         or netboot_in_use.in_use([old])
@@ -286,13 +286,13 @@ def _is_read(old: str) -> bool:
 
 
 def _keep_while_read(old: str | None, staging: str) -> None:
-    """Take a replaced tree that is being read out of the work folder, which is removed now."""
+    """Move a replaced tree that is in use out of the work directory, which is removed now."""
     if old and os.listdir(old) and _is_read(old):
         os.rename(old, tempfile.mkdtemp(prefix=OLD_PREFIX, dir=staging))
 
 
 def _checked_files(facts: dict[str, Any]) -> list[str]:
-    """Return the files whose digests a client or a probe can ask for."""
+    """Return the files whose digests a client or a probe can need."""
     names = {facts["kernel"], facts["initrd"]}
     for flavour in facts["flavours"].values():
         names.update(flavour.values())
@@ -301,32 +301,32 @@ def _checked_files(facts: dict[str, Any]) -> list[str]:
 
 
 def _check_places(directory: str, staging: str) -> None:
-    """Make the staging folder; both must be fit before anything is written."""
+    """Create the staging directory; both must be suitable before anything is written."""
     parent = os.path.dirname(directory)
     if os.path.lexists(directory) and (os.path.islink(directory) or not os.path.isdir(directory)):
         raise SaltInvocationError(f"{directory} is not a directory; move it away.")
     if not os.path.isdir(parent):
-        raise SaltInvocationError(f"{parent} is not a directory; make it first.")
+        raise SaltInvocationError(f"{parent} is not a directory; create it first.")
     with contextlib.suppress(FileExistsError):
         os.mkdir(staging, 0o700)
     found = os.lstat(staging)
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o077:
         raise SaltInvocationError(
-            f"{staging} must be a directory of its own user only; set its mode to 0700."
+            f"{staging} must be a directory that only its owner can access; set its mode to 0700."
         )
     if found.st_dev != os.stat(parent).st_dev:
         raise SaltInvocationError(
-            f"{staging} and {parent} are on different file systems; name a folder on the same one."
+            f"{staging} and {parent} must be on the same file system; choose another directory."
         )
 
 
 @contextlib.contextmanager
 def _work_folder(staging: str) -> Iterator[str]:
     """
-    Yield an empty folder under ``staging``, and remove it afterwards.
+    Yield an empty directory below ``staging``, and remove it afterwards.
 
-    The lock on the staging folder is the kernel's: it goes with the process that holds it, so any
-    work folder found while it is ours is a killed run's.
+    The kernel drops the lock on the staging directory with the process that holds it, so any work
+    directory that exists while this process holds it was left by a killed run.
     """
     handle = os.open(staging, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
@@ -345,8 +345,8 @@ def _check_space(path: str, work: str, needed: int) -> None:
     free = shutil.disk_usage(work).free
     if needed > free:
         raise CommandExecutionError(
-            f"{path} can't be unpacked: {-(-needed // 2**20)} MiB are needed and {free // 2**20} "
-            f"MiB are free on the file system of {work}."
+            f"{path} cannot be unpacked: {-(-needed // 2**20)} MiB are needed, but only "
+            f"{free // 2**20} MiB are free on the file system of {work}."
         )
 
 
@@ -357,12 +357,12 @@ def _check_unchanged(path: str, before: os.stat_result) -> None:
         before.st_size,
         before.st_mtime_ns,
     ):
-        raise CommandExecutionError(f"{path} changed while it was unpacked; unpack it again.")
+        raise CommandExecutionError(f"{path} changed while it was being unpacked; apply again.")
 
 
 def _flush(tree: str) -> None:
     """
-    Make the tree durable: a record of it must not outlive it in a power cut.
+    Make the tree durable: after a power failure there must be no record without its tree.
 
     One syncfs(2) instead of an fsync per file: an image has thousands of small packages.
     """
@@ -375,7 +375,7 @@ def _flush(tree: str) -> None:
 
 
 def _put_in_place(tree: str, directory: str, old: str) -> None:
-    """Exchange ``directory`` with ``tree``; the former one ends up in the work folder."""
+    """Exchange ``directory`` with ``tree``; the old tree ends up in the work directory."""
     if not os.path.lexists(directory):
         os.rename(tree, directory)
     elif not _exchange(tree, directory):
@@ -390,10 +390,10 @@ def _put_in_place(tree: str, directory: str, old: str) -> None:
 
 def _exchange(one: str, other: str) -> bool:
     """
-    Exchange two paths at once; return False where that isn't possible.
+    Exchange two paths atomically; return False where that is not possible.
 
-    renameat2 is in Linux since 3.15 and in glibc since 2.28; the file system must know the flag
-    (ext4, xfs, btrfs, tmpfs, overlayfs do, NFS and ZFS before 2.2 don't) and says EINVAL if not.
+    renameat2 is in Linux since 3.15 and in glibc since 2.28; the file system must support the flag
+    (ext4, xfs, btrfs, tmpfs, overlayfs do, NFS and ZFS before 2.2 do not) or fails with EINVAL.
     """
     try:
         renameat2 = _libc().renameat2

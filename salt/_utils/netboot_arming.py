@@ -1,10 +1,10 @@
 """
-Hosts that boot something once: which are armed, which have booted.
+Hosts that boot an entry once: which are armed, which have booted.
 
 Salt keeps the record ``owned/once``: what each host is armed for. The program ``netboot-once``,
-which sees in the web server's log that a host has booted, keeps ``once/HOST``: the arming that this
-was. So neither changes what the other wrote. A script below ``tftp/once/`` is there while a host is
-armed; without it the host boots from its own disk.
+which sees in the web server's log that a host has booted, keeps ``once/HOST``: the arming of that
+boot. So neither changes what the other wrote. While a host is armed, it has a script below
+``tftp/once/``; without the script it boots from its own disk.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ Boots = dict[str, "Boot | None"]
 
 @contextlib.contextmanager
 def _locked(records: Records) -> Iterator[None]:
-    """Alone with the records and scripts, without netboot-once."""
+    """Lock records and scripts against netboot-once."""
     directory = os.path.join(records.directory, "once")
     os.makedirs(directory, mode=0o700, exist_ok=True)
     with open(os.path.join(directory, "lock"), "w", encoding="ascii") as file:
@@ -57,24 +57,23 @@ def _new_arming(host: Any) -> Arming:
 
 def reconcile(records: Records, hosts: dict[str, OnceHost], test: bool) -> dict[str, str]:
     """
-    Arm the hosts that never were, and leave the others as they are: armed, or booted.
+    Arm the hosts that were never armed, and leave the others as they are: armed, or booted.
 
-    Another entry in the pillar is what an armed host boots; one that has booted is not armed again:
-    a new image for a group must not install all its machines again. Nor must a pillar that lost its
-    hosts for a while: what is on record of a host stays there.
+    If the pillar changes the entry, an armed host boots the new entry, but a host that has booted
+    is not armed again: a new image for a group must not install all its machines again. Nor must a
+    pillar that lost its hosts for a while, so a host's record stays.
 
     records
         The records of this machine.
 
     hosts
-        All hosts that boot once, see ``netboot_host_scripts.once``.
+        All hosts with ``once``, see ``netboot_host_scripts.once``.
 
     test
         Only return what would change.
 
-    Returns a map of hosts (by key) and scripts (by file name) with what changes: ``armed``,
-    ``changed`` (another entry), ``renamed``, ``dropped`` or ``back``; and ``new``, ``changed`` or
-    ``removed``.
+    Returns a map of changes: of hosts (by key) ``armed``, ``changed`` (another entry), ``renamed``,
+    ``dropped`` or ``back``; of scripts (by file name) ``new``, ``changed`` or ``removed``.
     """
     if test or not (hosts or records.armings()):
         return _reconcile(records, hosts, test)
@@ -83,7 +82,7 @@ def reconcile(records: Records, hosts: dict[str, OnceHost], test: bool) -> dict[
 
 
 def _renamed(old: Armings, booted: Boots, hosts: dict[str, OnceHost]) -> dict[str, str]:
-    """What is on record of a machine, under the name that the pillar has for it now."""
+    """Move the records of renamed machines to their new names; return these with the old ones."""
     names = {
         told: key for key, arming in old.items() if key not in hosts for told in arming["told_by"]
     }
@@ -114,11 +113,11 @@ def _reconcile(records: Records, hosts: dict[str, OnceHost], test: bool) -> dict
     files = netboot_files.difference(directory, scripts, owned)
     if not test:
         for key in renamed:
-            # Before the arming: one without the other would be armed.
+            # Before the arming: without its boot record the host would be armed.
             if booted[key]:
                 records.write("once", key, booted[key])
         if armings != old or renamed:
-            # Before the scripts, which a run that is killed here would not know as its own.
+            # Before the scripts: after a kill here, the next run must know which scripts it owns.
             records.write("owned", "once", armings)
         netboot_files.carry_out(directory, scripts, files, records.config()["paths"]["staging"])
     return {**changes, **files}
@@ -127,7 +126,7 @@ def _reconcile(records: Records, hosts: dict[str, OnceHost], test: bool) -> dict
 def _armings(
     old: Armings, booted: Boots, hosts: dict[str, OnceHost]
 ) -> tuple[Armings, dict[str, str]]:
-    """What is to be on record, and what became different, by host."""
+    """Return the new armings and the changes, by host."""
     armings: Armings = {}
     changes: dict[str, str] = {}
     for key, arming in old.items():
@@ -143,12 +142,12 @@ def _armings(
             continue
         same = before["entry"] == host["entry"]
         if same or _is_booted(before, booted.get(key)):
-            # What shows that an entry was booted is only known while the entry is there.
+            # The path that shows a boot is only known while the entry exists.
             path = host["path"] or (before["path"] if same else "")
             kept: Any = {**before, **host, "path": path, "dropped": False}
             armings[key] = kept
         else:
-            # A boot of the old entry that is under way is not a boot of the new one.
+            # A boot of the old entry that is in progress must not count for the new entry.
             armings[key] = _new_arming(host)
         if before["dropped"]:
             changes[key] = "back"
@@ -167,9 +166,9 @@ def arm(records: Records, host: object) -> list[dict[str, Any]]:
     host
         Name of the host in the pillar, or a pattern such as ``lab*``.
 
-    Returns what ``listing`` has of these hosts.
+    Returns these hosts as ``listing`` does.
 
-    Raises SaltInvocationError when there is no such host that boots something once.
+    Raises SaltInvocationError when no host of that name has ``once: true``.
     """
     paths = records.config()["paths"]
     with _locked(records):
@@ -179,7 +178,7 @@ def arm(records: Records, host: object) -> list[dict[str, Any]]:
         if not found:
             hint = nearest(typed(host), list(names))
             raise SaltInvocationError(
-                f"No host {typed(host)!r} with once: true was applied to this machine{hint or '.'}"
+                f"This machine has no host {typed(host)!r} with once: true{hint or '.'}"
             )
         again = {names[name]: _new_arming(armings[names[name]]) for name in found}
         records.write("owned", "once", {**armings, **again})
@@ -191,7 +190,7 @@ def arm(records: Records, host: object) -> list[dict[str, Any]]:
 
 def listing(records: Records) -> list[dict[str, Any]]:
     """
-    List the hosts that boot something once, see ``netboot_once.list``.
+    List the hosts that boot an entry once, see ``netboot_once.list``.
 
     records
         The records of this machine.

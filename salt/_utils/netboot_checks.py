@@ -1,7 +1,7 @@
 """
-Kinds of values in the pillar: each check returns what is wrong with a value, or None. Pure.
+Checks of pillar values: each returns what is wrong with a value, or None. Pure.
 
-A check has a ``schema`` too: as much of the same rule as JSON Schema (draft 2020-12) can express.
+A check also has a ``schema``: the part of its rule that JSON Schema (draft 2020-12) can express.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ Check = Callable[[Any], Wrong]
 # A file name or label travels through URLs, iPXE scripts and altboot's `automatic=`, none of which
 # can quote: iPXE splits words at spaces, altboot splits at commas.
 _SAFE_NAME = r"[A-Za-z0-9][A-Za-z0-9._+-]*"
-# iPXE acts on these wherever they stand in a line (ipxe.org/scripting); there is no quoting.
+# iPXE interprets these anywhere in a line (ipxe.org/scripting) and has no quoting.
 _IPXE_ACTS_ON = ("${", "||", "&&", ";", "#")
 
 
 def _like(**schema: Any) -> Callable[[Check], Check]:
-    """Give a check its JSON Schema."""
+    """Attach a JSON Schema to a check."""
 
     def give(check: Check) -> Check:
         check.schema = schema  # type: ignore[attr-defined]
@@ -38,7 +38,7 @@ def _list_of(schema: dict[str, Any]) -> dict[str, Any]:
     return {"type": "array", "items": schema}
 
 
-# A menu has 80 columns, and a file name 255 bytes, of which other names take their part.
+# A menu has 80 columns; a file name has 255 bytes, some of which are needed for prefix and suffix.
 _LONGEST_TEXT = 76
 _LONGEST_FILE = 200
 # A kernel's command line has 2048 characters (COMMAND_LINE_SIZE of x86 and arm64). A host, its
@@ -50,7 +50,7 @@ _BOOT_URL = r"(https?|tftp|nfs|ftp)://[^\s/?#]+/\S*"
 _STAGE_URL = r"http://[^\s/?#,]+/[^\s?#,]+"
 _ADDRESS = r"((https?|ftp)://[^\s/?#]+|file://)/[^\s?#]*"
 _LOCALE = r"[a-z]{2,3}_[A-Z]{2}(\.[A-Za-z0-9-]+)?"
-# What nginx compares passwords with: crypt(3) and its own (ngx_crypt.c).
+# Password hashes that nginx accepts: those of crypt(3) and its own (ngx_crypt.c).
 _CRYPT_HASH = r"(\$(apr1|1|5|6|y|2[aby])\$|\{SSHA\})[./A-Za-z0-9$=,+]+"
 _PATH_IN_ISO = r"/?[A-Za-z0-9._+/-]+"
 _DIRECTORY = r"(/[A-Za-z0-9_+-][A-Za-z0-9._+-]*)+"
@@ -64,26 +64,26 @@ _MAC = r"([0-9A-Fa-f]{2}[:.-]?){5}[0-9A-Fa-f]{2}"
 @_like(type="string", minLength=1, maxLength=_LONGEST_TEXT)
 def text(value: Any) -> Wrong:
     if not isinstance(value, str) or not value.strip():
-        return "must be a text"
+        return "must be a string"
     if len(value) > _LONGEST_TEXT:
-        return f"must have {_LONGEST_TEXT} characters at most"
+        return f"must be at most {_LONGEST_TEXT} characters long"
     if value.startswith("-"):
-        return "must not begin with -, as iPXE takes that for an option"
+        return "must not begin with -: iPXE would read it as an option"
     odd = sorted({char for char in value if char not in string.printable or char in "\t\r\n\v\f"})
     if odd:
-        return "has characters that a boot menu cannot show: {}".format(
+        return "contains characters that a boot menu cannot show: {}".format(
             ", ".join(repr(char) for char in odd)
         )
     for word in _IPXE_ACTS_ON:
         if word in value:
-            return f"has {word!r}, which iPXE acts on and cannot quote"
+            return f"contains {word!r}, which iPXE interprets and cannot quote"
     return _goes_on(value)
 
 
 def _goes_on(text: str) -> Wrong:
     # iPXE's script.c, process_script
     if text.endswith("\\"):
-        return "ends in a backslash, by which iPXE takes the next line of the script for its rest"
+        return "ends in a backslash, which joins it to the next line of the iPXE script"
     return None
 
 
@@ -91,13 +91,13 @@ def arguments(most: int) -> Check:
     @_like(anyOf=[{"type": "string", "minLength": 1}, _list_of({"type": "string"})])
     def check(value: Any) -> Wrong:
         if not isinstance(value, list) and (not isinstance(value, str) or not value.strip()):
-            return "must be a list of kernel arguments, or a text of them"
+            return "must be a list of kernel arguments, or a string of them"
         words = value if isinstance(value, list) else value.split(" ")
         for word in words:
             if wrong := argument(word):
                 return f"{word!r} {wrong}"
         if len(" ".join(words)) > most:
-            return f"must have {most} characters at most together, as kernels cut the rest off"
+            return f"must be at most {most} characters long in total: kernels cut off the rest"
         return None
 
     return check
@@ -105,26 +105,26 @@ def arguments(most: int) -> Check:
 
 def argument(word: Any) -> Wrong:
     if not isinstance(word, str) or not re.fullmatch(r"[!-~]+", word):
-        return "must be a kernel argument: letters, digits and signs without spaces"
-    # Settings of iPXE are fine, such as ${mac:hexhyp}.
+        return "must be a kernel argument: printable ASCII characters without spaces"
+    # Settings of iPXE, such as ${mac:hexhyp}, are allowed.
     bare = re.sub(r"\$\{[a-z0-9/:._-]+\}", "", word)
     for sign in ("${", "||", "&&", ";"):
         if sign in bare:
-            return f"has {sign!r}, which iPXE acts on and cannot quote"
+            return f"contains {sign!r}, which iPXE interprets and cannot quote"
     if word.startswith("#"):
-        return "begins with #, which iPXE takes for a comment"
+        return "begins with #, which starts a comment in iPXE"
     return _goes_on(word)
 
 
 @_like(type="string", minLength=1)
 def script(value: Any) -> Wrong:
     if not isinstance(value, str) or not value.strip():
-        return "must be lines of an iPXE script"
+        return "must be lines of iPXE script"
     for line in value.split("\n"):
         if line.lstrip().startswith(":"):
-            return f"has the label {line.strip()!r}, which could be one of the menu's own"
+            return f"contains the label {line.strip()!r}, which may clash with a label of the menu"
         if any(char not in string.printable or char in "\r\v\f" for char in line):
-            return "has characters that iPXE cannot show"
+            return "contains characters that iPXE cannot show"
     return _goes_on(value.strip())
 
 
@@ -152,14 +152,14 @@ def snippets(value: Any) -> Wrong:
 @_like(type="string", pattern=f"^{_BOOT_URL}$")
 def boot_url(value: Any) -> Wrong:
     if not isinstance(value, str) or not re.fullmatch(_BOOT_URL, value):
-        return "must be an http://, https://, tftp://, nfs:// or ftp:// address"
+        return "must be an http://, https://, tftp://, nfs:// or ftp:// URL"
     return argument(value)
 
 
 @_like(type="string", pattern=f"^{_STAGE_URL}$")
 def stage_url(value: Any) -> Wrong:
     if not isinstance(value, str) or not re.fullmatch(_STAGE_URL, value):
-        return "must be an http:// address without commas"
+        return "must be an http:// URL without commas"
     return argument(value)
 
 
@@ -172,13 +172,13 @@ def languages(value: Any) -> Wrong:
     for one in value:
         if not isinstance(one, str) or not re.fullmatch(_LOCALE, one):
             return f"{one!r} must be a locale such as ru_RU"
-    return "names one twice" if len(set(value)) < len(value) else None
+    return "contains a duplicate" if len(set(value)) < len(value) else None
 
 
 @_like(type="string", pattern=rf"^{_CRYPT_HASH}$")
 def password_hash(value: Any) -> Wrong:
     if not isinstance(value, str) or not re.fullmatch(_CRYPT_HASH, value):
-        return "must be a password's hash, as `openssl passwd -6` prints it"
+        return "must be a password hash, as printed by `openssl passwd -6`"
     return None
 
 
@@ -187,11 +187,11 @@ def path_in_iso(value: Any) -> Wrong:
     if not isinstance(value, str) or not re.fullmatch(_PATH_IN_ISO, value):
         return "must be a path inside the ISO, such as boot/vmlinuz"
     if ".." in value.split("/"):
-        return "must not leave the ISO"
+        return "must not contain .. (it would leave the ISO)"
     return None
 
 
-# The states give the root to root with mode 0755, and serve what lies in it.
+# The states make root the owner of `netboot:root`, set mode 0755, and serve all that is in it.
 _NO_ROOTS = (
     "/media",
     "/mnt",
@@ -215,7 +215,7 @@ def directory(value: Any) -> Wrong:
     if value in _NO_ROOTS or any(
         value == one or value.startswith(one + "/") for one in _NO_ROOTS_NOR_BELOW
     ):
-        return f"must be a folder of its own, which {value} is not"
+        return f"must be a directory of its own; {value} belongs to the system"
     return None
 
 
@@ -243,16 +243,16 @@ def files(value: Any) -> Wrong:
 @_like(type="string", pattern=f"^{_UNIT}$")
 def unit(value: Any) -> Wrong:
     if not isinstance(value, str) or not re.fullmatch(_UNIT, value):
-        return "must be the name of a unit of systemd"
+        return "must be the name of a systemd unit"
     return None
 
 
 def names_of(what: str) -> Check:
     @_like(**_list_of({"type": "string", "pattern": f"^{_UNIT}$"}))
     def check(value: Any) -> Wrong:
-        # A package's name may hold what a unit's may.
+        # Package names allow the same characters as unit names.
         if not isinstance(value, list) or any(unit(one) for one in value):
-            return f"must be a list of names of {what}"
+            return f"must be a list of {what} names"
         return None
 
     return check
@@ -261,32 +261,32 @@ def names_of(what: str) -> Check:
 @_like(type="string", pattern=rf"^{_ADDRESS}\.iso$")
 def url(value: Any) -> Wrong:
     if not isinstance(value, str) or not re.fullmatch(_ADDRESS, value):
-        return "must be an http://, https://, ftp:// or file:/// address of a file"
+        return "must be the http://, https://, ftp:// or file:/// URL of a file"
     if not re.fullmatch(_SAFE_NAME, iso_file(value)) or not value.endswith(".iso"):
         return "must end in a file name of letters, digits and . _ + - with the suffix .iso"
     if len(iso_file(value)) > _LONGEST_FILE:
-        return f"must end in a file name of {_LONGEST_FILE} characters at most"
+        return f"must end in a file name of at most {_LONGEST_FILE} characters"
     try:
-        urllib.parse.urlsplit(value).port  # noqa: B018 (raises where it is none)
+        urllib.parse.urlsplit(value).port  # noqa: B018 (raises for an invalid port)
     except ValueError as err:
-        return f"is no address: {err}"
+        return f"is not a valid URL: {err}"
     return None
 
 
 @_like(**_list_of({"type": "string", "pattern": rf"^{_ADDRESS}\.iso$"}))
 def urls(value: Any) -> Wrong:
     if not isinstance(value, list):
-        return "must be a list of addresses"
+        return "must be a list of URLs"
     return next((f"{one!r} {wrong}" for one in value if (wrong := url(one))), None)
 
 
 @_like(**_list_of({"type": "string"}))
 def folders(value: Any) -> Wrong:
     if not isinstance(value, list):
-        return "must be a list of addresses"
+        return "must be a list of URLs"
     for one in value:
         if not isinstance(one, str) or not re.fullmatch(_ADDRESS, one.rstrip("/") + "/"):
-            return f"{one!r} must be an http://, https://, ftp:// or file:/// address of a folder"
+            return f"{one!r} must be the http://, https://, ftp:// or file:/// URL of a directory"
     return None
 
 
@@ -298,7 +298,7 @@ def address(value: Any) -> Wrong:
         return "must be an IPv4 address, such as 192.0.2.10"
     for kind in ("unspecified", "loopback", "multicast", "reserved"):
         if getattr(address, f"is_{kind}"):
-            return f"must be the address of a machine, and {value} is {kind}"
+            return f"must be the address of a machine; {value} is {kind}"
     return None
 
 
@@ -306,7 +306,7 @@ def addresses(least: int, most: int) -> Check:
     @_like(**_list_of({"type": "string", "format": "ipv4"}), minItems=least, maxItems=most)
     def check(value: Any) -> Wrong:
         if not isinstance(value, list) or not least <= len(value) <= most:
-            return f"must be a list of addresses, from {least} to {most}"
+            return f"must be a list of IPv4 addresses (at least {least}, at most {most})"
         return next((f"{one!r} {wrong}" for one in value if (wrong := address(one))), None)
 
     return check
@@ -319,7 +319,7 @@ def network(value: Any) -> Wrong:
     except ValueError:
         network = None
     if network is None or "/" not in value or not 8 <= network.prefixlen <= 30:
-        return "must be a subnet by its first address, such as 192.0.2.0/24"
+        return "must be a subnet such as 192.0.2.0/24 (prefix length 8 to 30, host bits zero)"
     return None
 
 
@@ -341,7 +341,7 @@ def domain(value: Any) -> Wrong:
     if not isinstance(value, str) or not re.fullmatch(
         r"(?=.{1,253}$)([A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?(\.|$))+(?<!\.)", value
     ):
-        return "must be a domain, such as example.org"
+        return "must be a domain name, such as example.org"
     return None
 
 
@@ -355,14 +355,14 @@ def interface(value: Any) -> Wrong:
     names = value if isinstance(value, list) and value else [value]
     for name in names:
         if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9_.@:-]{1,15}", name):
-            return "must be the name of a network interface, such as eth0, or a list of such"
-    return "names one twice" if len(set(names)) < len(names) else None
+            return "must be the name of a network interface, such as eth0, or a list of names"
+    return "contains a duplicate" if len(set(names)) < len(names) else None
 
 
 @_like(type="string", pattern=f"^{_ADDRESS}[^?#/]$")
 def binary_url(value: Any) -> Wrong:
     if not isinstance(value, str) or not re.fullmatch(_ADDRESS + r"[^\s?#/]", value):
-        return "must be an http://, https://, ftp:// or file:/// address of a file"
+        return "must be the http://, https://, ftp:// or file:/// URL of a file"
     return None
 
 
@@ -370,7 +370,7 @@ def whole(least: int, most: int) -> Check:
     @_like(type="integer", minimum=least, maximum=most)
     def check(value: Any) -> Wrong:
         if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
-            return f"must be a whole number from {least} to {most}"
+            return f"must be an integer from {least} to {most}"
         return None
 
     return check
@@ -389,7 +389,7 @@ def port_range(value: Any) -> Wrong:
         or any(whole(1024, 65535)(port) for port in value)
         or value[0] > value[1]
     ):
-        return "must be two port numbers from 1024 on, such as [50000, 50999]"
+        return "must be first and last port of a range above 1023, such as [50000, 50999]"
     return None
 
 
@@ -399,7 +399,7 @@ def clients(value: Any) -> Wrong:
         return "must be a list of networks, such as [192.0.2.0/24]"
     for one in value:
         try:
-            # A number would be taken for an address.
+            # ipaddress would read a number as an address.
             ipaddress.IPv4Network(one if isinstance(one, str) else None)
         except ValueError as err:
             return f"{one!r} must be a network, such as 192.0.2.0/24: {err}"
@@ -419,7 +419,7 @@ def one_of(*choices: str) -> Check:
 def one_of_or_off(*choices: str) -> Check:
     @_like(enum=[*choices, "off", False])
     def check(value: Any) -> Wrong:
-        # YAML takes a bare off for false.
+        # YAML reads a bare off as false.
         return one_of(*choices, "off")("off" if value is False else value)
 
     return check
@@ -444,9 +444,9 @@ def digest(digits: int) -> Check:
         if not isinstance(value, str):
             return f"must be {digits} hexadecimal digits, in quotes"
         if len(value) != digits:
-            return f"must be {digits} hexadecimal digits, and has {len(value)}"
+            return f"must be {digits} hexadecimal digits, but has {len(value)}"
         if not re.fullmatch(r"[0-9A-Fa-f]+", value):
-            return "has characters that are no hexadecimal digits"
+            return "contains characters that are not hexadecimal digits"
         return None
 
     return check
@@ -455,7 +455,7 @@ def digest(digits: int) -> Check:
 def in_quotes(value: Any) -> Wrong:
     if isinstance(value, str):
         return None
-    return "must be a text: put it in quotes, or YAML takes it for something else"
+    return "must be a string: put it in quotes, or YAML reads it as another type"
 
 
 @_like(type="string", pattern=f"^{_MAC}$")
@@ -466,7 +466,7 @@ def mac(value: Any) -> Wrong:
     if not re.fullmatch(r"[0-9A-Fa-f]{12}", bare):
         return "must be a MAC address, such as '52:54:00:12:34:56'"
     if int(bare[:2], 16) & 1:
-        return "is an address for groups of machines, not of one network card"
+        return "is a multicast address, not the address of a network card"
     return None
 
 
@@ -489,21 +489,21 @@ def host_name(value: Any) -> Wrong:
 
 @_like(type="string", pattern=f"^{_HOST_NAME}$")
 def lease_name(value: Any) -> Wrong:
-    # dnsmasq(8), --dhcp-host: these words are no names there.
+    # dnsmasq(8), --dhcp-host: these words are not names there.
     if isinstance(value, str) and re.fullmatch(r"ignore|infinite|[0-9]+[smhdw]?", value):
-        return "is a word that dnsmasq acts on"
+        return "is a reserved word of dnsmasq"
     return host_name(value)
 
 
-# iPXE asks for a file with this in its name, and expands settings in it.
+# iPXE requests a file with this in its name, and expands settings in it.
 @_like(type="string", minLength=1, maxLength=200)
 def smbios(value: Any) -> Wrong:
     wrong = in_quotes(value)
     if not wrong and not re.fullmatch(r"[!-~]([ -~]{0,198}[!-~])?", value):
-        wrong = "must be a text of ASCII characters without spaces around it"
+        wrong = "must be a string of ASCII characters without leading or trailing spaces"
     for sign in ("/", "${"):
         if not wrong and sign in value:
-            wrong = f"has {sign!r}, which cannot be part of a file name that iPXE asks for"
+            wrong = f"contains {sign!r}, which cannot be part of a file name that iPXE requests"
     return wrong
 
 
@@ -532,11 +532,11 @@ def user_name(value: Any) -> Wrong:
     return None
 
 
-# useradd(8), with what Debian and ALT let through by default.
+# useradd(8), with what Debian and ALT allow by default.
 @_like(type="string")
 def account(value: Any) -> Wrong:
     if not isinstance(value, str) or not re.fullmatch(r"[a-z_][a-z0-9_-]{0,30}", value):
-        return "the name must be small letters, digits and _ -"
+        return "the name must be lower-case letters, digits and _ -"
     return None
 
 
@@ -549,7 +549,7 @@ def public_keys(value: Any) -> Wrong:
         if not isinstance(one, str) or not re.fullmatch(
             r"(ssh|ecdsa|sk-ssh|sk-ecdsa)-[a-z0-9@.-]+ AAAA[A-Za-z0-9+/]+=*( [ -~]*)?", one
         ):
-            return f"{str(one)[:40]!r} must be a line of a file id_*.pub, as ssh-keygen writes it"
+            return f"{str(one)[:40]!r} must be a line of an id_*.pub file, as written by ssh-keygen"
     return None
 
 
@@ -557,5 +557,5 @@ def public_keys(value: Any) -> Wrong:
 def image_name(value: Any) -> Wrong:
     wrong = text(value)
     if not wrong and not re.fullmatch(_SAFE_NAME, value.replace(" ", "_")):
-        wrong = "has other characters than letters, digits, spaces and . _ + -"
+        wrong = "may only contain letters, digits, spaces and . _ + -"
     return wrong and f"the name {wrong}"

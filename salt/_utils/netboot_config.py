@@ -1,5 +1,5 @@
 """
-The configuration of a machine: what a pillar without problems resolves to there. Pure.
+The configuration of a machine: what a pillar without problems resolves to. Pure.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def build(pillar: Pillar, target: Target, platform: dict[str, Any], once: bool) 
         What ``netboot.target`` returned.
 
     platform
-        The row of this machine's system, with what the pillar overrides.
+        The row of this machine's system, with the pillar's overrides.
 
     once
         Whether any host boots something once.
@@ -122,7 +122,7 @@ def _menu(menu: dict[str, Any]) -> dict[str, Any]:
 
 def sources(image: dict[str, Any], mirrors: list[str]) -> list[str]:
     """
-    Return all addresses of an ISO, in the order in which they are tried.
+    Return all URLs of an ISO, in the order in which they are tried.
 
     image
         The image in the completed pillar.
@@ -162,9 +162,9 @@ def _offer(image: dict[str, Any]) -> Offer:
 
 
 def _elsewhere(name: str, image: dict[str, Any]) -> ImageRecord:
-    """An image of another server: the record that inspecting its ISO would have given."""
+    """Return the record that inspecting the ISO of another server's image would give."""
     initrd = image["initrd_url"].rpartition("/")[2]
-    # Only propagator was ever packed as full.cz (mkimage-profiles, 2021-03-23).
+    # Only propagator was ever named full.cz (mkimage-profiles, 2021-03-23).
     dialect = image.get("dialect") or ("propagator" if initrd == "full.cz" else "altboot")
     stages: Any = {
         stage: {"path": stage, "size": size, "ramdisk_size": size // 1024 + 1}

@@ -1,5 +1,5 @@
 """
-DHCP in the pillar: mistakes between keys, and what they come to on a machine. Pure.
+DHCP in the pillar: rules between keys, and what the keys resolve to on a machine. Pure.
 
 dnsmasq's own file is a template, ``salt/netboot/files/dnsmasq.conf.jinja``.
 """
@@ -16,7 +16,7 @@ from netboot_shapes import Pillar, Target
 
 def problems(pillar: Pillar, target: Target) -> list[str]:
     """
-    Say what is wrong between the keys of DHCP and firmware, when each value alone is right.
+    Return the problems between keys of DHCP and firmware whose single values are valid.
 
     pillar
         The completed pillar (see ``netboot_values``) without problems of single keys.
@@ -30,16 +30,16 @@ def problems(pillar: Pillar, target: Target) -> list[str]:
     address = pillar.get("address")
     if address and not pillar.get("virtual_address") and address not in target["addresses"]:
         found.append(
-            f"netboot:address: {address} is no address of this machine, which has "
-            f"{', '.join(target['addresses'])}; or is it one in front of it? Then add "
+            f"netboot:address: this machine does not have {address} (it has "
+            f"{', '.join(target['addresses'])}). If a NAT or load balancer owns it, set "
             "virtual_address: true"
         )
     if pillar.get("virtual_address") and not address:
-        found.append("netboot:address: is missing, as virtual_address is true")
+        found.append("netboot:address: is missing; virtual_address: true requires it")
     dhcp = pillar["dhcp"]
     subnets = dhcp["subnets"]
     if dhcp["mode"] == "server" and not subnets:
-        found.append("netboot:dhcp:subnets: is missing, as mode is server")
+        found.append("netboot:dhcp:subnets: is missing; netboot:dhcp:mode: server requires it")
     for name, subnet in subnets.items():
         key = f"netboot:dhcp:subnets:{name}"
         found += [f"{key}{wrong}" for wrong in _wrong_subnet(name, subnet, subnets, target)]
@@ -48,7 +48,8 @@ def problems(pillar: Pillar, target: Target) -> list[str]:
     ports, clients = last_port - first_port + 1, dhcp["clients_at_once"]
     if ports < clients:
         found.append(
-            f"netboot:tftp:ports: has {ports}, fewer than netboot:dhcp:clients_at_once: {clients}"
+            f"netboot:tftp:ports: allows {ports} transfers, but netboot:dhcp:clients_at_once is "
+            f"{clients}"
         )
     for kind, firmware in pillar["firmware"].items():
         found += _incomplete(f"netboot:firmware:{kind}", firmware)
@@ -73,7 +74,7 @@ def _wrong_subnet(
         yield f":range: {first} comes after {last}"
     own = [one for one in target["addresses"] if first <= ipaddress.IPv4Address(one) <= last]
     if own:
-        yield f":range: has {', '.join(own)}, which this machine has itself"
+        yield f":range: contains {', '.join(own)}, which this machine has itself"
     given = {"range": subnet["range"]}
     if "router" in subnet:
         given["router"] = [subnet["router"]]
@@ -82,9 +83,9 @@ def _wrong_subnet(
             if ipaddress.IPv4Address(address) not in network:
                 yield f":{key}: {address} is not in {name}"
             elif not _is_of_machine(address, network):
-                yield f":{key}: {address} is {name}'s own first or last, which no machine can have"
+                yield f":{key}: {address} is the network or broadcast address of {name}"
     if network not in here and "router" not in subnet:
-        yield ":router: is missing, as this machine has no address in that subnet"
+        yield ":router: is missing; this machine has no address in that subnet"
     for other in subnets:
         if other < name and network.overlaps(ipaddress.IPv4Network(other)):
             yield f": overlaps with {other}"
@@ -105,15 +106,15 @@ def _wrong_leases(leases: dict[str, Any], subnets: dict[str, Any], target: Targe
             if ipaddress.IPv4Address(address) in one
         ]
         if not of:
-            yield f"{key}:address: {address} is in none of netboot:dhcp:subnets"
+            yield f"{key}:address: {address} is not in any subnet of netboot:dhcp:subnets"
         elif address in target["addresses"]:
-            yield f"{key}:address: {address} is this machine's own"
+            yield f"{key}:address: {address} is an address of this machine"
         elif not _is_of_machine(address, of[0]):
-            yield f"{key}:address: {address} is {of[0]}'s own first or last"
+            yield f"{key}:address: {address} is the network or broadcast address of {of[0]}"
         mac = re.sub(r"[:.-]", "", name).lower()
         for value in filter(None, (mac, address, lease.get("hostname"))):
             if taken.setdefault(value, name) != name:
-                yield f"{key}: has {value} like {taken[value]}"
+                yield f"{key}: has {value} in common with netboot:dhcp:leases:{taken[value]}"
 
 
 def _incomplete(key: str, binary: dict[str, Any]) -> Iterator[str]:
@@ -124,7 +125,7 @@ def _incomplete(key: str, binary: dict[str, Any]) -> Iterator[str]:
 
 def warnings(pillar: Pillar, target: Target) -> list[str]:
     """
-    Say what about DHCP looks like a mistake, and need not be one.
+    Return what is allowed about DHCP, but probably a mistake.
 
     pillar, target
         See ``problems``.
@@ -136,20 +137,20 @@ def warnings(pillar: Pillar, target: Target) -> list[str]:
     found = []
     for key, of_mode in (("subnets", "server"), ("leases", "server"), ("relayed", "proxy")):
         if dhcp.get(key) and mode != of_mode:
-            found.append(f"netboot:dhcp:{key}: means nothing while mode is {mode}")
+            found.append(f"netboot:dhcp:{key}: has no effect while netboot:dhcp:mode is {mode}")
     if mode == "server":
         for name in interfaces(pillar, target):
             network = ipaddress.IPv4Interface(target["interfaces"][name][0]).network
             if str(network) not in dhcp["subnets"]:
                 found.append(
-                    f"netboot:dhcp:subnets: has no {network}, so clients on {name} get no address"
+                    f"netboot:dhcp:subnets: lacks {network}, so clients on {name} get no address"
                 )
     return found
 
 
 def interfaces(pillar: Pillar, target: Target) -> list[str]:
     """
-    List the names of the interfaces on which clients are served.
+    Return the names of the interfaces on which clients are served.
 
     pillar, target
         See ``problems``.
@@ -163,7 +164,7 @@ def config(pillar: Pillar, target: Target) -> dict[str, Any]:
     Return ``interfaces`` and ``dhcp`` of the configuration.
 
     pillar, target
-        See ``problems``; there were none.
+        See ``problems``; without any.
     """
     dhcp = pillar["dhcp"]
     return {

@@ -1,10 +1,10 @@
 """
 Boot entries: what clients can boot, from the facts of the images and the applied configuration.
 
-A pure function. What a first stage accepts is in the table ``FORMS``: a method is added as rows.
-Sources: altboot's manual (make-initrd-bootchain, "From propagator to altboot", chapters 10, 30, 35,
-62, 63, 65 and 69) and scripts (translate.d/100-download, 350-squashfs), the change log of
-propagator, mkimage-profiles (features.in/grub/cfg.in) for the words that ALT's own menus have, and
+Pure. The table ``FORMS`` lists what a first stage accepts: a new method needs new rows. Sources:
+altboot's manual (make-initrd-bootchain, "From propagator to altboot", chapters 10, 30, 35, 62, 63,
+65 and 69) and scripts (translate.d/100-download, 350-squashfs), the change log of propagator,
+mkimage-profiles (features.in/grub/cfg.in) for the arguments in ALT's own menus, and
 asheplyakov/netinstall-alt for lines that booted real media.
 """
 
@@ -20,21 +20,21 @@ from netboot_shapes import Config, Entry, Facts, ImageRecord, Offer
 Row = dict[str, Any]
 
 
-# proven: variants of which somebody published such a line as booting ALT's own media:
-# netinstall-alt (images of p9 and p10), altlinux.org/Installer/common/altboot, and a report of nfs
-# for server-p11 and workstation-p11.
+# proven: variants whose line was published as booting ALT's own media: netinstall-alt (images of p9
+# and p10), altlinux.org/Installer/common/altboot, and a report of nfs for server-p11 and
+# workstation-p11.
 _BOTH, _LIVE, _INSTALL = ("livecd", "install"), ("livecd",), ("install",)
 
-#: How a stage travels: a row for each method, dialect and form.
+#: How clients get a stage: a row for each method, dialect and form.
 #:
-#: form: ``tree``, the stage alone out of the unpacked image; ``iso``, the whole image, where the
-#: system finds its packages too. over: ``ram``, the client downloads it (``ramdisk_size=`` means
+#: form: ``tree``, only the stage, from the unpacked image; ``iso``, the whole image, in which the
+#: system also finds its packages. over: ``ram``, the client downloads it (``ramdisk_size=`` means
 #: the same to every propagator and to every altboot since 2021-10), which only some images can do
-#: with a whole ISO; ``mount``, it mounts the server's folder and reads what it needs (``lowmem``).
-#: keys: what ``automatic=`` has besides method, server and directory. imgsize: it takes the size of
-#: what it downloads too, which saves a HEAD request that is never tried again. hash: whose digest
-#: ``hash=`` is, where the client can check it: propagator checks a stage while it downloads it;
-#: altboot ends the boot when ``hash=`` comes with an http or ftp tree.
+#: with a whole ISO; ``mount``, it mounts the server's directory and reads what it needs
+#: (``lowmem``). keys: what ``automatic=`` contains besides method, server and directory. imgsize:
+#: whether it also accepts the size of the download, which saves a HEAD request that is never
+#: retried. hash: whose digest ``hash=`` is, where the client can check it: propagator checks a
+#: stage while downloading it; altboot aborts the boot on ``hash=`` with an http or ftp tree.
 FORMS = tuple(
     dict(zip(("method", "dialect", "form", "over", "keys", "imgsize", "hash", "proven"), row))
     for row in (
@@ -56,39 +56,39 @@ FORMS = tuple(
     )
 )
 
-#: The forms that suit a variant when it is downloaded, best first: a tree moves the fewest bytes,
-#: but the installer needs packages beside the stage. What is mounted moves the same bytes in both
-#: forms, and an ISO need not be unpacked.
+#: The forms that suit a variant when it is downloaded, best first: a tree transfers the fewest
+#: bytes, but the installer needs packages beside the stage. A mount transfers the same bytes in
+#: both forms, and an ISO need not be unpacked.
 FORMS_OF = {"livecd": ("tree",), "install": ("iso", "tree"), "rescue": ("tree",)}
 
-#: What each dialect wants to see before ``automatic=``. altboot uses the card that booted, whatever
-#: else is plugged in: ``netX`` is the one that iPXE opened last.
+#: What each dialect needs before ``automatic=``. altboot must use the network card that booted,
+#: whichever others exist: ``netX`` is the card that iPXE opened last.
 DIALECTS = {
     "altboot": "fastboot root=bootchain bootchain=fg,altboot "
     "ifname=bootif0:${netX/mac} ip=bootif0:dhcp4",
     "propagator": "changedisk fastboot",
 }
 
-# What the running system needs besides what was downloaded: altboot since 0.1.5-alt27 keeps as much
-# free (the default of its key reserve:). And an estimate of what the kernel and the unpacked initrd
-# take before altboot looks at MemAvailable.
+# What the running system needs besides the download: altboot since 0.1.5-alt27 keeps this much free
+# (the default of its key reserve:). And an estimate of what the kernel and the unpacked initrd take
+# before altboot reads MemAvailable.
 RESERVE_MIB = 512
 KERNEL_MIB = 256
 _MIB = 1024 * 1024
 
-# Characters that a kernel takes (COMMAND_LINE_SIZE: 2048 on x86 and arm64, 1024 on riscv; the rest
-# is cut off), less what a host, its board and the groups of both may add; on riscv some of it.
+# Characters that a kernel accepts (COMMAND_LINE_SIZE: 2048 on x86 and arm64, 1024 on riscv; the
+# rest is cut off), minus what a host, its board and the groups of both may add; on riscv, less.
 _LONGEST_CMDLINE = 2048 - 4 * 193
 _LONGEST_CMDLINE_OF = {"riscv64": 1024 - 256}
-# Of the board, of hand-written scripts as for netinstall-alt, of the host.
+# From the board, from hand-written scripts for netinstall-alt, from the host.
 _MORE_ARGUMENTS = "${nb-board-arguments} ${linux_extra_cmdline} ${nb-arguments}"
-# What else ``${...}`` stands for: a MAC address, a locale, the path of a host that boots once.
+# Other values of ``${...}``: a MAC address, a locale, the path of a host that boots once.
 _LONGEST_SETTING = 64
 
 
 def build(config: Config, images: list[ImageRecord]) -> dict[str, Any]:
     """
-    Say which entries the menus have.
+    Return the entries of the menus.
 
     config
         The applied configuration, as ``netboot.config`` resolves it.
@@ -96,13 +96,13 @@ def build(config: Config, images: list[ImageRecord]) -> dict[str, Any]:
     images
         The images that are ready, as ``netboot.images`` lists them.
 
-    Returns a map: ``entries`` (see ``netboot_shapes.Entry``); and ``problems``, one line for each
-    image that has no entry and each entry that no kernel could take, with the reason.
+    Returns a map: ``entries`` (see ``netboot_shapes.Entry``); and ``problems``, one line with the
+    reason for each image without an entry and each entry whose command line is too long.
 
     In an entry's ``cmdline``, ``${...}`` stands for what is known when a client boots: the address
-    of its network card, the language chosen, arguments of its own. ``proven`` says whether a line
-    of this form is known to have booted ALT's own media; else it follows from what the first stage
-    is documented to do.
+    of its network card, the chosen language, arguments of the host. ``proven`` means that a line of
+    this form is known to have booted ALT's own media; otherwise it follows from the first stage's
+    documentation.
     """
     settings: dict[str, Any] = {
         image["label"]: image for image in [*config["images"], *config["elsewhere"]]
@@ -127,12 +127,12 @@ def build(config: Config, images: list[ImageRecord]) -> dict[str, Any]:
 
 def memory_mib(form: str, size: int) -> int:
     """
-    Say how much memory a client must have, in MiB.
+    Return how much memory a client must have, in MiB.
 
     form
-        ``tree``: the stage goes into a RAM disk as large as itself. ``iso``: altboot wants twice
+        ``tree``: the stage goes into a RAM disk of its own size. ``iso``: altboot requires twice
         the file's size to be available (its manual, chapter 10; since alt27 only the size and
-        ``reserve:``); of propagator no rule is known, so it gets the same.
+        ``reserve:``); for propagator no rule is known, so the same is assumed.
 
     size
         Bytes of the stage or of the ISO; 0 when the client mounts it.
@@ -144,7 +144,7 @@ def memory_mib(form: str, size: int) -> int:
 
 
 def _offered(image: ImageRecord, offer: Offer) -> list[str]:
-    """The variants that the image has and the pillar wants."""
+    """Return the variants that the image has and the pillar offers."""
     wanted = offer.get("variants")
     return [
         variant
@@ -155,9 +155,9 @@ def _offered(image: ImageRecord, offer: Offer) -> list[str]:
 
 def _forms(config: Config, facts: Facts, setting: Row, variant: str) -> list[Row]:
     """
-    The rows of FORMS for a variant, best first.
+    Return the rows of FORMS for a variant, best first.
 
-    For each method the forms that the pillar wants, else the best that the first stage takes.
+    For each method: the forms that the pillar sets, or the best form that the first stage accepts.
     """
     if _has_no_network(facts):
         return []
@@ -191,13 +191,13 @@ def _why_none(config: Config, image: ImageRecord, offer: Offer) -> str:
     if _has_no_network(facts):
         return "the initrd of i586 images with altboot has no network drivers"
     if not any(facts.get(fact) for fact in VARIANTS.values()):
-        return "has neither a live system nor an installer"
+        return "contains neither a live system nor an installer nor a rescue system"
     if not _offered(image, offer):
-        return f"has none of the variants that {key}:variants offers"
+        return f"contains none of the variants in {key}:variants"
     methods = ", ".join(offer.get("methods") or config["methods"])
     return (
-        f"its first stage takes none of the forms that {key}:forms ({', '.join(offer['forms'])}) "
-        f"and methods ({methods}) offer"
+        f"its first stage supports none of {key}:forms ({', '.join(offer['forms'])}) "
+        f"with any of its methods ({methods})"
     )
 
 
@@ -211,9 +211,9 @@ def _entry(
     dist, tftp, trees = (in_url(config, config["paths"][at]) for at in ("dist", "tftp", "trees"))
     tree = f"{trees}/{facts['arch']}/{image['label']}"
     directory = f"{dist}/{image['file']}" if whole else tree
-    # Below the TFTP root, which kernels are fetched from over TFTP too.
+    # Below the TFTP root, as kernels are also fetched over TFTP.
     files = tree[len(tftp) :]
-    # An image that was not unpacked yet has no sizes on record.
+    # An image that is not unpacked yet has no sizes on record.
     sizes = image.get("boot_files", {})
     iso_size = facts.get("tree", {}).get("iso", {}).get("size", 0)
     size = iso_size if whole and not mounted else stage["size"]
@@ -244,7 +244,7 @@ def _entry(
 
 
 def _remark(row: Row, number: int, memory: int) -> str:
-    """What tells an entry from the others of its variant, for its title."""
+    """Return what distinguishes an entry from others of its variant, for its title."""
     whole = row["form"] == "iso"
     remark = ""
     if number or row["method"] != "http":
@@ -285,15 +285,15 @@ def _asks_for_password(config: Config, offer: Offer, variant: str) -> bool:
 
 
 def _too_long(entry: Entry) -> str | None:
-    """What to tell of a command line that the kernel would cut off, or None."""
+    """Return the problem of a command line that the kernel would cut off, or None."""
     own = entry["cmdline"].replace(_MORE_ARGUMENTS, "")
     length = len(re.sub(r"\$\{.+?\}", "x" * _LONGEST_SETTING, own))
     most = _LONGEST_CMDLINE_OF.get(entry["arch"], _LONGEST_CMDLINE)
     if length <= most:
         return None
     return (
-        f"{entry['id']}: its kernel command line has up to {length} characters, of {most} at most "
-        f"on {entry['arch']}; shorten netboot:arguments:{entry['arch']} or "
+        f"{entry['id']}: its kernel command line has up to {length} characters; the limit on "
+        f"{entry['arch']} is {most}; shorten netboot:arguments:{entry['arch']} or "
         f"netboot:images:{entry['image']}:arguments"
     )
 
@@ -301,7 +301,7 @@ def _too_long(entry: Entry) -> str | None:
 def _automatic(config: Config, offer: Offer, row: Row, directory: str, size: int) -> str:
     server = config["http"]["url"].partition("://")[2]
     if row["method"] == "http":
-        # The prefix of a host that boots once, see netboot_host_scripts; empty for all others.
+        # The prefix of a host that boots once (see netboot_host_scripts); empty for all others.
         directory = "${nb-via}" + directory
     else:
         server = server.partition(":")[0]

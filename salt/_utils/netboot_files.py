@@ -1,5 +1,5 @@
 """
-Files that are replaced at once: whoever reads one, and whenever the power fails, it is whole.
+Files that are replaced atomically: readers and power failures never see a partial file.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from salt.exceptions import CommandExecutionError
 
 def read(path: str) -> str | None:
     """
-    Return what a file holds, or None if there is none.
+    Return the content of a file, or None if there is no such file.
 
-    Bytes that are not UTF-8 come as surrogates, which ``write`` turns back (PEP 383).
+    Bytes that are not UTF-8 become surrogates, which ``write`` converts back (PEP 383).
 
     path
         Absolute path.
@@ -37,13 +37,14 @@ def write(path: str, text: str, mode: int | None = None, staging: str | None = N
         Absolute path.
 
     text
-        What it is to hold.
+        Its new content.
 
     mode : None
-        Its permissions. Default: those that it has, 0644 for a new file.
+        Its permissions. Default: unchanged, 0644 for a new file.
 
     staging : None
-        Directory on the same file system for the file while it is written. Default: its own.
+        Directory on the same file system for the file while it is written. Default: the file's own
+        directory.
 
     Raises OSError when it cannot be written.
     """
@@ -70,7 +71,7 @@ def _replace(path: str, text: str, mode: int | None, staging: str | None) -> Non
 
 def sync_directory(path: str) -> None:
     """
-    Make what was renamed or removed in a directory last through a power cut.
+    Make renames and removals in a directory durable across power failures.
 
     path
         Absolute path.
@@ -84,8 +85,8 @@ def sync_directory(path: str) -> None:
 
 def identity(path: str) -> dict[str, int] | None:
     """
-    Return what shows, without reading it, whether a file is still the same: ``size`` (bytes),
-    ``mtime_ns``, ``ctime_ns`` and ``inode``; or None if there is none.
+    Return what shows, without reading a file, whether it is unchanged: ``size`` (bytes),
+    ``mtime_ns``, ``ctime_ns`` and ``inode``; or None if there is no such file.
 
     path
         Absolute path.
@@ -106,17 +107,17 @@ def difference(
     directory: str, files: Mapping[str, str], owned: Collection[str] = ()
 ) -> dict[str, str]:
     """
-    Return what must change in a directory so that it holds these files: ``new``, ``changed`` or
+    Return what must change in a directory so that it contains these files: ``new``, ``changed`` or
     ``removed``, by file name.
 
     directory
         Absolute path.
 
     files
-        Texts by file name.
+        Contents by file name.
 
     owned : ()
-        Names of the files there that these states wrote before, and may remove.
+        Names of files in it that these states wrote before, and may remove.
     """
     changes = {}
     for name, text in files.items():
@@ -133,7 +134,7 @@ def carry_out(
     directory: str, files: Mapping[str, str], changes: Mapping[str, str], staging: str
 ) -> None:
     """
-    Carry out what ``difference`` returned.
+    Carry out the changes that ``difference`` returned.
 
     directory, files, changes
         See ``difference``.
@@ -154,7 +155,7 @@ def carry_out(
             _replace(path, files[name], 0o644, staging)
 
     try:
-        # Thousands of hosts have a script each: the disk takes many that wait for it at once.
+        # There may be thousands of scripts of hosts: waiting for the disk in parallel is faster.
         with ThreadPoolExecutor(32) as pool:
             list(pool.map(change, changes))
         sync_directory(directory)

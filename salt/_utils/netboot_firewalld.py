@@ -1,8 +1,8 @@
 """
-Let clients through firewalld, with rules of our own, port by port.
+Let clients through firewalld, with a rich rule for each port.
 
-A service or policy of our own would need a reload, which ends what others have changed until the
-next start; a port of the zone is merged with ranges around it. Rich rules are neither.
+A service or policy would need a reload, which discards other runtime changes; a port of the zone
+is merged with adjacent ranges. Rich rules have neither problem.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from netboot_shapes import Config
 Rules = dict[str, list[str]]  # by zone
 
 _OFFLINE = "firewall-offline-cmd"
-# Where firewalld has the zones that it came with, and those that were changed.
+# firewalld's original zones, and changed zones.
 _ZONES, _CHANGED_ZONES = "/usr/lib/firewalld/zones", "/etc/firewalld/zones"
 
 
@@ -34,10 +34,10 @@ def reconcile(config: Config | None, records: Records, test: bool) -> dict[str, 
     """
     Let clients through firewalld where it runs, now and after its next start.
 
-    What these states added is on record; only that is ever removed.
+    Rules that these states added are on record; only these are ever removed.
 
     config
-        The configuration. None: all is removed.
+        The configuration. None: all rules on record are removed.
 
     records
         The records of this machine.
@@ -53,7 +53,7 @@ def reconcile(config: Config | None, records: Records, test: bool) -> dict[str, 
     record = records.owned("firewalld", {})
     ours: Rules = record.get("rules", {})
     if config and not running or not config and not ours:
-        return {}  # who has stopped it may start it again
+        return {}  # whoever stopped it may start it again
     wanted = _rich_rules(config) if config else {}
     steps, changes, after = _plan(wanted, ours, _tools(running))
     if test:
@@ -61,7 +61,7 @@ def reconcile(config: Config | None, records: Records, test: bool) -> dict[str, 
     # firewalld copies a zone to change it.
     changed = (zone for zone in wanted if not os.path.exists(_changed(zone)))
     copies = sorted({*record.get("copies", []), *changed})
-    # Before it is done: a run that is killed meanwhile leaves nothing that nobody knows.
+    # On record first: a run that is killed meanwhile leaves no unknown rules.
     meanwhile = {zone: sorted({*after[zone], *ours.get(zone, [])}) for zone in after}
     if steps:
         _put_on_record(records, meanwhile, copies)
@@ -77,7 +77,7 @@ def reconcile(config: Config | None, records: Records, test: bool) -> dict[str, 
 
 
 def _tools(running: bool) -> list[tuple[str, ...]]:
-    """The commands that change what runs, and what is read at the next start."""
+    """Return the commands that change the running and the permanent configuration."""
     if running:
         return [("firewall-cmd",), ("firewall-cmd", "--permanent")]
     return [(_OFFLINE,)] if netboot_run.has(_OFFLINE) else []
@@ -86,7 +86,7 @@ def _tools(running: bool) -> list[tuple[str, ...]]:
 def _plan(
     wanted: Rules, ours: Rules, tools: list[tuple[str, ...]]
 ) -> tuple[list[tuple[str, ...]], dict[str, str], Rules]:
-    """Commands to run, what they change, and which rules are ours afterwards."""
+    """Return commands to run, what they change, and the rules to put on record afterwards."""
     steps: list[tuple[str, ...]] = []
     changes: dict[str, str] = {}
     after: Rules = {}
@@ -120,7 +120,7 @@ def _changed(zone: str) -> str:
 
 
 def _drop_copy(zone: str) -> None:
-    """Remove firewalld's copy of a zone that came with it, if it says the same again."""
+    """Remove firewalld's changed copy of an original zone if both are equal again."""
     files = (_changed(zone), f"{_ZONES}/{zone}.xml")
     if all(map(os.path.exists, files)) and len({_canonical(file) for file in files}) == 1:
         os.unlink(files[0])
@@ -133,7 +133,7 @@ def _canonical(file: str) -> str:
 
 
 def _rich_rules(config: Config) -> Rules:
-    """By zone, as firewalld spells them (firewalld.richlanguage(5))."""
+    """Return the rules by zone, as firewalld spells them (firewalld.richlanguage(5))."""
     rules = [
         f'rule family="ipv4" port port="{port}" protocol="{protocol}" accept'
         for protocol, some in netboot_ports.by_protocol(config).items()

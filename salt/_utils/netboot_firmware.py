@@ -1,5 +1,5 @@
 """
-Kinds of firmware: which boot loader each asks for, and whose images it can start. Pure.
+Kinds of firmware: the boot loader that each loads, and the images that it can start. Pure.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ def _uefi(kind: str, arch: str, pxe: list[int], http: list[int]) -> Firmware:
     return {"kind": kind, "arch": arch, "boots": [arch], "pxe": pxe, "http": http, "file": file}
 
 
-#: What asks first. ``arch``: whose menu it gets; ``boots``: whose images can be started by it;
-#: ``pxe`` and ``http``: what it says in DHCP option 93 (RFC 4578 and IANA's "Processor Architecture
-#: Types"; 9 is EBC, which some x86_64 firmware says, and so is 17 over HTTP); ``file``: its boot
-#: loader in the TFTP root.
+#: ``arch``: the architecture whose menu it gets; ``boots``: architectures of images that it can
+#: start; ``pxe`` and ``http``: what it sends in DHCP option 93 (RFC 4578 and IANA's "Processor
+#: Architecture Types"; 9 is EBC, which some x86_64 firmware sends, and so is 17 over HTTP);
+#: ``file``: its boot loader in the TFTP root.
 FIRMWARE: tuple[Firmware, ...] = (
     {
         "kind": "bios",
@@ -33,8 +33,8 @@ FIRMWARE: tuple[Firmware, ...] = (
     _uefi("efi-loongarch64", "loongarch64", [39], [40]),
 )
 
-#: The shim takes its own name without "-shim<arch>" for that of the iPXE which it starts, beside it
-#: or in the TFTP root (ipxe/ipxe, issue 1684), so the two kinds need different names there.
+#: The shim starts an iPXE with its own name minus "-shim<arch>", beside itself or in the TFTP root
+#: (ipxe/ipxe, issue 1684), so the two kinds need different names.
 SECURE_BOOT = {
     "efi-x86_64": {"shim": "ipxe-shimx64.efi", "ipxe": "ipxe.efi"},
     "efi-aarch64": {"shim": "snponly-shimaa64.efi", "ipxe": "snponly.efi"},
@@ -49,7 +49,7 @@ def config(pillar: Pillar, packaged: dict[str, list[str]]) -> dict[str, Any]:
         The completed pillar (see ``netboot_values``).
 
     packaged
-        Boot loaders that the platform's packages may bring: lists of paths by kind of firmware.
+        Boot loaders in the platform's packages: lists of paths by kind of firmware.
     """
     given, secure = pillar["firmware"], pillar["secure_boot"]
     firmware: list[Firmware] = []
@@ -78,7 +78,7 @@ def _binary(kind: str, file: str, given: dict[str, Any]) -> BootFile:
 
 def not_bootable(config: Config, there: set[str], wanted: list[tuple[str, str]]) -> list[str]:
     """
-    Return which images no boot loader can start, a line each.
+    Return the images that no boot loader can start, one line each.
 
     config
         The configuration.
@@ -87,7 +87,7 @@ def not_bootable(config: Config, there: set[str], wanted: list[tuple[str, str]])
         Names of the boot loaders in the TFTP root.
 
     wanted
-        What is to boot, for the message, each with its architecture.
+        What has to boot, for the message, each with its architecture.
     """
     arches: set[str] = set()
     kinds: dict[str, list[str]] = {}
@@ -97,7 +97,7 @@ def not_bootable(config: Config, there: set[str], wanted: list[tuple[str, str]])
         if row["file"] in there:
             arches.update(row["boots"])
     return [
-        f"{what} is for {arch}, and no boot loader here starts that; give one in "
+        f"{what} is for {arch}, but no boot loader here can start it; add a boot loader to "
         f"netboot:firmware:{kinds[arch][0]}"
         for what, arch in wanted
         if arch not in arches

@@ -1,5 +1,5 @@
 """
-Hints for foreign DHCP servers, so that their clients boot from this machine. Pure.
+Configuration for foreign DHCP servers, so that their clients boot from this machine. Pure.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ Row = dict[str, Any]
 
 def table(config: Config) -> list[Row]:
     """
-    List what a DHCP server must tell each client so that it boots from this machine.
+    List what a DHCP server must send to each client so that it boots from this machine.
 
     config
-        The applied configuration, whose ``firmware`` are the kinds to list.
+        The applied configuration; its ``firmware`` are the kinds to list.
 
     Returns a list of maps: ``kind``, ``option_93`` (list of numbers that such a client sends),
-    ``ipxe`` (True: the client is iPXE already, which it says by user class ``iPXE`` and by option
-    175), ``next_server``, ``file`` and ``option_60`` (what the server must answer, or empty).
+    ``ipxe`` (True: the client is already iPXE, which sends user class ``iPXE`` and option 175),
+    ``next_server``, ``file`` and ``option_60`` (what the server must answer, or empty).
     """
     rows: list[Row] = []
     for one in config["firmware"]:
@@ -43,13 +43,13 @@ def table(config: Config) -> list[Row]:
 
 def hints(config: Config) -> dict[str, Any]:
     """
-    Write what a DHCP server of somebody else's needs so that its clients boot from this machine.
+    Return what a foreign DHCP server needs so that its clients boot from this machine.
 
     config
         See ``table``.
 
-    Returns a map: ``table`` itself, and texts for ``isc`` (ISC dhcpd), ``kea`` (JSON) and
-    ``dnsmasq``, each by itself a configuration that its daemon accepts.
+    Returns a map: ``table`` itself, and strings for ``isc`` (ISC dhcpd), ``kea`` (JSON) and
+    ``dnsmasq``, each of them a configuration that its daemon accepts.
     """
     rows = table(config)
     return {"table": rows, "isc": _isc(rows), "kea": _kea(rows), "dnsmasq": _dnsmasq(rows)}
@@ -68,7 +68,7 @@ def _isc(rows: list[Row]) -> str:
             for number in row["option_93"]
         )
         is_ipxe = '(exists netboot-ipxe or option user-class = "iPXE")'
-        # dhcpd takes a parenthesis that comes first for one around the whole condition
+        # dhcpd takes a leading parenthesis as enclosing the whole condition
         lines += [
             f"# {_title(row)}",
             f"{word} (({is_arch}) and {'' if row['ipxe'] else 'not '}{is_ipxe}) {{",
@@ -91,7 +91,7 @@ def _title(row: Row) -> str:
 def _kea(rows: list[Row]) -> str:
     classes = []
     for row in rows:
-        # option 93 may have several numbers, the first of which is the firmware's own
+        # option 93 may have several numbers; the first is the firmware's own
         is_arch = " or ".join(
             f"substring(option[93].hex,0,2) == 0x{number:04x}" for number in row["option_93"]
         )
@@ -116,7 +116,7 @@ def _kea(rows: list[Row]) -> str:
 
 def _dnsmasq(rows: list[Row]) -> str:
     lines = [
-        "# For dnsmasq.conf of a dnsmasq that gives the addresses.",
+        "# For dnsmasq.conf of a dnsmasq that assigns the addresses.",
         "dhcp-userclass=set:ipxe,iPXE",
         "dhcp-match=set:ipxe,175",
     ]

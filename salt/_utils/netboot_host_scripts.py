@@ -1,8 +1,8 @@
 """
-iPXE scripts of hosts and boards, and of hosts that boot something once. Pure.
+iPXE scripts of hosts and boards, and of hosts that boot an entry once. Pure.
 
-The scripts only set variables that the menu then acts on, so that there is one place that boots.
-Nothing in iPXE can be quoted, so all that they hold was checked by ``netboot_checks``.
+The scripts only set variables for the menu, so that a single place boots. iPXE has no quoting, so
+``netboot_checks`` has checked everything in them.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ _HEAD = "#!ipxe\n# Managed by netboot-alt: changes are lost at the next apply.\n
 
 def scripts(hosts: Maps, groups: Maps, config: Config) -> dict[str, str]:
     """
-    Make the scripts of hosts and boards.
+    Return the scripts of hosts and boards.
 
     hosts, groups
-        What stands under ``netboot:hosts`` and ``netboot:groups`` (maps, without problems).
+        ``netboot:hosts`` and ``netboot:groups`` (maps, without problems).
 
     config
         The configuration, as ``netboot.config`` resolves it.
 
-    Returns texts by file name: ``config-{host,uuid,serial,mac,product,manufacturer}-*.ipxe``, under
-    the name that a client asks for once its URL is decoded.
+    Returns texts by file name: ``config-{host,uuid,serial,mac,product,manufacturer}-*.ipxe``, the
+    names that clients request, after decoding the URL.
     """
     built_in: dict[tuple[str, str], Any] = {
         ("product", product): board for product, board in BUILT_IN.items()
@@ -52,7 +52,7 @@ def scripts(hosts: Maps, groups: Maps, config: Config) -> dict[str, str]:
 
 
 def _values(settings: Host, config: Config, arguments: str) -> dict[str, str]:
-    """The menu's variables, by name."""
+    """Return the menu's variables, by name."""
     values = {}
     if "entry" in settings or "image" in settings:
         values["nb-entry"] = _entry(settings)
@@ -71,7 +71,7 @@ def _values(settings: Host, config: Config, arguments: str) -> dict[str, str]:
 
 
 def _entry(settings: Host) -> str:
-    """The id of the boot entry, see ``netboot_entries``."""
+    """Return the id of the boot entry, see ``netboot_entries``."""
     if "entry" in settings:
         return settings["entry"]
     return f"{label(settings['image'])}-{settings['variant']}"
@@ -82,7 +82,7 @@ def _host_script(name: str, settings: Host, config: Config) -> str:
     lines = [f"# Host: {name}"]
     if settings.get("once"):
         values["nb-entry"] = "local"
-        # Whatever goes wrong with that script, the local disk is what boots.
+        # If anything fails with that script, the local disk boots.
         folder = config["http"]["url"] + in_url(config, config["paths"]["once_scripts"])
         url = f"{folder}/{host_key(name)}.ipxe"
         last = [f"chain --autofree {url} ||"]
@@ -96,7 +96,7 @@ def _board_script(name: str, settings: Host, config: Config) -> str:
     values = _values(settings, config, "nb-board-arguments")
     lines = [f"# Board: {name}"]
     if "nb-entry" in values:
-        # What boots and whether it is asked for come from the same script.
+        # The entry and whether to ask must come from the same script.
         lines.append("isset ${nb-entry} && goto settings ||")
         for variable in ("nb-entry", "nb-straight"):
             if variable in values:
@@ -112,16 +112,16 @@ def _board_script(name: str, settings: Host, config: Config) -> str:
 
 def once(hosts: Maps, groups: Maps, config: Config, entries: list[Entry]) -> dict[str, Any]:
     """
-    Say which hosts boot something once, and what shows that they did.
+    Return the hosts that boot an entry once, and what shows that they did.
 
     hosts, groups, config
         See ``scripts``.
 
     entries
-        The boot entries, as ``netboot_entries.build`` makes them.
+        The boot entries, as ``netboot_entries.build`` returns them.
 
-    Returns a map: ``problems``, a list of one-line texts for hosts of which this server could not
-    see that they booted; and ``hosts``, a map of the others (``OnceHost``) by their keys.
+    Returns a map: ``problems``, a list of one-line strings for hosts whose boot this server could
+    not detect; and ``hosts``, a map of the others (``OnceHost``) by their keys.
     """
     by_id = {entry["id"]: entry for entry in entries}
     found: dict[str, OnceHost] = {}
@@ -134,8 +134,8 @@ def once(hosts: Maps, groups: Maps, config: Config, entries: list[Entry]) -> dic
         path = _shown_by(by_id[entry], settings, config) if entry in by_id else ""
         if path is None:
             wrong.append(
-                f"netboot:hosts:{name}:once: {entry} is fetched past this web server, which cannot "
-                "see that it was booted; the host boots from its own disk"
+                f"netboot:hosts:{name}:once: {entry} is not fetched from this web server, which "
+                "therefore cannot detect the boot; the host boots from its own disk"
             )
             continue
         shown_by_initrd = path and by_id[entry]["method"] != "http"
@@ -145,14 +145,14 @@ def once(hosts: Maps, groups: Maps, config: Config, entries: list[Entry]) -> dic
             "straight": not settings.get("menu"),
             "told_by": [f"{kind}={value.lower()}" for kind, value in identities(name, host)],
             "path": path,
-            # A board may want its kernel over TFTP, where nobody sees that it was fetched.
+            # A board may need its kernel over TFTP, where the fetch would not be logged.
             "server": config["http"]["url"] if shown_by_initrd else "",
         }
     return {"hosts": found, "problems": wrong}
 
 
 def _shown_by(entry: Entry, settings: Host, config: Config) -> str | None:
-    """The path on this web server that a boot of the entry ends with, or None."""
+    """Return the path on this web server that a boot of the entry fetches last, or None."""
     images = {image["label"]: image.get("offer", {}) for image in config["images"]}
     offer = images.get(entry["label"], {})
     if entry["method"] == "http" and not offer.get("stage2_http_url"):
@@ -166,17 +166,17 @@ def _shown_by(entry: Entry, settings: Host, config: Config) -> str | None:
 
 def armed_script(arming: Arming) -> str:
     """
-    Return the script that an armed host finds, until it has booted.
+    Return the script of an armed host, which exists until it has booted.
 
-    Each arming has paths of its own, so that no line of the web server's log can be taken for
-    another's, whatever the clock says.
+    Each arming has its own paths, so that no line of the web server's log can be mistaken for
+    another arming's, whatever the clock says.
 
     arming
         The host's arming.
     """
     prefix = f"/host/{host_key(arming['host'])}.{arming['arming']}"
     lines = [
-        f"# Host: {arming['host']}, armed: this script goes when its boot was complete.",
+        f"# Host: {arming['host']}, armed: this script is removed after a complete boot.",
         f"set nb-via {prefix}",
         f"set nb-entry {arming['entry']}",
         *([f"set nb-files {arming['server']}{prefix}/tftp"] if arming["server"] else []),

@@ -1,6 +1,6 @@
 """
-Hosts: machines that boot something of their own, and boards, settings for all machines of a kind.
-What identifies them, what their settings are, and what is wrong with them. Pure.
+Hosts: machines with settings of their own, and boards: settings for all machines of a model.
+What identifies them, their settings, and their problems. Pure.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from netboot_shapes import Host
 
 Maps = dict[str, Any]
 
-#: What a machine is told by, and which part of the script's name says so.
+#: What identifies a machine, each with its part of the script's name.
 IDENTITIES = {"hostname": "host", "uuid": "uuid", "serial": "serial", "mac": "mac"}
-#: What all machines of a kind are told by.
+#: What identifies all machines of a model or manufacturer.
 BOARDS = ("product", "manufacturer")
 
 _BAIKAL_M = {
     "arguments": ["console=ttyS0,115200n8", "earlycon=uart8250,mmio32,0x20230000"],
     "kernel_over": "tftp",
 }
-#: Boards that come with the project, by SMBIOS product: as asheplyakov/netinstall-alt has them. The
-#: processor's other cores don't come up when the kernel came over HTTP.
+#: Built-in boards, by SMBIOS product, from asheplyakov/netinstall-alt. The processor's other cores
+#: do not come up when the kernel was fetched over HTTP.
 BUILT_IN = {
     product: {"product": product, **_BAIKAL_M}
     for product in ("TF307-MB", "TF307-MB-S-D", "ET101-1.2")
@@ -34,12 +34,13 @@ BUILT_IN = {
 
 def identity(value: str) -> tuple[str, str]:
     """
-    Say what a text identifies a machine by, if it is a MAC address or a UUID.
+    Return the kind of identity that a string is: MAC address, UUID or host name.
 
     value
-        The text; a MAC address in any notation (colons, dashes, dots or none, upper or lower case).
+        The string; a MAC address in any notation (colons, dashes, dots or none, upper or lower
+        case).
 
-    Returns the kind (``mac``, ``uuid`` or ``hostname``) and the text as iPXE writes it.
+    Returns the kind (``mac``, ``uuid`` or ``hostname``) and the string as iPXE writes it.
     """
     bare = re.sub(r"[:.-]", "", value).lower()
     if re.fullmatch(r"[0-9a-f]{12}", bare):
@@ -51,11 +52,11 @@ def identity(value: str) -> tuple[str, str]:
 
 def typed(value: object) -> str:
     """
-    Return a host as it was typed on the command line, where YAML takes some MAC addresses for
-    numbers: ``52:54:00:12:34:56`` is one of base 60 (yaml.org/type/int.html).
+    Return a host as it was typed on the command line, where YAML reads some MAC addresses as
+    numbers: ``52:54:00:12:34:56`` is a number of base 60 (yaml.org/type/int.html).
 
     value
-        What Salt made of it.
+        The value that Salt parsed.
     """
     if not isinstance(value, int) or value < 60**5 or value >= 100 * 60**5:
         return str(value)
@@ -65,7 +66,7 @@ def typed(value: object) -> str:
 
 def identities(name: str, host: Maps) -> list[tuple[str, str]]:
     """
-    Return what identifies a host or board, as pairs of kind and text as iPXE writes it.
+    Return what identifies a host or board, as pairs of kind and string as iPXE writes it.
 
     name
         Its name in the pillar.
@@ -83,13 +84,13 @@ def identities(name: str, host: Maps) -> list[tuple[str, str]]:
 
 def settings_of(host: Maps, groups: Maps) -> Host:
     """
-    Return a host's settings with those of its group: its own win, its arguments come after.
+    Return a host's settings merged with its group's: the host's win, its arguments come after.
 
     host
         Its settings in the pillar.
 
     groups
-        What is below ``netboot:groups``.
+        The groups (``netboot:groups``).
     """
     group = dict(groups.get(str(host.get("group"))) or {})
     if "entry" in host:
@@ -109,16 +110,16 @@ def settings_of(host: Maps, groups: Maps) -> Host:
 
 def problems(hosts: Maps, groups: Maps, images: Maps) -> list[str]:
     """
-    Say what is wrong between hosts, groups and images; single values are ``netboot_keys``'s.
+    Return the problems between hosts, groups and images; ``netboot_keys`` checks single values.
 
     hosts, groups
-        What stands under ``netboot:hosts`` and ``netboot:groups`` (maps by name).
+        ``netboot:hosts`` and ``netboot:groups`` (maps by name).
 
     images
-        What stands under ``netboot:images`` (a map by name). In all three None stands for what has
-        mistakes of its own, of which enough is said.
+        ``netboot:images`` (a map by name). In all three, None stands for an item whose own problems
+        were already reported.
 
-    Returns a list of one-line texts, each starting with its pillar key.
+    Returns a list of one-line strings, each starting with its pillar key.
     """
     found: list[str] = []
     keys: dict[str, str] = {}
@@ -131,12 +132,14 @@ def problems(hosts: Maps, groups: Maps, images: Maps) -> list[str]:
         path = f"netboot:hosts:{name}"
         if not any(kind in host for kind in (*IDENTITIES, *BOARDS)):
             if identity(name)[0] == "hostname" and ":" in name:
-                found.append(f"{path}: the name is no MAC address, UUID or host name; give mac")
+                found.append(f"{path}: the name is not a MAC address, UUID or host name; set mac")
         found += [f"{path}:{wrong}" for wrong in _wrong_host(host, groups, images)]
         found += _wrong_target(path, host, images)
         other = keys.setdefault(host_key(name), name)
         if other != name:
-            found.append(f"{path}: the name differs from that of netboot:hosts:{other} too little")
+            found.append(
+                f"{path}: clashes with netboot:hosts:{other} (names ignore case and : or -)"
+            )
         for kind, value in identities(name, host):
             other = owners.setdefault((kind, value.lower()), name)
             if other != name:
@@ -145,7 +148,7 @@ def problems(hosts: Maps, groups: Maps, images: Maps) -> list[str]:
 
 
 def _wrong_target(path: str, settings: Maps, images: Maps) -> Iterator[str]:
-    """What is wrong with what one map itself says to boot."""
+    """Yield the problems of the boot target that a single map sets."""
     image, variant = settings.get("image"), settings.get("variant")
     if image is None:
         return
@@ -153,16 +156,16 @@ def _wrong_target(path: str, settings: Maps, images: Maps) -> Iterator[str]:
         yield f"{path}:entry: contradicts image; remove one of the two"
     if image not in images:
         hint = nearest(image, list(images))
-        yield f"{path}:image: there is no image {image!r}{hint}"
+        yield f"{path}:image: netboot:images has no {image!r}{hint}"
     elif variant and _refused(image, variant, images):
         yield f"{path}:variant: {_refused(image, variant, images)}"
 
 
 def _wrong_host(host: Maps, groups: Maps, images: Maps) -> Iterator[str]:
-    """What is wrong with a host once its group's settings are added, after its key."""
+    """Yield the problems of a host merged with its group, without its key."""
     group = host.get("group")
     if group is not None and group not in groups:
-        yield f"group: there is no group {group!r}{nearest(group, groups)}"
+        yield f"group: netboot:groups has no {group!r}{nearest(group, groups)}"
         return
     if group is not None and groups[group] is None:
         return
@@ -171,23 +174,23 @@ def _wrong_host(host: Maps, groups: Maps, images: Maps) -> Iterator[str]:
     boards = [kind for kind in BOARDS if kind in host]
     others = [kind for kind in IDENTITIES if kind in host] + boards[1:]
     if boards and others:
-        yield f"{boards[0]}: means all machines of a kind; remove it or {others[0]}"
+        yield f"{boards[0]}: stands for many machines; remove it or {others[0]}"
     if image and not variant:
-        yield "variant: is missing; say which of livecd, install, rescue to boot"
+        yield "variant: is missing; set it to livecd, install or rescue"
     elif variant and not image:
-        yield "image: is missing; say of which image to boot the variant"
+        yield "image: is missing; set it to the image whose variant to boot"
     elif ("image" in host) != ("variant" in host) and _refused(image, variant, images):
         yield f"variant: {_refused(image, variant, images)}"
     if settings.get("once") and boards:
-        yield f"once: cannot be counted for all machines of a {boards[0]}"
+        yield f"once: does not work for all machines of a {boards[0]}; set it per host"
     elif settings.get("once") and not image:
-        yield "once: needs image and variant, to say what boots once"
+        yield "once: requires image and variant, which boot once"
     if settings.get("menu") is False and not image and "entry" not in settings:
-        yield "menu: false needs image and variant, or entry: local, to boot without asking"
+        yield "menu: false requires image and variant, or entry: local"
 
 
 def _refused(image: Any, variant: Any, images: Maps) -> str | None:
-    """Why the pillar does not let an image have a variant; what the ISO has is not known yet."""
+    """Return why the pillar does not offer a variant, or None."""
     offered = (images.get(image) or {}).get("variants") or [variant]
     if variant in offered:
         return None
@@ -196,8 +199,8 @@ def _refused(image: Any, variant: Any, images: Maps) -> str | None:
 
 def warnings(hosts: Maps, groups: Maps, asks: list[list[str]]) -> list[str]:
     """
-    Say what is allowed, but likely a mistake: an installer that starts by itself at every boot, a
-    default that a menu cannot start.
+    Return what is allowed, but probably a mistake: an installer that starts unattended at every
+    boot, a default that a menu cannot start.
 
     hosts, groups
         See ``problems``, without any.
@@ -215,10 +218,10 @@ def warnings(hosts: Maps, groups: Maps, asks: list[list[str]]) -> list[str]:
     return [
         f"netboot:hosts: {some(names)} {wrong}"
         for names, wrong in (
-            (again, "will start the installer at every boot; once: true is safer"),
+            (again, "will start the installer at every boot; set once: true"),
             (
                 asked,
-                "will boot from disk when the menu's time is up, as the entry asks for a password",
+                "will boot from disk when the menu times out, as the entry asks for a password",
             ),
         )
         if names
@@ -227,7 +230,7 @@ def warnings(hosts: Maps, groups: Maps, asks: list[list[str]]) -> list[str]:
 
 def any_once(hosts: Maps, groups: Maps) -> bool:
     """
-    Say whether any host boots something once.
+    Return whether any host boots something once.
 
     hosts, groups
         See ``problems``, without any.

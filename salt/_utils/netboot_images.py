@@ -1,8 +1,8 @@
 """
-What the boot entries of an image need on a netboot server, and whether that is there.
+What the boot entries of an image need on a netboot server, and whether it is there.
 
-What these states own is on record: a tree or loop mount by its ``images`` record, an ISO by the
-``source`` in its ``isos`` record, which only a fetch leaves there.
+Records show what these states own: a tree or loop mount has an ``images`` record, an ISO has a
+``source`` in its ``isos`` record, which only a fetch writes.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def built(records: Records) -> dict[str, Any]:
 
 def offered(records: Records) -> tuple[list[Entry], list[str]]:
     """
-    Return the boot entries whose files are all there, and what is wrong with the others.
+    Return the boot entries whose files are all there, and the problems of the others.
 
     records
         The records of this machine.
@@ -47,7 +47,7 @@ def offered(records: Records) -> tuple[list[Entry], list[str]]:
     for entry in made["entries"]:
         iso = isos.get(entry["label"])
         if entry["needs_iso"] and iso and not os.path.exists(iso):
-            problems.append(f"{entry['id']}: {iso} is not there")
+            problems.append(f"{entry['id']}: {iso} does not exist")
         else:
             bootable.append(entry)
     return bootable, problems
@@ -55,7 +55,7 @@ def offered(records: Records) -> tuple[list[Entry], list[str]]:
 
 def needs(records: Records, record: ImageRecord, asked: str = "") -> dict[str, Any]:
     """
-    Say what the boot entries of an image need on this machine.
+    Return what the boot entries of an image need on this machine.
 
     records
         The records of this machine.
@@ -67,10 +67,10 @@ def needs(records: Records, record: ImageRecord, asked: str = "") -> dict[str, A
         ``stages`` or ``tree``, when the pillar wants more unpacked than the entries need.
 
     Returns a map: ``form`` (``boot``: kernel and initrd; ``stages``: these and the stages that are
-    loaded from the tree; ``tree``: all, which an installation from the tree needs), ``files``,
-    their paths in the image, and ``iso``, the ids of the entries that need the ISO itself.
+    loaded from the tree; ``tree``: everything, for an installation from the tree), ``files``, their
+    paths in the image, and ``iso``, the ids of the entries that need the ISO itself.
 
-    Raises CommandExecutionError when the applied configuration isn't on record.
+    Raises CommandExecutionError when no applied configuration is on record.
     """
     facts = record["facts"]
     entries = netboot_entries.build(records.config(), [record])["entries"]
@@ -97,7 +97,7 @@ def _stage(record: ImageRecord, entry: Entry) -> str:
 
 def needs_of(records: Records, record: ImageRecord, image: Image) -> dict[str, Any]:
     """
-    Say what the boot entries of an image need, as ``needs`` does, under the pillar's name for it.
+    Return what the boot entries of an image need, as ``needs`` does, under its name in the pillar.
 
     records
         The records of this machine.
@@ -108,7 +108,7 @@ def needs_of(records: Records, record: ImageRecord, image: Image) -> dict[str, A
     image
         The image, of the configuration.
 
-    Raises CommandExecutionError when the pillar wants the ISO removed that an entry boots.
+    Raises CommandExecutionError when the pillar wants to remove an ISO that an entry boots.
     """
     named = record.copy()
     named["name"], named["label"] = image["name"], image["label"]
@@ -116,14 +116,14 @@ def needs_of(records: Records, record: ImageRecord, image: Image) -> dict[str, A
     if needed["iso"] and not image["keep_iso"]:
         raise CommandExecutionError(
             f"netboot:images:{image['name']}:keep_iso is false, but {', '.join(needed['iso'])} "
-            "boots the whole ISO; leave it out of the image's variants, or keep the ISO."
+            "boots the whole ISO; remove that variant from the image's variants, or keep the ISO."
         )
     return needed
 
 
 def check_before_fetch(records: Records, image: Image, iso: str, checksum: dict[str, str]) -> None:
     """
-    Raise as ``needs_of`` does if an ISO was unpacked here before, so that it isn't fetched in vain.
+    Raise as ``needs_of`` does if an ISO was unpacked before, so that it is not fetched in vain.
 
     records
         The records of this machine.
@@ -150,7 +150,7 @@ def check_before_fetch(records: Records, image: Image, iso: str, checksum: dict[
 
 def is_current(records: Records, record: ImageRecord | None, image: Image, iso_sha256: str) -> bool:
     """
-    Say whether an image's tree on record is what its ISO, the pillar and its entries ask for.
+    Return whether an image's tree on record is what its ISO, the pillar and its entries require.
 
     records
         The records of this machine.
@@ -164,7 +164,7 @@ def is_current(records: Records, record: ImageRecord | None, image: Image, iso_s
     iso_sha256
         SHA-256 of the verified ISO.
 
-    No file is read; those that clients fetch must be there with size, times and inode on record.
+    No file is read; files that clients fetch must have the size, times and inode on record.
 
     Raises CommandExecutionError as ``needs_of`` does.
     """
@@ -193,7 +193,7 @@ def boot_files(tree: str, paths: Iterable[str]) -> dict[str, int | None]:
     Return the sizes in bytes of files that clients fetch from a tree, by path; None if absent.
 
     tree
-        The folder.
+        The directory.
 
     paths
         Paths below it.
@@ -214,7 +214,7 @@ def rotten(record: ImageRecord) -> list[str]:
     record
         The image's record.
 
-    Returns the paths below the tree of those that are not what was unpacked.
+    Returns the paths below the tree of files that differ from what was unpacked.
     """
     return [
         path
@@ -226,10 +226,10 @@ def rotten(record: ImageRecord) -> list[str]:
 
 def same_elsewhere(records: Records, image: Image, iso_sha256: str) -> ImageRecord | None:
     """
-    Return the record of another name's tree that this image can take over, or None.
+    Return the record of a tree under another name that this image can take over, or None.
 
-    So an image that was renamed in the pillar is not unpacked again. A tree that the pillar still
-    names, or that somebody is reading, stays where it is.
+    So an image that was renamed in the pillar is not unpacked again. A tree that is still in the
+    pillar, or in use, stays where it is.
 
     records
         The records of this machine.
@@ -257,7 +257,7 @@ def same_elsewhere(records: Records, image: Image, iso_sha256: str) -> ImageReco
 
 def dropped(records: Records, iso: str, checksum: dict[str, str]) -> IsoRecord | None:
     """
-    Return the record of an ISO that was removed once it was unpacked, as the pillar had asked.
+    Return the record of an ISO that was removed after unpacking, by ``keep_iso: false``; or None.
 
     records
         The records of this machine.
@@ -266,7 +266,7 @@ def dropped(records: Records, iso: str, checksum: dict[str, str]) -> IsoRecord |
         Its path.
 
     checksum
-        Its digests in the pillar, by algorithm: None is returned when they are of another ISO.
+        Its digests in the pillar, by algorithm; None is returned if they are those of another ISO.
     """
     record = records.iso(iso)
     if not record or not record.get("dropped") or os.path.lexists(iso):
@@ -278,7 +278,7 @@ def is_enough_without_iso(
     records: Records, image: Image, iso: str, checksum: dict[str, str]
 ) -> bool:
     """
-    Say whether an image is whole although its ISO was dropped, so that it isn't fetched again.
+    Return whether an image is complete although its ISO was dropped: it need not be fetched again.
 
     records
         The records of this machine.
@@ -306,10 +306,10 @@ def is_enough_without_iso(
 
 def drop_iso(records: Records, iso: str) -> str:
     """
-    Remove an ISO that is unpacked, and remember which one it was.
+    Remove an ISO that is unpacked, and put that on record.
 
-    Returns what came of it in one sentence. It stays when these states did not fetch it, and while
-    somebody reads it.
+    Returns the outcome as a sentence. The ISO stays if these states did not fetch it, and while it
+    is in use.
 
     records
         The records of this machine.
@@ -318,11 +318,11 @@ def drop_iso(records: Records, iso: str) -> str:
         Its path.
     """
     if not is_owned_iso(records, iso):
-        return f"{iso} stays, as these states did not fetch it."
+        return f"{iso} stays: these states did not fetch it."
     if netboot_in_use.in_use([iso]):
-        return f"{iso} is being read, and will be removed by a later apply."
+        return f"{iso} is in use; a later apply will remove it."
     record: Any = records.iso(iso)
-    # first, so that a run that is killed here isn't followed by another fetch
+    # first, so that after a kill here the next run does not fetch it again
     record["dropped"] = True
     records.write_iso(iso, record)
     os.unlink(iso)
@@ -331,7 +331,7 @@ def drop_iso(records: Records, iso: str) -> str:
 
 def is_owned_iso(records: Records, iso: str) -> bool:
     """
-    Say whether a file is the very ISO that these states fetched.
+    Return whether a file is the very ISO that these states fetched.
 
     records
         The records of this machine.
@@ -347,7 +347,7 @@ def is_owned_iso(records: Records, iso: str) -> bool:
 
 def same_iso(records: Records, checksum: dict[str, str], files: list[str]) -> str | None:
     """
-    Return the path of an ISO with given digests that is no longer wanted under its name, or None.
+    Return the path of an ISO with given digests whose name is no longer needed, or None.
 
     records
         The records of this machine.
@@ -356,7 +356,7 @@ def same_iso(records: Records, checksum: dict[str, str], files: list[str]) -> st
         The digests, by algorithm.
 
     files
-        Names of files that are still wanted, which are not looked at.
+        Names of files that are still needed; they are ignored.
     """
     if not checksum:
         return None
@@ -382,7 +382,7 @@ def rename_iso(records: Records, old: str, new: str) -> None:
         The records of this machine.
 
     old, new
-        Its paths, in one folder.
+        Its paths, in the same directory.
     """
     record: Any = records.iso(old)
     os.rename(old, new)

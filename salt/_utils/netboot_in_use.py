@@ -1,10 +1,10 @@
 """
-Find out whether somebody is reading files that are about to be removed.
+Find out whether files that are about to be removed are in use.
 
 :platform: Linux
 
-A file that is open survives its removal, but a client asks for more than one: it resumes in ranges,
-opens the stage after the kernel, or holds an NFS handle, which no process shows.
+An open file survives its removal, but clients need more than that: they resume downloads by range,
+open the stage after the kernel, or hold an NFS handle, which no process shows.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ import netboot_run
 
 Inode = tuple[int, int]
 
-# The kernel's NFS server opens a file for each request only, so nothing shows who still wants it.
+# The kernel's NFS server opens a file only during a request, so nothing shows who still needs it.
 NFSD_THREADS = "/proc/fs/nfsd/threads"  # nfsd(7)
 NFS_GRACE_S = 24 * 3600
 
 
 def in_use(paths: list[str]) -> list[str]:
     """
-    Return those of some files and folders that a process of this machine has open or mapped.
+    Return the paths that a process of this machine has open or mapped.
 
-    Whatever the process is: nginx, smbd, vsftpd, dnsmasq, a backup. Files are compared by device
-    and inode, so that renames, chroots and mount namespaces do not matter.
+    The process may be any: nginx, smbd, vsftpd, dnsmasq, a backup. Files are compared by device and
+    inode, so that renames, chroots and mount namespaces do not matter.
 
     paths
-        Absolute paths; of a folder, all that is below it counts. What is not there is not in use.
+        Absolute paths; a directory includes everything below it. A missing path is not in use.
 
     Returns a list, in the order of ``paths``. Needs root to see other users' processes.
     """
@@ -44,10 +44,10 @@ def in_use(paths: list[str]) -> list[str]:
 
 def nfs_wait_s(since: float) -> float:
     """
-    Return for how many seconds NFS clients may still want what was taken out of service.
+    Return for how many seconds NFS clients may still need files that were taken out of service.
 
     since
-        When it was, in seconds since 1970.
+        When they were taken out of service, in seconds since 1970.
 
     Returns 0 on a machine whose kernel serves no NFS.
     """
@@ -61,11 +61,11 @@ def nfs_wait_s(since: float) -> float:
 
 def nfs_let_go() -> None:
     """
-    Make the kernel's NFS server let go of file systems that no client reads any more.
+    Make the kernel's NFS server release file systems that no client reads any more.
 
-    It holds what it once looked up among its exports until it is told to look again, and, since
-    Linux 5.19, what a client had open that was switched off without a word (its status is then
-    ``courtesy``; fs/nfsd/nfs4state.c), so that such a file system can't be unmounted for a day.
+    It holds exports in its cache until that is flushed, and, since Linux 5.19, files of clients
+    that were switched off without closing them (their status is then ``courtesy``;
+    fs/nfsd/nfs4state.c), so that such a file system cannot be unmounted for a day.
     """
     if not os.path.exists(NFSD_THREADS):
         return
@@ -76,13 +76,13 @@ def nfs_let_go() -> None:
             if is_gone:
                 with open(f"{client}/ctl", "w", encoding="ascii") as file:
                     file.write("expire\n")
-        except OSError:  # it went by itself
+        except OSError:  # it has disconnected
             continue
     netboot_run.tried("exportfs", "-f")
 
 
 def _inodes(path: str) -> Iterator[Inode]:
-    """Yield (device, inode) of a file, or of a folder and all that is below it."""
+    """Yield (device, inode) of a file, or of a directory and everything below it."""
     try:
         yield _inode(os.lstat(path))
     except OSError:
@@ -96,13 +96,13 @@ def _inodes(path: str) -> Iterator[Inode]:
 
 
 def _opened() -> Iterator[Inode]:
-    """Yield (device, inode) of whatever the processes have open or mapped."""
+    """Yield (device, inode) of all files that processes have open or mapped."""
     for process in filter(str.isdigit, os.listdir("/proc")):
         for kind in ("fd", "map_files"):
             folder = f"/proc/{process}/{kind}"
             try:
                 names = os.listdir(folder)
-            except OSError:  # it ended, or is not ours to see
+            except OSError:  # it ended, or access is denied
                 continue
             for name in names:
                 try:

@@ -1,5 +1,5 @@
 """
-What these states own on a netboot server and the pillar no longer names, and how it is removed.
+What these states own on a netboot server but is no longer in the pillar, and its removal.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Item = dict[str, Any]
 
 def removable(records: Records, keep: list[Any]) -> list[Item]:
     """
-    List what these states own and the pillar no longer names.
+    List what these states own but is no longer in the pillar.
 
     records
         The records of this machine.
@@ -31,14 +31,14 @@ def removable(records: Records, keep: list[Any]) -> list[Item]:
         Maps with ``label`` and ``file`` of the images to keep.
 
     Returns a list of maps: ``kind`` (``tree``, ``mount`` or ``iso``), ``path``, ``record`` (its
-    name), ``bytes``, and ``why_not``: why it can't be removed now, or an empty text.
+    name), ``bytes``, and ``why_not``: why it cannot be removed now, or an empty string.
     """
     labels = {image["label"] for image in keep}
     files = {image["file"] for image in keep}
     found: list[Item] = []
     for record in records.images():
         if record["label"] in labels:
-            files.add(record["file"])  # of an image whose new ISO is still on its way
+            files.add(record["file"])  # of an image whose new ISO is still being fetched
         else:
             kind = "mount" if record.get("form") == "mount" else "tree"
             found.append(
@@ -61,15 +61,15 @@ def removable(records: Records, keep: list[Any]) -> list[Item]:
         wait_s = netboot_in_use.nfs_wait_s(since[one["path"]])
         one["why_not"] = ""
         if one["path"] in in_use:
-            one["why_not"] = "somebody is reading it"
+            one["why_not"] = "it is in use"
         elif wait_s:
-            one["why_not"] = f"NFS clients may want it for {wait_s / 3600:.0f} more hours"
+            one["why_not"] = f"NFS clients may need it for {wait_s / 3600:.0f} more hours"
     return found
 
 
 def remember_out_of_service(records: Records, paths: list[str]) -> None:
     """
-    Keep on record since when paths are no longer named, for what NFS clients are granted.
+    Keep on record since when paths are no longer in the pillar, for the grace time of NFS clients.
 
     records
         The records of this machine.
@@ -90,15 +90,15 @@ def _out_of_service(records: Records, paths: list[str]) -> dict[str, int]:
 
 def remove(records: Records, item: Item) -> None:
     """
-    Remove a tree or ISO that these states own, and its record. A loop mount is unmounted before.
+    Remove a tree or ISO that these states own, and its record. A loop mount must be unmounted.
 
-    A tree goes to the staging directory first, so that no half of it is ever served.
+    A tree moves to the staging directory first, so that it is never served partially.
 
     records
         The records of this machine.
 
     item
-        What ``removable`` listed.
+        An item of the list from ``removable``.
     """
     if item["kind"] == "iso":
         with contextlib.suppress(FileNotFoundError):
@@ -106,11 +106,11 @@ def remove(records: Records, item: Item) -> None:
         records.remove("isos", item["record"])
         return
     if os.path.ismount(item["path"]):
-        raise CommandExecutionError(f"{item['path']} is still mounted; unmount it.")
+        raise CommandExecutionError(f"{item['path']} is still mounted; unmount it first.")
     if os.path.isdir(item["path"]):
         work = tempfile.mkdtemp(prefix="unpack-", dir=records.config()["paths"]["staging"])
         os.rename(item["path"], work)
-        shutil.rmtree(work, ignore_errors=True)  # else the next sweep does it
+        shutil.rmtree(work, ignore_errors=True)  # otherwise the next sweep does it
         with contextlib.suppress(OSError):
-            os.rmdir(os.path.dirname(item["path"]))  # the last one of its arch
+            os.rmdir(os.path.dirname(item["path"]))  # if it was the last of its arch
     records.remove("images", item["record"])

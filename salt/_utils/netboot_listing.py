@@ -1,5 +1,5 @@
 """
-Views for people: what is on this machine, what a client sees.
+Overviews for admins: what is on this machine, what a client sees.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from netboot_shapes import ImageRecord
 
 def images(records: Records) -> dict[str, Any]:
     """
-    List the images that the pillar names or that were left behind, see ``netboot.list``.
+    List the images that are in the pillar or were left behind, see ``netboot.list``.
 
     records
         The records of this machine.
@@ -57,7 +57,7 @@ def _iso(records: Records, path: str) -> dict[str, Any]:
 def _tree(record: ImageRecord | None) -> dict[str, Any] | None:
     if not record:
         return None
-    # links count for nothing, files with several names once
+    # links are not counted, files with several names once
     inodes = {}
     for directory, _, names in os.walk(record["tree"]):
         for name in names:
@@ -80,7 +80,7 @@ def menu(records: Records, arch: str, host: object = None) -> str:
     owned = records.owned("menus", [])
     if name not in owned:
         known = ", ".join(f"config-{one}.ipxe" for one in _arches(owned)) or "none"
-        raise SaltInvocationError(f"There is no menu {name} on this machine; it has {known}.")
+        raise SaltInvocationError(f"This machine has no menu {name}; it has {known}.")
     directory = records.config()["paths"]["tftp"]
     scripts = {name: _text(directory, name)}
     if host is not None:
@@ -91,12 +91,12 @@ def menu(records: Records, arch: str, host: object = None) -> str:
 
 
 def _arches(owned: list[str]) -> list[str]:
-    """The architectures that have a menu; the names of hosts' scripts have one more part."""
+    """Return the architectures that have a menu; names of hosts' scripts have one more part."""
     return sorted(name[len("config-") : -len(".ipxe")] for name in owned if name.count("-") == 1)
 
 
 def _scripts_of(host: str, directory: str, owned: list[str]) -> dict[str, str]:
-    """The scripts that a host gets, in the order in which the menu looks, with the armed one."""
+    """Return the scripts of a host, in the order in which the menu loads them; with its arming."""
     kind, value = identity(host)
     wanted = {
         "host": f"config-host-{host}.ipxe",
@@ -114,7 +114,7 @@ def _scripts_of(host: str, directory: str, owned: list[str]) -> dict[str, str]:
         ]
     if not found:
         raise SaltInvocationError(
-            f"No host {host!r} has a script on this machine: it gets the menu and no more."
+            f"This machine has no script for host {host!r}, so it only gets the menu."
         )
     scripts = {found[0]: _text(directory, found[0])}
     for line in scripts[found[0]].splitlines():

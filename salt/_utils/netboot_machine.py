@@ -1,5 +1,5 @@
 """
-What a machine says of itself: its system, interfaces and addresses.
+Facts of this machine: its system, interfaces and addresses.
 
 :platform: Linux
 """
@@ -24,7 +24,7 @@ _SIOCGIFNETMASK = 0x891B
 
 def target(state_dir: str) -> Target:
     """
-    Return what the pillar is checked against on this machine.
+    Return the facts of this machine that the pillar is checked against.
 
     state_dir
         The directory of the records.
@@ -35,7 +35,7 @@ def target(state_dir: str) -> Target:
         "interfaces": {name: _addresses(name) for _index, name in socket.if_nameindex()},
         "addresses": _local_addresses(),
         "default_interface": _default_interface(),
-        # It is mounted where, and only where, SELinux is on (libselinux, is_selinux_enabled).
+        # It is mounted if, and only if, SELinux is enabled (libselinux, is_selinux_enabled).
         "selinux": os.path.exists("/sys/fs/selinux/enforce"),
         "state_dir": state_dir,
     }
@@ -51,7 +51,7 @@ def _os_release() -> dict[str, str]:
 
 
 def _addresses(interface: str) -> list[str]:
-    """The interface's first IPv4 address; without iproute2, which a bare machine may lack."""
+    """Return an interface's first IPv4 address; without iproute2, which may be missing."""
     request = struct.pack("256s", interface.encode())
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         try:
@@ -65,7 +65,7 @@ def _addresses(interface: str) -> list[str]:
 
 
 def _local_addresses() -> list[str]:
-    """Those that the kernel takes for its own, an interface's second ones too."""
+    """Return all addresses that the kernel treats as local, including secondary addresses."""
     with open("/proc/net/fib_trie", encoding="ascii") as file:
         found = set(re.findall(r"\|-- (\S+)\n\s+/32 host LOCAL", file.read()))
     return sorted(found, key=ipaddress.IPv4Address)

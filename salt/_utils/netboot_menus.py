@@ -1,5 +1,5 @@
 """
-Menus of iPXE: what each architecture's script offers, rendered by a template. Pure.
+iPXE menus: what each architecture's script offers, rendered by a template. Pure.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from salt.exceptions import CommandExecutionError
 
 from netboot_shapes import Config, Entry
 
-#: Architectures that have a menu, each with those whose images it offers. A BIOS starts 64-bit
-#: iPXE's script for both, and the script looks at the CPU; UEFI starts its own architecture only.
+#: Architectures that have a menu, each with the architectures of the images that it offers. A BIOS
+#: loads the x86_64 script for both, which checks the CPU; UEFI boots its own architecture only.
 MENUS = {
     "x86_64": ("x86_64", "i586"),
     "i586": ("i586",),
@@ -22,14 +22,14 @@ MENUS = {
 }
 
 
-#: A menu of more entries has a page for each image.
+#: A menu with more entries has a page for each image.
 _LONGEST_PAGE = 12
 #: Only digits are hotkeys of entries.
 _HOTKEYS = 9
 
 
 class Line(NamedTuple):
-    """A line of a menu; ``label``: where it leads."""
+    """A line of a menu; ``label``: the label that it jumps to."""
 
     label: str
     title: str
@@ -39,7 +39,7 @@ class Line(NamedTuple):
 
 def render(template: str, config: Config, entries: list[Entry]) -> dict[str, str]:
     """
-    Return the texts of the menus' scripts by file name, one for each architecture.
+    Return the texts of the menu scripts by file name, one for each architecture.
 
     template
         The text of the template.
@@ -92,7 +92,7 @@ def _context(config: Config, arch: str, entries: list[Entry]) -> dict[str, Any]:
 
 
 def _pages(entries: list[Entry], arch: str) -> list[dict[str, Any]]:
-    """A page for each image, in the order of the entries."""
+    """Return a page for each image, in the order of the entries."""
     images: dict[str, list[Entry]] = {}
     for entry in entries:
         images.setdefault(entry["image"], []).append(entry)
@@ -119,7 +119,7 @@ def _lines(entries: list[Entry], arch: str) -> list[Line]:
 
 
 def _numbered(lines: list[Line]) -> list[Line]:
-    """Lines with hotkeys, as far as there are digits."""
+    """Return the lines with hotkeys, as long as there are digits."""
     return [
         line._replace(key=str(number), title=f"{number}  {line.title}")
         if number <= _HOTKEYS
@@ -133,7 +133,7 @@ def _guarded(label: str, password: bool) -> str:
 
 
 def _default(entries: list[Entry], config: Config, arch: str) -> str:
-    """The entry that the menu starts by itself; an installer only when the pillar says so."""
+    """Return the default entry; an installer only if the pillar sets it."""
     image = config["default_image"].get(arch)
     variant = config["default_variant"].get(arch)
     fit = (one for one in entries if (one["image"], one["variant"]) == (image, variant))
@@ -142,12 +142,12 @@ def _default(entries: list[Entry], config: Config, arch: str) -> str:
 
 def unmet_defaults(config: Config, entries: list[Entry]) -> list[str]:
     """
-    Say which default images have entries, but none that the menu may start by itself.
+    Return the problems of default images that have entries, but none that the menu may start.
 
     config, entries
         See ``render``.
 
-    Returns a list of one-line texts.
+    Returns a list of one-line strings.
     """
     found = []
     for arch, image in config["default_image"].items():
@@ -161,12 +161,12 @@ def unmet_defaults(config: Config, entries: list[Entry]) -> list[str]:
         if there and variant not in there:
             found.append(
                 f"netboot:default_image:{arch}: {image} has no {variant}; set "
-                f"netboot:default_variant:{arch} to one of {', '.join(dict.fromkeys(there))} if "
-                "clients shall start that when the menu's time is up"
+                f"netboot:default_variant:{arch} to one of {', '.join(dict.fromkeys(there))} "
+                "to start it when the menu times out"
             )
         if any(one["password"] for one in of_image if one["variant"] == variant):
             found.append(
                 f"netboot:default_image:{arch}: {image}: {variant} asks for a password, so clients "
-                "boot from their own disks when the menu's time is up"
+                "boot from their own disks when the menu times out"
             )
     return found

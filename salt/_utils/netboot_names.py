@@ -1,6 +1,6 @@
 """
-Words that the whole project shares: names of architectures, variants and digests, and the rules by
-which a name in the pillar becomes a name in a path, a URL or a record. Pure.
+Names that the whole project shares: architectures, variants and digests; and the rules by which a
+name in the pillar becomes a name in a path, a URL or a record. Pure.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ SAFE_DIGESTS = ("sha512", "sha256")
 #: ALT's names of the architectures that iPXE can boot.
 ARCHES = ("x86_64", "i586", "aarch64", "riscv64", "loongarch64")
 
-#: What users boot, each with the fact of an image that describes it.
+#: Variants that users boot, each with the fact of an image that describes it.
 VARIANTS = {"livecd": "livecd", "install": "installer", "rescue": "rescue"}
 
-#: What asks for a boot loader first: kinds of firmware.
+#: Kinds of firmware, which request a boot loader.
 FIRMWARE = ("bios", "efi-x86_64", "efi-i386", "efi-aarch64", "efi-riscv64", "efi-loongarch64")
 
-#: How stages travel to clients.
+#: Methods by which clients get stages.
 METHODS = ("http", "cifs", "nfs", "ftp")
 
-#: What a client fetches: a stage of the unpacked tree, or the whole ISO.
+#: Forms in which clients get them: a stage of the unpacked tree, or the whole ISO.
 FORMS = ("tree", "iso")
 
 
@@ -59,7 +59,7 @@ def iso_file(url: str) -> str:
     Return the file name under which the ISO of a URL is kept.
 
     url
-        Address of the ISO.
+        URL of the ISO.
     """
     return url.rsplit("/", 1)[-1]
 
@@ -77,10 +77,10 @@ def key(path: Iterable[object]) -> str:
 
 def nearest(word: object, words: Iterable[object]) -> str:
     """
-    Return a hint at the known word that a mistyped one is nearest to, or an empty string.
+    Return a hint with the known word that is most similar to a mistyped word, or an empty string.
 
     word
-        What was written.
+        The mistyped word.
 
     words
         The known words.
@@ -101,7 +101,7 @@ def words(arguments: Any) -> list[str]:
 
 def has_digests(known: Mapping[str, str], wanted: Mapping[str, str]) -> bool:
     """
-    Return whether all of the wanted digests are known to be right.
+    Return whether all wanted digests match the known digests.
 
     known, wanted
         Digests in lower-case hexadecimal, by algorithm.
@@ -111,7 +111,7 @@ def has_digests(known: Mapping[str, str], wanted: Mapping[str, str]) -> bool:
 
 def server_url(address: object, port: int) -> str:
     """
-    Return the address of the web server as clients write it: without the port when it is 80.
+    Return the URL of the web server as clients write it: without the port if it is 80.
 
     address
         IPv4 address.
@@ -134,7 +134,7 @@ def iso8601(seconds: float) -> str:
 
 def some(names: Iterable[str], most: int = 5) -> str:
     """
-    Return a list of names for a sentence, of which a long one is cut.
+    Return a list of names for a sentence; a long list is cut.
 
     names
         The names.

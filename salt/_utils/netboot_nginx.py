@@ -1,5 +1,5 @@
 """
-Sites that nginx serves already: which of them are in the way of ours.
+Existing sites of nginx: which of them conflict with the netboot site.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from netboot_shapes import Config
 
 Site = dict[str, Any]
 
-# The words of nginx's configuration (ngx_conf_read_token).
+# The tokens of nginx's configuration (ngx_conf_read_token).
 _TOKEN = re.compile(
     r"""(?P<comment>\#[^\n]*)
     | "(?P<double>(?:\\.|[^"\\])*)"
@@ -27,7 +27,7 @@ _TOKEN = re.compile(
     re.DOTALL | re.VERBOSE,
 )
 _FILE = "# configuration file "
-# What stands for any name, or for none.
+# Names that mean any name, or none.
 _NAMELESS = {"", "_", "localhost"}
 
 
@@ -39,7 +39,7 @@ def sites(text: str) -> list[Site]:
         The configuration, as ``nginx -T`` prints it.
 
     Returns maps: ``file``, ``listen`` (pairs of IPv4 address, ``*`` for all, and port) and
-    ``names`` (as of ``server_name``).
+    ``names`` (see ``server_name``).
     """
     file = ""
     blocks: list[str] = []
@@ -52,7 +52,7 @@ def sites(text: str) -> list[Site]:
         elif token.lastgroup != "sign":
             words.append(token[token.lastgroup or 0])
         elif token["sign"] == "{":
-            # A file that another one includes is printed by itself.
+            # Included files are printed separately.
             if words == ["server"] and blocks in ([], ["http"]):
                 found.append({"file": file, "listen": [], "names": []})
             blocks.append(" ".join(words))
@@ -72,7 +72,7 @@ def _directive(site: Site, words: list[str]) -> None:
         site["names"] += words[1:]
     elif words[0] == "listen" and len(words) > 1:
         match = re.fullmatch(r"(?:(\*|\d+\.\d+\.\d+\.\d+)(?::|$))?(\d+)?", words[1])
-        # Of another kind are IPv6 and Unix sockets, which ours does not have.
+        # No match: IPv6 and Unix sockets, which the netboot site does not use.
         address = (match[1] or "*") if match else words[1]
         address = "*" if address == "0.0.0.0" else address  # noqa: S104 (compared, not bound)
         site["listen"].append([address, int(match[2] or 80) if match else 0])
@@ -80,14 +80,14 @@ def _directive(site: Site, words: list[str]) -> None:
 
 def clashes(found: list[Site], config: Config) -> list[str]:
     """
-    Say which sites ours would get in the way of, or they in its, one line each.
+    Return the conflicts between the netboot site and other sites, one line each.
 
-    nginx looks first which sites listen on the address and port that were asked, and only among
-    these for the name (nginx.org, "How nginx processes a request"); of two with the same name it
-    ignores one.
+    nginx first selects the sites that listen on the requested address and port, and only among
+    these the site with the name (nginx.org, "How nginx processes a request"); of two sites with the
+    same name it ignores one.
 
     found
-        What ``netboot_nginx.sites`` returned, without our site.
+        The result of ``netboot_nginx.sites``, without the netboot site.
 
     config
         The configuration, as ``netboot.config`` resolves it.
@@ -97,14 +97,14 @@ def clashes(found: list[Site], config: Config) -> list[str]:
     names = {config["address"], *(one["address"] for one in config["interfaces"])}
     said: list[str] = []
     for site in found:
-        start = f"The site of nginx in {site['file']}"
+        start = f"The nginx site in {site['file']}"
         for address, port in site["listen"]:
             same = address in ours
             if http["certificate"] and port == http["https_port"]:
                 if same or "*" in (address, *ours):
                     said.append(
-                        f"{start} listens on TCP port {port} too, where nginx tells certificates "
-                        "apart by names, which addresses are not; give another "
+                        f"{start} also listens on TCP port {port}, where nginx selects "
+                        "certificates by name, not by address; set another "
                         "netboot:http:https_port."
                     )
             elif port != http["port"]:
@@ -112,35 +112,35 @@ def clashes(found: list[Site], config: Config) -> list[str]:
             elif same and names & set(site["names"]):
                 name = min(names & set(site["names"]))
                 said.append(
-                    f"{start} has the name {name} on TCP port {port}, which ours needs, and nginx "
-                    "would ignore one of the two; take it out of server_name there, or change "
-                    "netboot:http:port."
+                    f"{start} has the name {name} on TCP port {port}, as the netboot site does, so "
+                    "nginx would ignore one of the two; remove it from server_name there, or "
+                    "change netboot:http:port."
                 )
             elif address in names and not same:
                 said.append(
-                    f"{start} listens on {address}:{port} and would get all requests there; give "
-                    f"netboot:http:listen with {address}, or change netboot:http:port."
+                    f"{start} listens on {address}:{port} and would get all requests there; add "
+                    f"{address} to netboot:http:listen, or change netboot:http:port."
                 )
             elif address == "*" and not same and set(site["names"]) - _NAMELESS:
                 name = min(set(site["names"]) - _NAMELESS)
                 said.append(
-                    f"{start} would no longer be asked for {name} on {', '.join(ours)}; leave "
-                    "netboot:http:listen out, or change netboot:http:port."
+                    f"{start} would no longer get requests for {name} on {', '.join(ours)}; remove "
+                    "netboot:http:listen, or change netboot:http:port."
                 )
     return list(dict.fromkeys(said))
 
 
 def others(folder: str, site: str) -> list[Site]:
     """
-    List the sites of this machine's nginx but ours; see ``netboot_nginx.sites``.
+    List the sites of this machine's nginx except the netboot site; see ``netboot_nginx.sites``.
 
     folder
-        Folder of ``nginx.conf``.
+        Directory of ``nginx.conf``.
 
     site
-        Path of our site below it.
+        Path of the netboot site below it.
 
-    Raises CommandExecutionError when nginx does not accept its configuration.
+    Raises CommandExecutionError when nginx rejects its configuration.
     """
     with tempfile.TemporaryDirectory() as work:
         copy = os.path.join(work, "nginx")
@@ -155,7 +155,7 @@ def others(folder: str, site: str) -> list[Site]:
         said = netboot_run.tried("nginx", "-T", "-q", "-c", main)
     if said.returncode:
         raise CommandExecutionError(
-            "nginx does not accept the configuration that it has without ours; mend it: "
+            "nginx rejects its existing configuration (without ours); fix it first: "
             + said.stderr.replace(copy, folder)
         )
     return sites(said.stdout.replace(f"{copy}/", f"{folder}/"))

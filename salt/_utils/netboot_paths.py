@@ -1,6 +1,6 @@
 """
-Where things lie on a netboot server. Every path of the project that is not the platform's is named
-here, and nowhere else: modules, states, SLS and templates take it from ``config["paths"]``. Pure.
+Paths on a netboot server. Every path that does not depend on the platform is defined here and
+nowhere else: modules, states, SLS and templates take it from ``config["paths"]``. Pure.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def paths(root: str, state_dir: str) -> dict[str, str]:
         # Unverified and half-built files: on the root's file system, closed to every service.
         "staging": f"{root}/.staging",
         "records": state_dir,
-        # What netboot-once writes, apart from what Salt writes.
+        # What netboot-once writes, separate from what Salt writes.
         "once_records": f"{state_dir}/once",
         "etc": "/etc/netboot",
         "dnsmasq": "/etc/netboot/dnsmasq.conf",

@@ -2,8 +2,8 @@
 What the pillar key ``netboot`` resolves to on a given machine: problems, or the configuration.
 
 Pure: it runs on a minion, on the controller of salt-ssh (``salt/_wrapper``) and in tests alike.
-What a single key may hold is in ``netboot_keys``; what must hold between keys is checked here, and
-for DHCP and hosts in ``netboot_dhcp`` and ``netboot_hosts``.
+Rules for single keys are in ``netboot_keys``; rules between keys are checked here, and for DHCP and
+hosts in ``netboot_dhcp`` and ``netboot_hosts``.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from netboot_shapes import Config, Pillar, Target
 Problems = list[str]
 Platforms = dict[str, dict[str, dict[str, Any]]]
 
-# Keys whose values must be right before netboot_dhcp looks at what holds between them.
+# Keys whose values must be valid before netboot_dhcp checks the rules between them.
 _OF_DHCP = tuple(
     f"netboot:{key}:"
     for key in (
@@ -36,34 +36,35 @@ _OF_DHCP = tuple(
         "secure_boot",
     )
 )
-# The same for what holds between those of the web server.
+# The same for the rules between keys of the web server.
 _OF_HTTP = tuple(f"netboot:{key}:" for key in ("interface", "address", "http"))
 
 
 def _images_by_name(images: Any, problems: Problems) -> Any:
-    """The images as a map by name; a list in the form of netinstall-alt's ``alt_images`` too."""
+    """Return the images as a map by name; also from a list like netinstall-alt's ``alt_images``."""
     if not isinstance(images, list):
         return images
     by_name: dict[str, Any] = {}
     for number, image in enumerate(images):
         if not isinstance(image, dict) or not isinstance(image.get("name"), str):
-            problems.append(f"netboot:images:{number}: must be a map that has a name (text)")
+            problems.append(f"netboot:images:{number}: must be a map with a name (string)")
         elif image["name"] in by_name:
-            problems.append(f"netboot:images:{image['name']}: the name stands twice in the list")
+            problems.append(f"netboot:images:{image['name']}: the name occurs twice in the list")
         else:
             by_name[image["name"]] = {k: v for k, v in image.items() if k != "name"}
     return by_name
 
 
 def _check_images(images: dict[str, Any], problems: Problems) -> None:
-    """What holds between the keys of an image and between images."""
+    """Check the rules between the keys of an image and between images."""
     labels: dict[str, str] = {}
     files: dict[str, str] = {}
     for name, image in images.items():
         key = f"netboot:images:{name}"
         if labels.setdefault(label(name), name) != name:
             problems.append(
-                f"{key}: gives the same folder name {label(name)!r} as {labels[label(name)]!r}"
+                f"{key}: has the same directory name {label(name)!r} as "
+                f"netboot:images:{labels[label(name)]}; rename one of the two"
             )
         if not isinstance(image, dict):
             continue
@@ -74,12 +75,13 @@ def _check_images(images: dict[str, Any], problems: Problems) -> None:
             file = iso_file(image["url"])
             if files.setdefault(file, name) != name:
                 problems.append(
-                    f"{key}:url: gives the same file {file!r} as netboot:images:{files[file]}:url"
+                    f"{key}:url: has the same file name {file!r} as "
+                    f"netboot:images:{files[file]}:url"
                 )
         if image.get("mount") is True and image.get("keep_iso") is False:
-            problems.append(f"{key}:keep_iso: must not be false for an ISO that is mounted")
+            problems.append(f"{key}:keep_iso: must not be false when mount is true")
         if image.get("mount") is True and "unpack" in image:
-            problems.append(f"{key}:unpack: does not go with mount, which shows the whole ISO")
+            problems.append(f"{key}:unpack: contradicts mount; remove one of the two")
         wrong = _wrong_digests(image)
         if wrong:
             problems.append(f"{key}:{wrong}")
@@ -92,25 +94,25 @@ def _check_elsewhere(key: str, image: dict[str, Any], problems: Problems) -> Non
         if one not in image
     ]
     if missing:
-        problems.append(f"{key}:{missing[0]}: is missing, as skip_iso_deploy is true")
+        problems.append(f"{key}:{missing[0]}: is missing; skip_iso_deploy: true requires it")
     if not image.get("live_size") and not image.get("altinst_size"):
         problems.append(
-            f"{key}:live_size: is missing (or altinst_size), as skip_iso_deploy is true"
+            f"{key}:live_size: is missing; skip_iso_deploy: true requires it or altinst_size"
         )
 
 
 def _wrong_digests(image: dict[str, Any]) -> str | None:
-    """What is wrong with where the digests of an image come from, after its key; or None."""
+    """Return what is wrong with the source of an image's digests, after its key; or None."""
     pinned, sums = image.get("checksum"), image.get("sums") is True
     if image.get("refresh") is True and pinned:
-        return "refresh: contradicts checksum, which names one ISO for good; remove one of the two"
+        return "refresh: contradicts checksum, which pins one ISO; remove one of the two"
     if image.get("refresh") is True and not sums:
-        return "refresh: needs sums: true, to learn which ISO the server has now"
+        return "refresh: requires sums: true, to detect a new ISO on the server"
     if sums and pinned:
         return "sums: contradicts checksum; remove one of the two"
     if not sums and not pinned:
         return (
-            "checksum: is missing; give sha256 (or sha512) as the ISO's publisher has it, "
+            "checksum: is missing; set sha256 (or sha512) as published with the ISO, "
             "or sums: true"
         )
     return None
@@ -123,13 +125,13 @@ def _check_interface(pillar: Pillar, target: Target, problems: Problems) -> None
     if interface is None:
         if not target["default_interface"]:
             problems.append(
-                "netboot:interface: is missing, and this machine has no default route to take it "
-                f"from; name one of {names}"
+                "netboot:interface: is missing, and this machine has no default route; set it to "
+                f"one of {names}"
             )
         elif not interfaces.get(target["default_interface"]):
             problems.append(
                 f"netboot:interface: is missing, and {target['default_interface']}, which has the "
-                f"default route, has no IPv4 address; name one of {names}"
+                f"default route, has no IPv4 address; set it to one of {names}"
             )
     elif not netboot_values.wrong("interface", interface):
         for one in interface if isinstance(interface, list) else [interface]:
@@ -145,13 +147,13 @@ def _check_http(pillar: Pillar, target: Target, problems: Problems) -> None:
     http = pillar["http"]
     for key, other in (("certificate", "key"), ("key", "certificate")):
         if http.get(key) and not http.get(other):
-            problems.append(f"netboot:http:{other}: is missing, as there is a {key}")
+            problems.append(f"netboot:http:{other}: is missing; netboot:http:{key} requires it")
     listen = http.get("listen") or []
     for one in listen:
         if one not in target["addresses"]:
             problems.append(
-                f"netboot:http:listen: {one} is no address of this machine, which has "
-                f"{', '.join(target['addresses'])}"
+                f"netboot:http:listen: this machine does not have {one} (it has "
+                f"{', '.join(target['addresses'])})"
             )
     if listen and not pillar.get("virtual_address"):
         for name in netboot_dhcp.interfaces(pillar, target):
@@ -159,7 +161,7 @@ def _check_http(pillar: Pillar, target: Target, problems: Problems) -> None:
             address = pillar.get("address") or first
             if address not in listen:
                 problems.append(
-                    f"netboot:http:listen: lacks {address}, which clients on {name} fetch from"
+                    f"netboot:http:listen: lacks {address}, from which clients on {name} fetch"
                 )
 
 
@@ -168,7 +170,7 @@ def resolve(pillar: Any, target: Target, platforms: Platforms) -> dict[str, Any]
     Validate the pillar and resolve it to the configuration of a machine.
 
     pillar
-        What is below the pillar key ``netboot``.
+        The pillar below the key ``netboot``.
 
     target
         What ``netboot.target`` returned on that machine.
@@ -177,7 +179,7 @@ def resolve(pillar: Any, target: Target, platforms: Platforms) -> dict[str, Any]
         The table of platforms (``salt/netboot/platforms.yaml``), by their ``ID`` in os-release; a
         system that is not in it counts as the first of its ``ID_LIKE`` that is.
 
-    Returns a map: ``problems``, a list of one-line texts, each starting with its pillar key;
+    Returns a map: ``problems``, a list of one-line strings, each starting with its pillar key;
     ``warnings``, the same for what is not fatal; and, when there are no problems, ``config``, see
     ``netboot_shapes.Config``.
     """
@@ -194,7 +196,7 @@ def resolve(pillar: Any, target: Target, platforms: Platforms) -> dict[str, Any]
     if problems:
         return {"problems": problems, "warnings": []}
     config = netboot_config.build(pillar, target, platform, netboot_hosts.any_once(hosts, groups))
-    # Only a whole configuration says which ports that are.
+    # The ports follow from the whole configuration.
     problems += _same_ports(config)
     if problems:
         return {"problems": problems, "warnings": []}
@@ -208,7 +210,7 @@ def resolve(pillar: Any, target: Target, platforms: Platforms) -> dict[str, Any]
 
 
 def _as_table_has_it(pillar: Pillar, problems: Problems) -> Pillar:
-    """The pillar with its images by name, and with the text that YAML took for false."""
+    """Return the pillar with images by name, and with the string that YAML read as false."""
     pillar = dict(pillar)
     if isinstance(pillar.get("dhcp"), dict) and pillar["dhcp"].get("mode") is False:
         pillar["dhcp"] = {**pillar["dhcp"], "mode": "off"}
@@ -218,7 +220,7 @@ def _as_table_has_it(pillar: Pillar, problems: Problems) -> Pillar:
 
 def _check_schedule(schedule: Any, problems: Problems) -> None:
     if isinstance(schedule, dict) and schedule and ("hours" in schedule) == ("minutes" in schedule):
-        problems.append("netboot:schedule: give either hours or minutes")
+        problems.append("netboot:schedule: set either hours or minutes")
 
 
 def _check_between_keys(
@@ -242,7 +244,7 @@ def _check_between_keys(
 
 
 def _same_ports(config: Config) -> Iterator[str]:
-    """What two of our own services would both listen on."""
+    """Yield the problems of ports that two of the netboot services would listen on."""
     rows = netboot_ports.needed(config)
     for number, row in enumerate(rows):
         for other in rows[:number]:
@@ -251,14 +253,14 @@ def _same_ports(config: Config) -> Iterator[str]:
             if row["protocol"] == other["protocol"] and same:
                 yield (
                     f"netboot:{row['key']}: {row['for']} needs {row['protocol'].upper()} port "
-                    f"{first}, which netboot:{other['key']} gives to {other['for']}"
+                    f"{first}, which netboot:{other['key']} assigns to {other['for']}"
                 )
 
 
 def _platform(
     pillar: Pillar, target: Target, platforms: Platforms, problems: Problems
 ) -> dict[str, Any]:
-    """The row of this machine's system, with what the pillar says else."""
+    """Return the row of this machine's system, with the overrides of the pillar."""
     kin = next((one for one in target["platform"] if one in platforms), None)
     row = {section: dict(keys) for section, keys in platforms.get(str(kin), {}).items()}
     own = pillar.get("platform")
@@ -270,13 +272,13 @@ def _platform(
         if missing:
             problems.append(
                 f"netboot:platform: netboot-alt does not know {target['platform'][0]!r}, only "
-                f"{', '.join(sorted(platforms))} and their kin; give {', '.join(missing)}"
+                f"{', '.join(sorted(platforms))} and their derivatives; set {', '.join(missing)}"
             )
     return row
 
 
 def _keys_of_row(row: dict[str, Any]) -> list[str]:
-    """As they stand in the pillar; which firmware has a boot loader is a system's own affair."""
+    """Return a row's keys as the pillar has them; kinds of firmware differ between systems."""
     keys = {
         section if section == "firmware" else f"{section}:{key}": None
         for section, below in row.items()
@@ -286,7 +288,7 @@ def _keys_of_row(row: dict[str, Any]) -> list[str]:
 
 
 def _sound(pillar: Pillar, kind: str, problems: Problems) -> dict[str, Any]:
-    """A map of maps, with None for each that has problems already."""
+    """Return a map of maps, with None for those that have problems."""
     maps = pillar.get(kind) or {}
     if not isinstance(maps, dict):
         return {}
@@ -309,13 +311,15 @@ def _check_default_image(pillar: Pillar, problems: Problems) -> None:
         return
     for arch in _map(pillar, "default_variant"):
         if arch not in defaults:
-            problems.append(f"netboot:default_variant:{arch}: needs netboot:default_image:{arch}")
+            problems.append(
+                f"netboot:default_variant:{arch}: requires netboot:default_image:{arch}"
+            )
     for arch, name in defaults.items():
         key = f"netboot:default_image:{arch}:"
         told = any(problem.startswith(key) for problem in problems)
         if not told and name not in pillar["images"]:
             hint = nearest(name, list(pillar["images"]))
-            problems.append(f"{key} there is no image {name!r}{hint}")
+            problems.append(f"{key} netboot:images has no {name!r}{hint}")
 
 
 def _check_menu(menu: Any, problems: Problems) -> None:
@@ -324,26 +328,28 @@ def _check_menu(menu: Any, problems: Problems) -> None:
         if not isinstance(extra, dict):
             continue
         if len({"kernel", "chain", "script"} & set(extra)) != 1:
-            problems.append(f"netboot:menu:extra:{title}: give one of kernel, chain and script")
+            problems.append(
+                f"netboot:menu:extra:{title}: set exactly one of kernel, chain and script"
+            )
         elif "kernel" not in extra and (extra.get("initrd") or extra.get("arguments")):
-            problems.append(f"netboot:menu:extra:{title}: initrd and arguments need a kernel")
+            problems.append(f"netboot:menu:extra:{title}: initrd and arguments require kernel")
 
 
 def _check_passwords(pillar: Pillar, problems: Problems) -> None:
-    """A line that asks for a password which nobody has could never be chosen."""
+    """Check that an entry asks for a password only if some user has one."""
     menu = pillar.get("menu") or {}
     if not isinstance(menu, dict) or _map(menu, "password").get("users"):
         return
     for where, named in (("images", _map(pillar, "images")), ("menu:extra", _map(menu, "extra"))):
         problems += [
-            f"netboot:{where}:{name}:password: nobody has one; give netboot:menu:password:users"
+            f"netboot:{where}:{name}:password: requires netboot:menu:password:users"
             for name, one in named.items()
             if isinstance(one, dict) and one.get("password") is True
         ]
 
 
 def _behind_passwords(pillar: Pillar) -> list[list[str]]:
-    """List of [image, variant] that ask for a password."""
+    """Return a list of [image, variant] that ask for a password."""
     password = pillar["menu"]["password"]
     return [
         [name, variant]
@@ -365,7 +371,7 @@ def _warnings(images: dict[str, Any], mirrors: list[str]) -> list[str]:
         if not image.get("sums") and not set(SAFE_DIGESTS) & set(image["checksum"]):
             found.append(
                 f"netboot:images:{name}:checksum: {' and '.join(sorted(image['checksum']))} alone "
-                "can be forged; give sha256 or sha512"
+                "can be forged; add sha256 or sha512"
             )
         forgeable = [
             url
@@ -374,7 +380,7 @@ def _warnings(images: dict[str, Any], mirrors: list[str]) -> list[str]:
         ]
         if image.get("sums") and forgeable:
             found.append(
-                f"netboot:images:{name}:sums: whoever is on the way can forge ISO and sum file; "
-                "use https, or give checksum"
+                f"netboot:images:{name}:sums: an attacker on the network path can forge ISO and "
+                "sum file; use https URLs, or set checksum"
             )
     return found

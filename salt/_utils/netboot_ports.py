@@ -1,5 +1,5 @@
 """
-Ports that the services need. Pure; who holds them now is ``netboot_sockets``.
+Ports that the services need. Pure; ``netboot_sockets`` shows who holds them.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ def needed(config: Config) -> list[Row]:
     config
         The configuration, as ``netboot.config`` resolves it.
 
-    Returns maps: ``protocol`` (tcp or udp), ``port``, ``for`` (what for), ``key`` (the pillar key
-    that changes or ends it), ``ours``, the processes or units that may hold it: they serve others
-    beside us, or are ours; None, where nobody is in the way: the kernel's and rpcbind's ports, and
-    ranges (up to ``last``), of which free ones are taken; and ``at``, the addresses that it is
-    needed on (``*``: all).
+    Returns maps: ``protocol`` (tcp or udp), ``port``, ``for`` (its purpose), ``key`` (the pillar
+    key that changes or disables it), ``ours``, the processes or units that may hold it: the netboot
+    services and programs that they share; None, where no conflict is possible: ports of the kernel
+    and of rpcbind, and ranges (up to ``last``), from which free ports are taken; and ``at``, the
+    addresses on which it is needed (``*``: all).
     """
     here = [config["address"], *(one["address"] for one in config["interfaces"])]
     http = config["http"]
@@ -47,7 +47,7 @@ def needed(config: Config) -> list[Row]:
         rows.append(("tcp", ftp_ports[0], "FTP", "ftp:passive_ports", None, ["*"], ftp_ports[1]))
     if "nfs" in config["serves"]:
         rows.append(("tcp", 2049, "NFS", "methods", None, ["*"]))
-        # Version 3 asks rpcbind and mountd too.
+        # Version 3 also needs rpcbind and mountd.
         for protocol in ("tcp", "udp"):
             rows.append((protocol, 111, "NFS", "methods", None, ["*"]))
             rows.append((protocol, 20048, "NFS", "methods", None, ["*"]))
@@ -75,10 +75,10 @@ def by_protocol(config: Config) -> dict[str, list[str]]:
 
 def interfaces(config: Config) -> list[str]:
     """
-    Return the names of the interfaces that clients are served on, as firewalls know them.
+    Return the names of the interfaces on which clients are served, as firewalls know them.
 
     config
         The configuration.
     """
-    # Rules know no names of second addresses (eth0:1).
+    # Firewalls do not know the labels of secondary addresses (eth0:1).
     return sorted({one["name"].partition(":")[0] for one in config["interfaces"]})

@@ -1,9 +1,9 @@
 """
-What outlives a run: small JSON records in ``/var/lib/netboot`` (root, 0700, never served).
+State that outlives a run: small JSON records in ``/var/lib/netboot`` (root, 0700, never served).
 
-A record has a kind and a name, and is there as a whole or not at all, whenever the power fails.
-The minion option ``netboot.state_dir`` puts the records elsewhere. ``schema.json`` says by which
-version of this table they were written:
+A record has a kind and a name, and is written atomically. The minion option ``netboot.state_dir``
+sets another directory. ``schema.json`` contains the version of this table with which the records
+were written:
 
 =========  ===============  ==========================================  ======================
 kind       name             shape                                       written by
@@ -24,7 +24,7 @@ owned      admins           uid, keys, sudo, by account                 netboot_
 owned      firewalld        rules: by zone; copies: zones               netboot_firewalld
 =========  ===============  ==========================================  ======================
 
-Each kind of file has one writer, so that nobody undoes another's work.
+Each kind of file has one writer, so that no writer undoes another's work.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ from netboot_names import ARCHES
 from netboot_paths import STATE_DIR, paths
 from netboot_shapes import Arming, Boot, Config, Image, ImageRecord, IsoRecord
 
-#: The version of the table above. It goes up when records of before would be misread.
+#: The version of the table above. It is increased when older records would be misread.
 SCHEMA = 1
 
 _FORETOLD = "netboot_records.foretold"
@@ -55,12 +55,12 @@ class Records:
     The records of this machine.
 
     directory
-        Where they are.
+        Their directory.
 
     context : None
-        The ``__context__`` of the run. It holds what is foretold: what ``read`` returns, for the
-        rest of the run, instead of what is there. So a run under ``test=True`` looks ahead, and the
-        states of an apply see the configuration that is not on record yet.
+        The ``__context__`` of the run. It holds foretold records, which ``read`` returns for the
+        rest of the run instead of the stored records. So a run under ``test=True`` looks ahead, and
+        the states of an apply see the configuration before it is on record.
     """
 
     def __init__(self, directory: str, context: Any = None) -> None:
@@ -81,11 +81,11 @@ class Records:
     # -- by shape ---------------------------------------------------------------------------------
 
     def applied(self) -> Config | None:
-        """Return the configuration that was applied, in an apply the new one; or None."""
+        """Return the applied configuration, during an apply the new configuration; or None."""
         return cast("Config | None", self.read("applied", "config"))
 
     def config(self) -> Config:
-        """Return the same, or raise CommandExecutionError when nothing was applied yet."""
+        """Return the same, or raise CommandExecutionError if nothing was applied yet."""
         applied = self.applied()
         if applied is None:
             raise CommandExecutionError(
@@ -94,11 +94,11 @@ class Records:
         return applied
 
     def on_record(self) -> Config | None:
-        """Return the configuration that was applied, whatever this run resolved; or None."""
+        """Return the stored configuration, whatever this run resolved; or None."""
         return cast("Config | None", self._stored("applied", "config"))
 
     def resolve(self, config: Config) -> None:
-        """Let ``config`` and ``applied`` return this for the rest of the run."""
+        """Make ``config`` and ``applied`` return this for the rest of the run."""
         self.foretell("applied", "config", config)
 
     def image_and_iso(self, label: str) -> tuple[Image, str]:
@@ -107,19 +107,19 @@ class Records:
         for image in config["images"]:
             if image["label"] == label:
                 return image, os.path.join(config["paths"]["dist"], image["file"])
-        raise SaltInvocationError(f"The pillar names no image with the label {label!r}.")
+        raise SaltInvocationError(f"netboot:images has no image with the label {label!r}.")
 
     def image(self, label: str) -> ImageRecord | None:
         """Return the record of an image, or None."""
         return cast("ImageRecord | None", self.read("images", label))
 
     def images(self) -> list[ImageRecord]:
-        """Return the records of all images that are ready to boot, the pillar's and others."""
+        """Return the records of all images that are ready to boot, in the pillar or not."""
         found = (self.image(name) for name in self.names("images"))
         return [image for image in found if image]
 
     def ready(self) -> list[ImageRecord]:
-        """Return the images of the configuration that clients can boot, other servers' too."""
+        """Return the configured images that clients can boot, including those of other servers."""
         config = self.config()
         labels = {image["label"] for image in config["images"]}
         return [
@@ -140,11 +140,11 @@ class Records:
         self.remove("isos", os.path.basename(path))
 
     def armings(self) -> dict[str, Arming]:
-        """Return the armings of hosts that boot something once, by host."""
+        """Return the armings of hosts that boot an entry once, by host."""
         return cast("dict[str, Arming]", self.owned("once", {}))
 
     def boots(self) -> dict[str, Boot | None]:
-        """Return what netboot-once saw boot, by host."""
+        """Return the boots that netboot-once detected, by host."""
         return {host: self.read("once", host) for host in self.names("once")}
 
     def owned(self, name: str, default: Any) -> Any:
@@ -154,7 +154,7 @@ class Records:
     # -- by kind and name -------------------------------------------------------------------------
 
     def names(self, kind: str) -> list[str]:
-        """List the names of the records of a kind, sorted; none where this user may not look."""
+        """List the names of the records of a kind, sorted; none without permission."""
         try:
             files = os.listdir(os.path.join(self.directory, kind))
         except OSError as err:
@@ -165,7 +165,7 @@ class Records:
 
     def read(self, kind: str, name: str) -> Any:
         """
-        Return a record, or None if there is none (or this user may not read it).
+        Return a record, or None if it does not exist or this user may not read it.
 
         Raises CommandExecutionError when the file is damaged, or newer than these states.
         """
@@ -195,12 +195,12 @@ class Records:
             self._context[_FORETOLD] = {k: v for k, v in foretold.items() if k != (kind, name)}
 
     def foretell(self, kind: str, name: str, value: Any) -> None:
-        """Let ``read`` return this for the rest of the run; None: as if it were removed."""
-        # A new map: a run begins with a shallow copy of the context of its process.
+        """Make ``read`` return this for the rest of the run; None: as if removed."""
+        # A new map: a run starts with a shallow copy of the context of its process.
         self._context[_FORETOLD] = {**self._foretold(), (kind, name): value}
 
     def remove(self, kind: str, name: str) -> None:
-        """Drop a record; it need not exist."""
+        """Drop a record, if it exists."""
         try:
             os.unlink(self._path(kind, name))
         except FileNotFoundError:
@@ -213,15 +213,15 @@ class Records:
         return os.path.join(self.directory, kind, name + ".json")
 
     def _version(self) -> int:
-        """The schema of the records that are there; 0: of before there were numbers."""
+        """Return the schema of the stored records; 0: before schemas had numbers."""
         if self._schema is None:
             there = _load(os.path.join(self.directory, "schema.json"))
             self._schema = int(there["schema"]) if there else 0
         if self._schema > SCHEMA:
             raise CommandExecutionError(
-                f"The records in {self.directory} have schema {self._schema}, and this version of "
-                f"netboot-alt knows schemas up to {SCHEMA}; update it, or restore a backup of the "
-                "records."
+                f"The records in {self.directory} have schema {self._schema}, but this version of "
+                f"netboot-alt knows schemas up to {SCHEMA}; update netboot-alt, or restore a "
+                "backup of the records."
             )
         return self._schema
 
@@ -236,7 +236,7 @@ class Records:
                 new = _migrated(kind, name, old, self.directory)
                 if new != old:
                     netboot_files.write(path, _dumped(new), mode=0o600)
-        # Last: a run that is killed before migrates again, which changes nothing twice.
+        # Last: after a kill the next run migrates again, which is idempotent.
         path = os.path.join(self.directory, "schema.json")
         netboot_files.write(path, _dumped({"schema": SCHEMA}), mode=0o600)
         self._schema = SCHEMA
@@ -261,7 +261,7 @@ def _load(path: str) -> Any:
 
 
 def _migrated(kind: str, name: str, value: Any, directory: str) -> Any:
-    """A record, with what those of schema 0 lack."""
+    """Complete a record: add what those of schema 0 lack."""
     if kind == "applied":
         over = netboot_values.default("kernel_over.*")
         return {
@@ -271,7 +271,7 @@ def _migrated(kind: str, name: str, value: Any, directory: str) -> Any:
             "kernel_over": {**dict.fromkeys(ARCHES, over), **value.get("kernel_over", {})},
         }
     if kind == "images":
-        # Trees of before there were forms are unpacked again.
+        # Trees from before forms existed are unpacked again.
         return {"form": "", "identities": {}, "contradictions": [], **value}
     if (kind, name) == ("owned", "once"):
         return {host: {"told_by": [], **arming} for host, arming in value.items()}

@@ -1,5 +1,5 @@
 """
-Firewalls that were written by hand: they are only read, and the rules to add are listed.
+Hand-written firewalls: they are only read, and the rules to add are listed.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from netboot_ufw import REMARK
 
 Ports = dict[str, list[str]]  # by protocol
 
-# Where the kernel lists the tables of iptables' own kind, which nft does not see.
+# Where the kernel lists tables of legacy iptables, which nft does not see.
 _IPTABLES = "/proc/net/ip_tables_names"
 
 
@@ -25,8 +25,8 @@ def missing(config: Config) -> list[str]:
     """
     List the commands that let clients through a firewall that these states do not manage.
 
-    Where neither firewalld nor ufw runs, and a chain for incoming packets ends in drop or reject:
-    a rule for the head of each such chain, as nft or iptables takes it, unless it is there already.
+    Where neither firewalld nor ufw runs, and a chain for incoming packets ends in drop or reject: a
+    rule for the head of each such chain, for nft or iptables, unless the chain has it already.
 
     config
         The configuration.
@@ -36,10 +36,10 @@ def missing(config: Config) -> list[str]:
     wanted, interfaces = netboot_ports.by_protocol(config), netboot_ports.interfaces(config)
     found = []
     if netboot_run.has("nft"):
-        # Where nobody may look at rules, as in a container, nobody wrote any.
+        # Where listing is not permitted, as in a container, there are no rules.
         found += nft_rules(wanted, interfaces, netboot_run.tried("nft", "list", "ruleset").stdout)
     if "filter" in (netboot_files.read(_IPTABLES) or "").split():
-        # Where iptables writes nft's tables, its own kind has a program of another name.
+        # Where iptables writes nft tables, the program for legacy tables has another name.
         legacy = "iptables-legacy"
         program = legacy if netboot_run.has(legacy) else "iptables"
         if netboot_run.has(program):
@@ -56,10 +56,10 @@ def nft_rules(wanted: Ports, interfaces: list[str], listing: str) -> list[str]:
         Ports by protocol, see ``netboot_ports.by_protocol``.
 
     interfaces
-        Names of the interfaces that clients are served on.
+        Names of the interfaces on which clients are served.
 
     listing
-        What ``nft list ruleset`` says.
+        The output of ``nft list ruleset``.
     """
     found = []
     for chain, lines in _closed_chains(listing):
@@ -72,14 +72,14 @@ def nft_rules(wanted: Ports, interfaces: list[str], listing: str) -> list[str]:
     return found
 
 
-# A rule that nothing comes past, perhaps counted or logged.
+# A rule that refuses everything, perhaps with counter or log.
 _REFUSES = re.compile(
     r"((counter packets \d+ bytes \d+|log( \w+ (\w+|\"[^\"]*\"))*) )*(drop|reject.*)"
 )
 
 
 def _closed_chains(listing: str) -> Iterator[tuple[str, list[str]]]:
-    """Family, table and chain (one text), and the lines, of chains that let in what they name."""
+    """Yield "family table chain" and the lines of chains that refuse what they do not accept."""
     table, chain = "", ""
     lines: list[str] = []
     for line in map(str.strip, listing.splitlines()):
@@ -88,7 +88,7 @@ def _closed_chains(listing: str) -> Iterator[tuple[str, list[str]]]:
             table, chain = (begins[2], "") if begins[1] == "table" else (table, begins[2])
             lines = []
         elif line == "}" and chain:
-            # IPv6's, bridges' and others' tables have nothing of ours.
+            # Tables of IPv6, bridges and others do not matter.
             hook = next((one for one in lines if " hook input " in one), None)
             if table.startswith(("ip ", "inet ")) and hook:
                 if "policy drop" in hook or _REFUSES.fullmatch(lines[-1]):
@@ -102,13 +102,13 @@ def iptables_rules(
     wanted: Ports, interfaces: list[str], listing: str, program: str = "iptables"
 ) -> list[str]:
     """
-    List the iptables commands that let clients through the chain INPUT, if that is closed.
+    List the iptables commands that let clients through the chain INPUT, if it is closed.
 
     wanted, interfaces
         See ``nft_rules``.
 
     listing
-        What ``iptables -S INPUT`` says.
+        The output of ``iptables -S INPUT``.
 
     program : iptables
         The command's first word.

@@ -1,5 +1,5 @@
 """
-Run programs of this machine.
+Run programs on this machine.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ def has(program: str) -> bool:
 
 def tried(*argv: str, text: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
     """
-    Run a program and return its outcome, whatever it is.
+    Run a program and return its outcome, even if it fails.
 
     argv
-        Its words.
+        Its command line.
 
     text
-        What it reads.
+        Its standard input.
 
     environment
-        More variables. Messages are in English.
+        More variables. LC_ALL is C.
 
     Raises CommandExecutionError when it cannot be started.
     """
@@ -53,12 +53,12 @@ def tried(*argv: str, text: str = "", **environment: str) -> subprocess.Complete
 
 def output(*argv: str) -> str:
     """
-    Run a program and return what it prints, without the last line's end.
+    Run a program and return its output, without the last line's end.
 
     argv
-        Its words.
+        Its command line.
 
-    Raises CommandExecutionError, with what it said, when it fails.
+    Raises CommandExecutionError, with its error output, when it fails.
     """
     done = tried(*argv)
     if done.returncode:
@@ -68,7 +68,7 @@ def output(*argv: str) -> str:
 
 def said(done: subprocess.CompletedProcess[str]) -> str:
     """
-    Return what a program that failed said about it.
+    Return the error output of a failed program.
 
     done
         Its outcome.

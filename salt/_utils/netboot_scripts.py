@@ -1,5 +1,5 @@
 """
-The iPXE scripts in the TFTP root: which there should be, and the directory kept in step with them.
+The iPXE scripts in the TFTP root: which scripts there should be, and how the directory is updated.
 
 Files that these states did not write are left alone.
 """
@@ -17,7 +17,7 @@ from netboot_records import Records
 
 class Plan(NamedTuple):
     """
-    What is to be done.
+    The changes to make.
 
     ``menus``, ``hosts``
         Texts by file name.
@@ -26,9 +26,9 @@ class Plan(NamedTuple):
     ``changes``
         ``new``, ``changed`` or ``removed``, by file name.
     ``foreign``
-        Names of files that are in the way and stay.
+        Names of foreign files that are in the way and stay.
     ``problems``
-        Images and defaults that the menus cannot offer, a line each.
+        Images and defaults that the menus cannot offer, one line each.
     """
 
     menus: dict[str, str]
@@ -41,16 +41,16 @@ class Plan(NamedTuple):
 
 def plan(records: Records, template: str, hosts: dict[str, Any], groups: dict[str, Any]) -> Plan:
     """
-    Return which scripts there should be, and what must change for that.
+    Return the scripts that there should be, and the changes that they need.
 
     records
         The records of this machine.
 
     template
-        Text of the template of a menu.
+        Text of the menu's template.
 
     hosts, groups
-        What is below ``netboot:hosts`` and ``netboot:groups``.
+        ``netboot:hosts`` and ``netboot:groups``.
     """
     config = records.config()
     entries, problems = netboot_images.offered(records)
@@ -76,7 +76,7 @@ def plan(records: Records, template: str, hosts: dict[str, Any], groups: dict[st
 
 def carry_out(records: Records, done: Plan) -> None:
     """
-    Do what ``plan`` returned.
+    Make the changes that ``plan`` returned.
 
     records
         The records of this machine.
@@ -88,9 +88,9 @@ def carry_out(records: Records, done: Plan) -> None:
     scripts = {**done.hosts, **done.menus}
     gone = set(done.owned) - set(scripts)
     if sorted(done.owned) != sorted(scripts):
-        # Before the scripts, so that a run that is killed here still knows its files.
+        # Before the scripts: after a kill here, the next run must know which scripts it owns.
         records.write("owned", "menus", sorted({*done.owned, *scripts}))
-    # Hosts first: a run that is killed leaves no host to a default that is new.
+    # Hosts first: a killed run must not leave a host with a new default of the menu.
     for part in (done.hosts, done.menus, gone):
         some = {name: done.changes[name] for name in part if name in done.changes}
         netboot_files.carry_out(paths["tftp"], scripts, some, paths["staging"])

@@ -1,11 +1,11 @@
 """
-The shapes of the data that travel through the project, spelled out once.
+The shapes of the project's data.
 
 ``Config`` is what the pillar resolves to on a machine (``netboot_pillar``). An ``Image`` is one of
 its images. Unpacking an image's ISO gives an ``ImageRecord`` with ``Facts`` (``iso_tree``,
 ``iso_facts``). Records and configuration give every ``Entry`` of the menus (``netboot_entries``). A
-``Host`` is a machine that the pillar names (``netboot_hosts``), an ``Arming`` the record that it
-boots its entry one more time (``netboot_arming``). Sizes are in bytes, times in seconds since 1970.
+``Host`` is a machine in the pillar (``netboot_hosts``), an ``Arming`` the record that it boots its
+entry one more time (``netboot_arming``). Sizes are in bytes, times in seconds since 1970.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ Pillar = dict[str, Any]
 
 
 class Target(TypedDict):
-    """What a machine says of itself; the pillar is checked against it."""
+    """Facts of a machine; the pillar is checked against them."""
 
     platform: list[str]  # ID of os-release, then the words of its ID_LIKE
     interfaces: dict[str, list[str]]  # IPv4 addresses with prefix length, by interface
@@ -31,7 +31,7 @@ class Target(TypedDict):
 
 class Interface(TypedDict):
     name: str
-    address: str  # that clients on it fetch from
+    address: str  # from which its clients fetch
     network: str
     netmask: str
 
@@ -53,15 +53,15 @@ class _BootFile(TypedDict):
 
 
 class BootFile(_BootFile, total=False):
-    """A boot loader: out of a package, or fetched."""
+    """A boot loader: from a package, or fetched."""
 
-    packaged: list[str]  # paths, of which the first that exists is taken
+    packaged: list[str]  # paths; the first that exists is used
     url: str
     checksum: dict[str, str]
 
 
 class Offer(TypedDict, total=False):
-    """What the pillar says of an image's boot entries."""
+    """Settings of an image's boot entries in the pillar."""
 
     variants: list[str]
     methods: list[str]
@@ -80,12 +80,12 @@ class Image(TypedDict):
     name: str
     label: str  # its name in paths and menus
     file: str  # file name of the ISO
-    sources: list[str]  # addresses of the ISO, in the order in which they are tried
+    sources: list[str]  # URLs of the ISO, in the order in which they are tried
     checksum: dict[str, str]  # digests by algorithm
     sums: bool
     refresh: bool
     verify: str  # changed, always
-    overrides: dict[str, str]  # what the pillar says instead of the ISO, by the pillar's key
+    overrides: dict[str, str]  # what the pillar sets instead of the ISO, by pillar key
     offer: Offer
     unpack: str  # stages, tree or empty
     mount: bool
@@ -110,7 +110,7 @@ class Config(TypedDict):
     default_image: dict[str, str]  # image's name, by architecture
     default_variant: dict[str, str]
     methods: list[str]
-    serves: list[str]  # methods that some image is offered by
+    serves: list[str]  # methods that any image uses
     smb: dict[str, Any]
     ftp: dict[str, Any]
     tftp: dict[str, Any]
@@ -125,9 +125,9 @@ class Config(TypedDict):
     schedule: dict[str, Any]
     fetch: dict[str, int]
     images: list[Image]
-    elsewhere: list[ImageRecord]  # images of other servers, as if their ISOs had been inspected
+    elsewhere: list[ImageRecord]  # images on other servers, as if their ISOs had been inspected
     platform: dict[str, dict[str, Any]]
-    once: bool  # whether any host boots something once
+    once: bool  # whether any host has once: true
 
 
 # -- images ---------------------------------------------------------------------------------------
@@ -140,7 +140,7 @@ class Stage(TypedDict):
 
 
 class Started(TypedDict):
-    """What a variant starts."""
+    """How a variant is started."""
 
     stage: str
     argument: str  # word of the kernel command line, or empty
@@ -207,10 +207,10 @@ class _IsoRecord(TypedDict):
 class IsoRecord(_IsoRecord, total=False):
     """The record of a verified ISO (kind ``isos``)."""
 
-    source: str  # address that these states fetched it from; absent: it is foreign
-    sums: dict[str, Any]  # what the sum file said, see iso_sums.expected
-    dropped: bool  # it was removed once it was unpacked
-    renamed: bool  # under test=True only: it would be there by a rename
+    source: str  # URL from which these states fetched it; absent: it is foreign
+    sums: dict[str, Any]  # the sum file's digest, see iso_sums.expected
+    dropped: bool  # it was removed after unpacking
+    renamed: bool  # under test=True only: a rename would provide it
 
 
 # -- what clients boot ----------------------------------------------------------------------------
@@ -233,7 +233,7 @@ class Entry(TypedDict):
     files: str  # what must be unpacked: boot, stage, tree
     needs_iso: bool
     stage: dict[str, Any]  # path, bytes
-    bytes: int  # that one boot fetches
+    bytes: int  # fetched by one boot
     memory_mib: int
     proven: bool
     password: bool
@@ -241,7 +241,7 @@ class Entry(TypedDict):
 
 
 class Host(TypedDict, total=False):
-    """A machine as the pillar names it, with the settings of its group."""
+    """A machine in the pillar, with the settings of its group."""
 
     mac: str
     uuid: str
@@ -261,13 +261,13 @@ class Host(TypedDict, total=False):
 
 
 class OnceHost(TypedDict):
-    """A host that boots something once, and what shows that it did."""
+    """A host that boots an entry once, and what shows that it did."""
 
     host: str  # its name in the pillar
     entry: str  # id of its boot entry
     straight: bool  # without the menu
     told_by: list[str]  # what identifies the machine, such as "mac=525400000001"
-    path: str  # whose complete download shows the boot; empty while the entry is not ready
+    path: str  # its complete download shows the boot; empty while the entry is not ready
     server: str  # URL that kernel and initrd must come from; empty if that does not matter
 
 

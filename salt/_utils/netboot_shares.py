@@ -1,7 +1,7 @@
 """
-What file servers export: the texts of their configuration. Pure.
+Exports of the file servers: the texts of their configuration. Pure.
 
-Beside HTTP and TFTP there are SMB, NFS and FTP, each for the boot entries that use it.
+Besides HTTP and TFTP there are SMB, NFS and FTP, each for the boot entries that use it.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ import uuid
 
 from netboot_shapes import Config
 
-#: Folders below the root that clients see.
+#: Directories below the root that clients see.
 FOLDERS = ("dist", "tftp")
 
-#: Options of Samba's [global] with the values that keep guests out (smb.conf(5)); guests can't
-#: sign or encrypt, as they have no password to make a key from.
+#: Options of Samba's [global] with the values that keep guests out (smb.conf(5)); guests cannot
+#: sign or encrypt, as they have no password from which to derive a key.
 FORBIDS_GUESTS = {
     "map to guest": ("never",),
     "restrict anonymous": ("2",),
@@ -34,12 +34,12 @@ def nfs(config: Config, mounts: list[str]) -> str:
         The applied configuration, as ``netboot.config`` resolves it.
 
     mounts
-        Absolute paths of the loop mounts below the root. Each needs a line of its own, as a mount
-        is another file system; a fixed ``fsid``, as ISO 9660 has no number that survives a reboot;
-        and ``mountpoint``, so that the empty folder below is never exported.
+        Absolute paths of the loop mounts below the root. Each needs its own line, as a mount is
+        another file system; a fixed ``fsid``, as ISO 9660 has no number that survives a reboot;
+        and ``mountpoint``, so that the empty directory below is never exported.
 
-    The folders have ``subtree_check``: without it, clients that make up file handles read whatever
-    anybody may read on the file system that the folders are on (exports(5)).
+    The directories have ``subtree_check``: without it, clients with forged file handles can read
+    every world-readable file on their file system (exports(5)).
     """
     lines = ["# Managed by netboot-alt: changes are lost at the next apply."]
     common = "ro,all_squash,insecure"
@@ -52,13 +52,13 @@ def nfs(config: Config, mounts: list[str]) -> str:
 
 def smb(config: Config, guests: bool) -> str:
     """
-    Return the text of a file with the shares, for smb.conf to include.
+    Return the text of the file with the shares, to be included by smb.conf.
 
     config
         The applied configuration, as ``netboot.config`` resolves it.
 
     guests
-        Whether Samba must be told to let guests in; false when its own configuration does.
+        Whether to allow guests; False if Samba's own configuration does.
     """
     lines = ["# Managed by netboot-alt: changes are lost at the next apply."]
     settings = {}
@@ -89,7 +89,7 @@ def smb_included(text: str, path: str) -> str:
         The present text, with or without the inclusion.
 
     path
-        Absolute path of the file to include; empty: the inclusion is taken out.
+        Absolute path of the file to include; empty: the inclusion is removed.
     """
     rest = re.sub(rf"\n?{_BEGIN}\n.*?{_END}\n", "", text, flags=re.DOTALL)
     if not path:
@@ -101,27 +101,27 @@ def smb_included(text: str, path: str) -> str:
 
 def smb_contradictions(text: str, effective: dict[str, str]) -> list[str]:
     """
-    Say what in an admin's own smb.conf keeps the shares from being served.
+    Return what in an admin's own smb.conf prevents the shares from being served.
 
     text
         Its text, without the inclusion.
 
     effective
-        What ``testparm`` says of the options in ``FORBIDS_GUESTS``, by option.
+        Values of the options in ``FORBIDS_GUESTS`` according to ``testparm``, by option.
 
-    Returns a list of one-line texts.
+    Returns a list of one-line strings.
     """
     found = [
-        f"it has a share [{folder}] of its own; take that out, or rename it"
+        f"it has its own share [{folder}]; remove or rename that"
         for folder in FOLDERS
         if re.search(rf"^\s*\[{folder}\]", text, flags=re.MULTILINE | re.IGNORECASE)
     ]
     for option, values in FORBIDS_GUESTS.items():
         value = effective.get(option, "").strip().lower()
-        # Never is also what Samba takes when nothing is said; then the shares' file says otherwise.
+        # Never is also Samba's default, which the file with the shares overrides.
         said = option != "map to guest" or re.search(
             r"^\s*map\s*to\s*guest\s*=", text, flags=re.MULTILINE | re.IGNORECASE
         )
         if value in values and said:
-            found.append(f"its option {option!r} is {value!r}, which keeps guests out")
+            found.append(f"its option {option!r} is {value!r}, which keeps guests out; change it")
     return found

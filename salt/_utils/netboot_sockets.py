@@ -1,5 +1,5 @@
 """
-Sockets of this machine: who holds the ports that the services need.
+Sockets of this machine: which programs hold the ports that the services need.
 
 :platform: Linux
 """
@@ -14,19 +14,19 @@ import struct
 import netboot_ports
 from netboot_shapes import Config
 
-# Socket states in /proc/net/tcp and udp (Linux, include/net/tcp_states.h): what waits for others.
+# Listening sockets' states in /proc/net/tcp and udp (Linux, include/net/tcp_states.h).
 _WAITS = {"tcp": "0A", "udp": "07"}
 
 
 def clashes(config: Config, silenced: list[str]) -> list[str]:
     """
-    Say which ports are held by others, one line each, with the process and its unit.
+    Return the ports that other programs hold, one line each, with the process and its unit.
 
     config
         The configuration.
 
     silenced
-        Services that a package of ours started by itself, and that the states are about to stop.
+        Services that an installed package started on its own and that the states are about to stop.
     """
     found = []
     for one in netboot_ports.needed(config):
@@ -36,10 +36,10 @@ def clashes(config: Config, silenced: list[str]) -> list[str]:
             anywhere = holder["address"] in ("0.0.0.0", "::")  # noqa: S104 (compared, not bound)
             if {holder["process"], holder["unit"]} & {*one["ours"], *silenced}:
                 continue
-            # A dnsmasq of somebody else's, for virtual machines say.
+            # A foreign dnsmasq, for virtual machines for example.
             if holder["process"] == "dnsmasq" and anywhere and _is_shared(one["port"]):
                 continue
-            # All IPv4 addresses can't be had while somebody holds one of them.
+            # A service cannot bind all IPv4 addresses while another holds one of them.
             any_of_ours = "*" in one["at"] and ":" not in holder["address"]
             if anywhere or any_of_ours or holder["address"] in one["at"]:
                 unit, how = "", ""
@@ -56,10 +56,10 @@ def clashes(config: Config, silenced: list[str]) -> list[str]:
 
 def _is_shared(port: int) -> bool:
     """
-    Whether a UDP port that is held on all addresses can be held by several at once.
+    Return whether a UDP port that is held on all addresses can be shared.
 
-    dnsmasq allows that where it serves some interfaces only (bind-interfaces, bind-dynamic;
-    dhcp.c, make_fd), each then getting what comes in on its own.
+    dnsmasq allows that if it serves some interfaces only (bind-interfaces, bind-dynamic; dhcp.c,
+    make_fd); each process then gets the packets of its own interfaces.
     """
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -72,7 +72,7 @@ def _is_shared(port: int) -> bool:
 
 def listeners(protocol: str, port: int) -> list[dict[str, str]]:
     """
-    List who waits on a port.
+    List the programs that listen on a port.
 
     protocol
         ``tcp`` or ``udp``.
@@ -102,14 +102,14 @@ def listeners(protocol: str, port: int) -> list[dict[str, str]]:
 
 
 def _address(text: str) -> str:
-    """An address as /proc/net has it: 32-bit words in the machine's byte order."""
+    """Convert an address of /proc/net: 32-bit words in the machine's byte order."""
     words = [int(text[at : at + 8], 16) for at in range(0, len(text), 8)]
     family = socket.AF_INET if len(words) == 1 else socket.AF_INET6
     return socket.inet_ntop(family, struct.pack(f"={len(words)}I", *words))
 
 
 def _owners(inodes: set[str]) -> dict[str, dict[str, str]]:
-    """The process and unit that hold each of these sockets."""
+    """Return the process and unit that hold each of these sockets."""
     found: dict[str, dict[str, str]] = {}
     for pid in filter(str.isdigit, os.listdir("/proc") if inodes else []):
         try:
@@ -121,7 +121,7 @@ def _owners(inodes: set[str]) -> dict[str, dict[str, str]]:
                         process = file.read().strip()
                     found[inode] = {"process": process, "unit": _unit(pid)}
         except OSError:
-            continue  # it has ended meanwhile
+            continue  # it has exited meanwhile
     return found
 
 

@@ -1,9 +1,9 @@
 """
-The frame of a state: its result, what changes, what it says under ``test=True``, and its errors.
+The frame of a state: its result, changes, comment, behaviour under ``test=True``, and errors.
 
-A state reads what is there, names what it is about to change, stops there under ``test=True``, and
-acts. Errors that an admin can act on become the state's comment. ``changes`` then has only what was
-really done: what a state had planned is dropped, what it noted as done stays.
+A state reads the current situation, plans its changes, stops there under ``test=True``, and acts.
+Errors that an admin can act on become the state's comment. ``changes`` then contains only what was
+really done: planned changes are dropped, changes noted as done stay.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ Ret = dict[str, Any]
 
 class State:
     """
-    A state that runs, for a ``with`` block; then ``ret`` is what Salt wants.
+    A running state, for a ``with`` block; afterwards ``ret`` is the state's return value.
 
     name
         The state's name.
 
     comment
-        What it says when there is nothing to do.
+        Its comment when there is nothing to do.
 
     test
         Whether it runs under ``test=True``.
@@ -56,12 +56,12 @@ class State:
 
     @property
     def would_be(self) -> str:
-        """The verb of a sentence that is foretold, or of one that is true."""
+        """The verb for comments: "would be" under ``test=True``, otherwise "was"."""
         return "would be" if self.test else "was"
 
     def plan(self, changes: dict[str, Any]) -> bool:
         """
-        Name what is about to change. Returns whether to act now.
+        Plan changes. Returns whether to act now.
 
         changes
             For the state's ``changes``; empty: there is nothing to do.
@@ -71,7 +71,7 @@ class State:
 
     def done(self, what: str, how: Any) -> None:
         """
-        Note a single change as done; under ``test=True``, as one that would be.
+        Note a single change as done; under ``test=True``, as foretold.
 
         what, how
             Key and value in ``changes``.
@@ -80,7 +80,7 @@ class State:
 
     def warn(self, *warnings: str) -> None:
         """
-        Show sentences beside the result.
+        Add warnings to the result.
 
         warnings
             The sentences.
@@ -92,17 +92,17 @@ class State:
         Make the state fail.
 
         comment
-            Why.
+            The reason.
         """
         self._failed = True
         self.comment = comment
 
     def adopt(self, ret: Ret) -> None:
         """
-        Take over what a state of Salt's own returned.
+        Take over the return value of one of Salt's own states.
 
         ret
-            Its return.
+            Its return value.
         """
         self.changes.update(ret["changes"])
         self.comment = ret["comment"]
@@ -110,7 +110,7 @@ class State:
 
     @property
     def ret(self) -> Ret:
-        """What Salt's state system wants of a state."""
+        """The return value for Salt's state system."""
         changes = {**self._planned, **self.changes}
         result: bool | None = not self._failed
         if result and self._adopted:

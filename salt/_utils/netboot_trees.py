@@ -1,5 +1,5 @@
 """
-Trees of images: what an ISO unpacks to, under which record, and how a tree changes its name.
+Trees of images: unpacking an ISO, its record, and renaming a tree.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ import netboot_images
 from netboot_records import Records
 from netboot_shapes import Image, ImageRecord
 
-#: What the pillar may say instead of the ISO: fact -> key below netboot:images:NAME.
+#: What the pillar may set instead of the ISO: fact -> key below netboot:images:NAME.
 OVERRIDES = {"arch": "alt_arch", "dialect": "dialect", "kernel": "kernel", "initrd": "initrd"}
 
-# A hostile ISO can have any number of entries that are not unpacked; so many are worth a record.
+# A hostile ISO can have any number of entries that are not unpacked; the record has at most this.
 _REJECTED_SHOWN = 20
 
 
 def overrides(image: Image) -> dict[str, str]:
     """
-    Return the facts that the pillar gives instead of the ISO.
+    Return the facts that the pillar sets instead of the ISO.
 
     image
         The image of the configuration.
@@ -41,7 +41,7 @@ def overrides(image: Image) -> dict[str, str]:
 
 def inspected(records: Records, iso: str, image: Image, sha256: str) -> ImageRecord:
     """
-    Return the record of an image as far as its ISO says before it is unpacked.
+    Return the record of an image as far as it is known before unpacking.
 
     records
         The records of this machine.
@@ -55,7 +55,7 @@ def inspected(records: Records, iso: str, image: Image, sha256: str) -> ImageRec
     sha256
         SHA-256 of the verified ISO.
 
-    Raises CommandExecutionError when the ISO lacks what the image needs to boot.
+    Raises CommandExecutionError when the ISO lacks something that the image needs to boot.
     """
     facts = iso_tree.inspect(iso, image["name"])
     said = overrides(image)
@@ -70,7 +70,7 @@ def inspected(records: Records, iso: str, image: Image, sha256: str) -> ImageRec
         "iso_sha256": sha256,
         "overrides": image["overrides"],
         "contradictions": [
-            f"netboot:images:{image['name']}:{OVERRIDES[fact]} is {value}, but {iso} says "
+            f"netboot:images:{image['name']}:{OVERRIDES[fact]} is {value}, but in {iso} it is "
             f"{facts[fact]}."
             for fact, value in sorted(said.items())
             if facts[fact] not in ("", value)
@@ -93,29 +93,29 @@ def _check_facts(iso: str, image: Image, facts: dict[str, Any], said: dict[str, 
         try:
             (entry,) = iso9660.find(iso, [said[fact]])
         except CommandExecutionError as err:
-            raise CommandExecutionError(f"{key} can't be used: {err}") from err
+            raise CommandExecutionError(f"{key} cannot be used: {err}") from err
         if entry["type"] != "file":
             raise CommandExecutionError(
-                f"{key} can't be used: in {iso} {said[fact]} is a {entry['type']}, not a file."
+                f"{key} cannot be used: in {iso} {said[fact]} is a {entry['type']}, not a file."
             )
 
 
 def _what_is_missing(iso: str, missing: dict[str, str], rejected: list[dict[str, str]]) -> str:
     keys = sorted({key for key in missing.values() if key})
-    text = f"{iso} does not tell its {', '.join(sorted(missing))}" + (
+    text = f"{iso} does not contain its {', '.join(sorted(missing))}" + (
         f"; set {', '.join(keys)} in the pillar."
         if all(missing.values())
-        else ", and is no image that can be booted over the network."
+        else " and is not an image that can boot over the network."
     )
     if rejected:
         path, reason = rejected[0]["path"], rejected[0]["reason"]
-        text += f" Of its entries {len(rejected)} are refused, such as {path!r}: {reason}."
+        text += f" {len(rejected)} of its entries were rejected, such as {path!r}: {reason}."
     return text
 
 
 def rejected(record: ImageRecord) -> list[str]:
     """
-    Return which entries of an ISO are not unpacked, a line each.
+    Return the entries of an ISO that are not unpacked, one line each.
 
     record
         The image's record.
@@ -140,16 +140,16 @@ def unpack(
         The records of this machine.
 
     record
-        What ``inspected`` returned; it is completed.
+        The result of ``inspected``; it is completed.
 
     needed
-        What ``netboot_images.needs_of`` returned.
+        The result of ``netboot_images.needs_of``.
 
     image
         The image of the configuration.
 
     old
-        Its record of before, or None.
+        Its previous record, or None.
     """
     paths = records.config()["paths"]
     tree, staging = record["tree"], paths["staging"]
@@ -168,14 +168,14 @@ def unpack(
     }
     records.write("images", image["label"], record)
     if old and old["tree"] != tree and old["tree"].startswith(f"{paths['trees']}/"):
-        # Its arch in the pillar is another now.
+        # Its arch in the pillar has changed.
         iso_tree.set_aside(old["tree"], staging)
         iso_tree.sweep(staging, None)  # parts of ISOs stay
 
 
 def keep_foreign(records: Records, tree: str) -> None:
     """
-    Move a directory out of the way that these states did not make, and that is not empty.
+    Move a non-empty directory out of the way that these states did not create.
 
     records
         The records of this machine.
@@ -189,16 +189,16 @@ def keep_foreign(records: Records, tree: str) -> None:
     if tree in owned:
         return
     if os.path.ismount(tree):
-        # With other options than ours: perhaps clients may not read all of it.
+        # Its mount options are unknown: perhaps clients cannot read all of it.
         raise CommandExecutionError(
             f"Something is mounted on {tree} that these states did not mount; unmount it and "
-            "take its line out of /etc/fstab."
+            "remove its line from /etc/fstab."
         )
     if os.path.isdir(tree) and os.listdir(tree):
-        # Under a name that iso_tree.sweep does not know.
+        # Under a name that iso_tree.sweep ignores.
         aside = f"foreign.{os.path.basename(tree)}.{int(time.time())}"
         os.rename(tree, os.path.join(records.config()["paths"]["staging"], aside))
-    # Before anything lies there: a run that is killed still knows whose it is.
+    # Before it has any content: after a kill, the next run must know that it owns the tree.
     records.write("owned", "trees", sorted({*owned, tree}))
 
 
@@ -217,13 +217,13 @@ def boot_files(tree: str, paths: Iterable[str]) -> dict[str, int]:
     sizes = netboot_images.boot_files(tree, paths)
     absent = [path for path, size in sizes.items() if size is None]
     if absent:
-        raise CommandExecutionError(f"{tree} has no {absent[0]}, which the image is booted by.")
+        raise CommandExecutionError(f"{tree} has no {absent[0]}, which the image needs to boot.")
     return {path: size or 0 for path, size in sizes.items()}
 
 
 def taken_over(records: Records, same: ImageRecord, image: Image) -> ImageRecord:
     """
-    Give a tree to the new name of its image; a kill in between costs an unpacking at most.
+    Move a tree to the new name of its image; a kill in between costs one unpacking at most.
 
     records
         The records of this machine.
@@ -247,7 +247,7 @@ def renamed(
     records: Records, record: ImageRecord, image: Image, iso: str, test: bool
 ) -> ImageRecord:
     """
-    Put on record what an image and its ISO are called now; their bytes are the same.
+    Put the current names of an image and its ISO on record; their content is unchanged.
 
     records
         The records of this machine.

@@ -16,7 +16,7 @@ from netboot_shapes import Config
 
 Rules = dict[str, dict[str, list[str]]]  # ports by interface and protocol
 
-#: What rules of ours are known by.
+#: The comment that marks the rules of these states.
 REMARK = "netboot-alt"
 
 _CONF = "/etc/ufw/ufw.conf"
@@ -36,7 +36,7 @@ def reconcile(config: Config | None, test: bool) -> dict[str, str]:
     Let clients through ufw where it is enabled: a profile ``netboot``, a rule for each interface.
 
     config
-        The configuration. None: all is removed.
+        The configuration. None: profile and rules are removed.
 
     test
         Only return what would change.
@@ -47,7 +47,7 @@ def reconcile(config: Config | None, test: bool) -> dict[str, str]:
     Raises CommandExecutionError when ufw refuses a rule.
     """
     if config and not runs():
-        return {}  # who has disabled it may enable it again
+        return {}  # whoever disabled it may enable it again
     there = _rules(netboot_files.read(_RULES) or "")
     before = netboot_files.read(_PROFILE)
     wanted = netboot_ports.by_protocol(config) if config else {}
@@ -56,7 +56,7 @@ def reconcile(config: Config | None, test: bool) -> dict[str, str]:
     changes: dict[str, str] = {}
     if before and not before.startswith(_MANAGED):
         if config:
-            raise CommandExecutionError(f"{_PROFILE} is somebody else's; rename it.")
+            raise CommandExecutionError(f"{_PROFILE} is a foreign file; rename it.")
         return changes
     if profile != before:
         changes[_PROFILE] = "written" if profile else "removed"
@@ -74,10 +74,10 @@ def _carry_out(
         netboot_files.write(_PROFILE, profile)
     if profile and there:
         netboot_run.output("ufw", "app", "update", "netboot")
-        # It does that by itself only where nobody came over ssh.
+        # `app update` reloads only outside of ssh sessions.
         netboot_run.output("ufw", "reload")
     for interface, change in changes.items():
-        # 0.0.0.0/0: not over IPv6.
+        # 0.0.0.0/0: IPv4 only.
         rule = ["allow", "in", "on", interface, "to", "0.0.0.0/0", "app", "netboot"]
         if change == "closed":
             netboot_run.output("ufw", "delete", *rule)
@@ -88,7 +88,7 @@ def _carry_out(
 
 
 def _profile(wanted: dict[str, list[str]]) -> str:
-    """As ufw-framework(8), "application integration", has it."""
+    """Return the profile, see ufw-framework(8), "application integration"."""
     listed = "|".join(
         f"{','.join(some).replace('-', ':')}/{protocol}" for protocol, some in wanted.items()
     )
@@ -102,7 +102,7 @@ def _profile(wanted: dict[str, list[str]]) -> str:
 
 
 def _rules(text: str) -> Rules:
-    """By interface, the ports by protocol that our rules let through."""
+    """Return, by interface and protocol, the ports that the netboot rules let through."""
     found: Rules = {}
     for protocol, listed, interface in re.findall(
         r"^### tuple ### allow (tcp|udp) (\S+) \S+ any \S+ netboot - in_(\S+)", text, re.MULTILINE

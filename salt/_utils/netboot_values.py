@@ -1,6 +1,5 @@
 """
-The pillar against the table of keys: what is wrong with single values, and which defaults hold.
-Pure.
+The pillar checked against the table of keys: problems of single values, and defaults. Pure.
 """
 
 from __future__ import annotations
@@ -20,22 +19,22 @@ for _path in _ROWS:
     for _depth, _part in enumerate(_path):
         _CHILDREN.setdefault(_path[:_depth], set()).add(_part)
 
-# There may be thousands, and a group's settings come before a host's defaults: see netboot_hosts.
+# There may be thousands of hosts; a group's settings precede a host's defaults (netboot_hosts).
 _NOT_COMPLETED = {("hosts",), ("groups",), ("dhcp", "leases")}
 
 
 def problems(pillar: dict[str, Any]) -> list[str]:
     """
-    Return what is wrong with single keys and values, a line each that starts with the key.
+    Return the problems of single keys and values, one line each, starting with the key.
 
     pillar
-        What is below the pillar key ``netboot``.
+        The pillar below the key ``netboot``.
     """
     return list(_walk(pillar, (), ()))
 
 
 def _walk(value: Any, pattern: Path, path: tuple[Any, ...]) -> Iterator[str]:
-    """Check a value and all below it."""
+    """Yield the problems of a value and of everything below it."""
     if pattern in _ROWS:
         wrong = _ROWS[pattern].check(value)
         if wrong:
@@ -56,7 +55,7 @@ def _walk(value: Any, pattern: Path, path: tuple[Any, ...]) -> Iterator[str]:
                 yield f"{key((*path, name))}: {wrong}"
             yield from _walk(below, (*pattern, "*"), (*path, name))
         else:
-            hint = nearest(name, known) or ", known are {}".format(", ".join(sorted(known)))
+            hint = nearest(name, known) or ", known keys: {}".format(", ".join(sorted(known)))
             yield f"{key((*path, name))}: unknown key{hint}"
     for name in _missing(value, pattern):
         yield f"{key((*path, name))}: is missing"
@@ -85,7 +84,7 @@ def wrong(path: str, value: Any) -> str | None:
 
 def default(path: str) -> Any:
     """
-    Return the default of a key; a list as a new one.
+    Return the default of a key; a list is a new copy.
 
     path
         Path of the key below ``netboot``, as in ``KEYS``.
@@ -96,7 +95,7 @@ def default(path: str) -> Any:
 
 def defaults(path: str) -> dict[str, Any]:
     """
-    Return the defaults of the keys in a map, by name, without those that have none.
+    Return the defaults of the keys in a map, by name; keys without a default are left out.
 
     path
         Path of the map below ``netboot``, as in ``KEYS``: ``hosts.*``.
@@ -108,13 +107,13 @@ def defaults(path: str) -> dict[str, Any]:
 
 def completed(pillar: dict[str, Any]) -> dict[str, Any]:
     """
-    Return a pillar with all its maps, and with the defaults of what it leaves out.
+    Return a pillar with all its maps, and with defaults for the keys that it leaves out.
 
-    Keys that have no default stay absent. Hosts, groups and leases stay as they are, and so does
-    what is not of its kind.
+    Keys without a default stay absent. Hosts, groups and leases stay as they are, and so do values
+    of the wrong type.
 
     pillar
-        What is below the pillar key ``netboot``.
+        The pillar below the key ``netboot``.
     """
     done: dict[str, Any] = _completed(pillar, ())
     return done

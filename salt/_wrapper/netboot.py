@@ -1,7 +1,7 @@
 """
 The function ``netboot.config`` as salt-ssh's controller runs it while it renders the states.
 
-One question to the target for each apply instead of one for each SLS; the pillar stays here.
+It queries the target once for each apply instead of once for each SLS; the pillar stays here.
 """
 
 import salt.loader

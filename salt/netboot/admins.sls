@@ -1,4 +1,4 @@
-# Accounts of the people who look after this server.
+# Accounts of this server's admins.
 {%- from "netboot/map.jinja" import config, problems with context %}
 
 include:

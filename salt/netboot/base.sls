@@ -1,5 +1,5 @@
-# Directories that the other states work in, and the configuration: resolved at first, so that every
-# state can read it, and on record once no port is held by others.
+# Directories that the other states use, and the configuration: resolved first, so that every state
+# can read it, and put on record once no other program holds a needed port.
 {%- from "netboot/map.jinja" import config, order, paths, problems, warnings with context %}
 {%- if problems %}
 
@@ -30,7 +30,7 @@ netboot-root:
     - mode: '0755'
     - makedirs: True
 
-# Unverified and half-built files: on the filesystem of the root, and closed to every service.
+# Unverified and half-built files: on the root's file system, closed to every service.
 netboot-staging:
   file.directory:
     - name: {{ paths.staging }}

@@ -1,4 +1,4 @@
-# Removes what the other SLS put on this machine, in the order in which clients notice it least.
+# Removes what the other SLS installed on this machine, in the order that affects clients least.
 # Packages stay. Images stay unless the pillar says netboot:clean_images: true.
 {%- from "netboot/map.jinja" import config, paths, problems, service_files with context %}
 {%- if problems %}
@@ -37,7 +37,7 @@ netboot-clean-control-{{ facility }}:
     - services: [{{ facility }}, {{ platform.nfs.service }}]
 {%- endfor %}
 
-# Each only where it runs: the packages may never have been installed.
+# Each only if it runs: the packages may never have been installed.
 {%- for state, module, command in [
     ('site', 'file', 'systemctl try-reload-or-restart ' ~ platform.nginx.service),
     ('shares', 'netboot_exports', 'systemctl try-reload-or-restart ' ~ platform.smb.service),

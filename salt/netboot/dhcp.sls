@@ -1,5 +1,5 @@
-# DHCP (beside the network's own, or instead of it) and TFTP: a dnsmasq of its own, beside whatever
-# dnsmasq the machine already runs.
+# DHCP (beside the network's DHCP server, or instead of it) and TFTP: a separate dnsmasq, beside any
+# dnsmasq that the machine already runs.
 {%- from "netboot/map.jinja" import config, paths, problems, service_files with context %}
 
 include:

@@ -1,4 +1,4 @@
-# What is enabled comes through firewalld or ufw, where one runs.
+# Opens the ports of enabled services in firewalld or ufw, where one runs.
 {%- from "netboot/map.jinja" import config, problems with context %}
 
 include:

@@ -17,7 +17,7 @@ netboot-firmware:
       - netboot_packages: netboot-firmware-packages
       - file: netboot-staging
 
-# When all images were looked into.
+# After all images were inspected.
 netboot-firmware-complete:
   netboot_tftp.firmware_complete:
     - name: boot loaders

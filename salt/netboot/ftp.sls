@@ -1,4 +1,4 @@
-# Anonymous FTP for the boot entries of method ftp: a vsftpd of its own configuration.
+# Anonymous FTP for the boot entries of method ftp: a separate vsftpd with its own configuration.
 {%- from "netboot/map.jinja" import config, paths, problems, service_files with context %}
 
 include:
@@ -23,8 +23,8 @@ netboot-ftp-config:
     - group: root
     - mode: '0644'
     - makedirs: True
-    # vsftpd has no checker; that it has no client it says, to where that would be, once it has read
-    # the whole file.
+    # vsftpd has no checker. Once it has read the whole file, it reports that it has no client, on
+    # the file descriptor where the client should be.
     - check_cmd: >-
         sh -c 'said=$(mktemp); timeout 10 vsftpd "$0" -olisten=NO 0<>"$said";
         cat "$said"; grep -q "must be started from inetd" "$said"; read=$?; rm "$said"; exit $read'

@@ -1,4 +1,4 @@
-# Web server: dist/ and tftp/. Sites that the machine already serves stay as they are.
+# Web server for dist/ and tftp/. Existing sites of the machine stay unchanged.
 {%- from "netboot/map.jinja" import config, paths, problems with context %}
 
 include:
@@ -35,7 +35,7 @@ netboot-http-ready:
     - require:
       - netboot_packages: netboot-http-packages
 
-# nginx can only test a whole configuration: a copy of it, with the new site in it.
+# nginx can only test a whole configuration, so a copy with the new site is tested.
 netboot-http-site:
   file.managed:
     - name: {{ nginx.folder }}/{{ nginx.site }}

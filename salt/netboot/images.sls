@@ -33,7 +33,7 @@ netboot-image-{{ image.label }}-ready:
       - netboot: netboot-config-applied
       - alt_iso: netboot-image-{{ image.label }}-fetched
 
-# Clients get it, with its new digests, while the ISOs of other images are still on their way.
+# Clients get it, with its new digests, while the ISOs of other images are still being fetched.
 netboot-image-{{ image.label }}-offered:
   netboot_tftp.menus_written:
     - name: menus
@@ -43,7 +43,7 @@ netboot-image-{{ image.label }}-offered:
 {%- endfor %}
 {%- if not problems %}
 
-# After the menus, so that these name nothing that is gone.
+# After the menus, so that these offer nothing that was removed.
 netboot-images-pruned:
   alt_image.pruned:
     - name: images

@@ -1,5 +1,5 @@
-# A netboot server, all that is enabled in the pillar. Each line can be applied alone.
-# Menus and services come before the images, so that clients are served while an ISO is on its way.
+# A netboot server: everything that is enabled in the pillar. Each line can be applied alone.
+# Menus and services come before the images, so that clients are served during downloads.
 include:
   - netboot.base
   - netboot.firmware

@@ -1,4 +1,4 @@
-# The only state that is left when the pillar has mistakes: it names them all.
+# The only state when the pillar has mistakes: it lists them all.
 {%- from "netboot/map.jinja" import problems with context %}
 
 netboot-config-valid:

@@ -5,7 +5,7 @@ include:
   - netboot.{{ 'invalid' if problems else 'base' }}
 {%- if not problems %}
 
-# Now, so that clients get a menu while ISOs are on their way; and again when all images are ready.
+# Now, so that clients get a menu while ISOs are fetched; and again when all images are ready.
 {%- for state, when in [('netboot-menus-before', none), ('netboot-menus', order.menus)] %}
 
 {{ state }}:

@@ -1,4 +1,4 @@
-# NFS exports for the boot entries of method nfs. Other exports of the machine stay.
+# NFS exports for the boot entries of method nfs. Other exports of the machine stay unchanged.
 {%- from "netboot/map.jinja" import config, order, problems with context %}
 
 include:
@@ -21,7 +21,7 @@ netboot-nfs-control-{{ facility }}:
       - netboot_packages: netboot-nfs-packages
 {%- endfor %}
 
-# After the images, as loop mounts are exported one by one.
+# After the images, as each loop mount is exported separately.
 netboot-nfs-exports:
   netboot_exports.nfs:
     - name: {{ nfs.exports }}

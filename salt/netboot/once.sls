@@ -1,4 +1,4 @@
-# Hosts that boot something once: the program that sees them boot, and who is armed.
+# Hosts that boot an entry once: the program that detects their boots, and the armed hosts.
 {%- from "netboot/map.jinja" import config, order, paths, problems, service_files with context %}
 
 include:
@@ -58,7 +58,7 @@ netboot-once-service:
       - file: netboot-once-program
       - file: netboot-once-unit
 
-# Nobody is armed while nobody would see the boot. When the images are ready, before the last menus.
+# Only when boots can be detected. After the images are ready, before the last menus.
 netboot-once-armed:
   netboot_once.armed:
     - name: hosts

@@ -1,4 +1,4 @@
-# Nothing is changed while another program holds a port that a service needs.
+# Changes nothing while another program holds a port that a service needs.
 {%- from "netboot/map.jinja" import order, problems with context %}
 
 include:

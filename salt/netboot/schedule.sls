@@ -1,4 +1,4 @@
-# Applied again every so often by the minion itself, when the pillar says so.
+# Periodic apply by the minion itself, if the pillar sets an interval.
 {%- from "netboot/map.jinja" import config, problems with context %}
 {#- Only a minion that has a master runs as a daemon, which is what keeps a schedule. #}
 {%- set minion = opts.get('file_client') == 'remote' %}
@@ -6,7 +6,7 @@
 include:
   - netboot.{{ 'invalid' if problems else 'base' }}
 {%- if problems %}
-{#- A mistake in the pillar takes nothing back, not even the schedule. #}
+{#- A mistake in the pillar removes nothing, not even the schedule. #}
 {%- elif config.schedule and minion %}
 
 netboot-schedule:
@@ -14,20 +14,20 @@ netboot-schedule:
     - name: netboot
     - function: state.apply
     - job_args: [netboot]
-    {#- Only a highstate brings the modules that belong to the states by itself. #}
+    {#- Only a highstate syncs the modules of these states by itself. #}
     - job_kwargs: {sync_mods: all}
     {%- for unit in ('hours', 'minutes') if unit in config.schedule %}
     - {{ unit }}: {{ config.schedule[unit] }}
     {%- endfor %}
     - splay: {{ config.schedule.splay_s }}
     - maxrunning: 1
-    {#- Salt's default is to run at once, without splay: into the very apply that adds the job. #}
+    {#- Salt's default is to run at once, without splay: during the very apply that adds the job. #}
     - run_on_start: False
 {%- elif config.schedule %}
 
 netboot-schedule:
   test.show_notification:
-    - text: netboot:schedule needs a salt-minion with a master; here nothing will apply these states by itself.
+    - text: netboot:schedule needs a salt-minion with a master; without one, these states are not applied periodically.
 {%- elif minion %}
 
 netboot-schedule:

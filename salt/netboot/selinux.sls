@@ -1,4 +1,4 @@
-# Where SELinux is on: types for what the services read and write, before anything is written.
+# Where SELinux is enabled: types of files that services read and write, before any is written.
 {%- from "netboot/map.jinja" import config, paths, problems with context %}
 
 include:
@@ -24,7 +24,7 @@ netboot-selinux-{{ state }}:
       - netboot_packages: netboot-selinux-packages
       - file: netboot-staging
 {%- endfor %}
-{#- The others are http_port_t by Fedora's policy. #}
+{#- The other ports are http_port_t in Fedora's policy. #}
 {%- set ports = [config.http.port] + ([config.http.https_port] if config.http.certificate else []) %}
 {%- for port in ports if port not in (80, 81, 443, 488, 8008, 8009, 8443, 9000) %}
 

@@ -130,7 +130,7 @@ def test_nfs_clients_are_granted_time(mounted):
     assert done.failed == {}
     assert PRUNED not in done.changed
     for path in (TREE, iso):
-        told = f"{path} will be removed by a later apply: NFS clients may want it for 24 more hours"
+        told = f"A later apply will remove {path}: NFS clients may need it for 24 more hours"
         assert told in done.states[PRUNED]["comment"]
     assert_is_served(mounted)
 

@@ -255,7 +255,7 @@ def small_disk(tmp_path):
     ("options", "said"),
     [
         ("size=16m,nr_inodes=9", "No space left on device"),
-        ("size=5m", "7 MiB are needed and 5 MiB are free"),
+        ("size=5m", "7 MiB are needed, but only 5 MiB are free"),
     ],
 )
 def test_full_disk(iso, small_disk, options, said):
@@ -329,7 +329,7 @@ def test_an_image_that_changes_meanwhile_is_not_published(iso, places, monkeypat
     copy = os.path.join(os.path.dirname(directory), "copy.iso")
     shutil.copy(iso, copy)
     monkeypatch.setattr(iso_tree, "_flush", lambda tree: os.utime(copy, (1, 1)))
-    with pytest.raises(CommandExecutionError, match=f"{copy} changed while it was unpacked"):
+    with pytest.raises(CommandExecutionError, match=f"{copy} changed while it was being unpacked"):
         iso_tree.unpack(copy, directory, staging)
     assert not os.path.exists(directory)
     assert os.listdir(staging) == []
@@ -344,10 +344,10 @@ def test_places_that_will_not_do(iso, places, tmp_path):
         for place, work, message in (
             (directory, str(tmp_path / "open"), "set its mode to 0700"),
             (directory, str(tmp_path / "link"), "set its mode to 0700"),
-            (directory, elsewhere, "are on different file systems"),
+            (directory, elsewhere, "must be on the same file system"),
             (str(tmp_path / "file"), staging, "is not a directory; move it away"),
             (str(tmp_path / "link"), staging, "is not a directory; move it away"),
-            (str(tmp_path / "no/parent"), staging, "no is not a directory; make it first"),
+            (str(tmp_path / "no/parent"), staging, "no is not a directory; create it first"),
         ):
             with pytest.raises(SaltInvocationError, match=message):
                 iso_tree.unpack(iso, place, work)

@@ -194,7 +194,7 @@ def test_rot_without_the_iso_is_told_and_mended_by_the_next_apply(server):
     rot_unseen(server, "live")
     failed = server.apply()[f"image-{LABEL}-ready"]
     assert failed["result"] is False
-    assert f"{server.tree()} rotted (live); apply again" in failed["comment"]
+    assert f"{server.tree()} is corrupted (live); apply again" in failed["comment"]
     server.applied()
     assert content(server.tree())["live"] == FILES["live"]
 
@@ -235,7 +235,7 @@ def test_kernel_in_the_pillar_that_the_iso_lacks(server, path, said):
     failed = server.apply()[f"image-{LABEL}-ready"]
     assert failed["result"] is False
     assert failed["changes"] == {}
-    assert failed["comment"].startswith(f"netboot:images:{NAME}:kernel can't be used: ")
+    assert failed["comment"].startswith(f"netboot:images:{NAME}:kernel cannot be used: ")
     assert said in failed["comment"]
     assert not server.tree().exists()
 
@@ -356,7 +356,7 @@ def test_iso_of_the_admin_is_not_dropped(server, made):
     server.name(variants=["livecd"], keep_iso=False)
     done = server.apply()[f"image-{LABEL}-ready"]
     assert done["result"] is True
-    assert "stays, as these states did not fetch it" in done["comment"]
+    assert "stays: these states did not fetch it" in done["comment"]
     assert (server.root / "dist/a.iso").exists()
     assert server.apply(test=True)[f"image-{LABEL}-ready"]["result"] is True
 
@@ -367,7 +367,7 @@ def test_iso_that_is_read_is_dropped_later(server):
     server.name(variants=["livecd"], keep_iso=False)
     with reader(server.root / "dist/a.iso"):
         done = server.apply()[f"image-{LABEL}-ready"]
-        assert "is being read, and will be removed by a later apply" in done["comment"]
+        assert "is in use; a later apply will remove it" in done["comment"]
         assert (server.root / "dist/a.iso").exists()
     server.applied()
     assert not (server.root / "dist/a.iso").exists()
@@ -458,7 +458,7 @@ def left_over(server):
 def test_without_prune_what_is_left_over_is_told(server, left_over):
     server.applied()
     told = server.apply()["images-pruned"]["comment"]
-    assert "netboot:prune: true removes them" in told
+    assert "set netboot:prune: true to remove them" in told
     for path in left_over:
         assert path.exists()
         assert str(path) in told
@@ -487,7 +487,7 @@ def test_what_is_read_is_pruned_later(server, left_over):
             told = server.apply(test)["images-pruned"]
             assert told["changes"] == {}
             for path in left_over:
-                assert f"{path} will be removed by a later apply: somebody is" in told["comment"]
+                assert f"A later apply will remove {path}: it is in use" in told["comment"]
     assert set(server.applied()["images-pruned"]) == {str(path) for path in left_over}
 
 
@@ -502,13 +502,13 @@ def test_what_nfs_clients_may_want_is_pruned_later(server, left_over, tmp_path, 
         assert [item["path"] for item in found] == [str(path) for path in left_over]
         return {item["why_not"] for item in found}
 
-    assert why_not() == {"NFS clients may want it for 24 more hours"}
+    assert why_not() == {"NFS clients may need it for 24 more hours"}
     netboot_left_over.remember_out_of_service(server.records, [str(path) for path in left_over])
     since = server.records.owned("out-of-service", {})
     assert set(since) == {str(path) for path in left_over}
     before = {path: then - 20 * 3600 for path, then in since.items()}
     server.records.write("owned", "out-of-service", before)
-    assert why_not() == {"NFS clients may want it for 4 more hours"}
+    assert why_not() == {"NFS clients may need it for 4 more hours"}
     before = {path: then - 24 * 3600 for path, then in since.items()}
     server.records.write("owned", "out-of-service", before)
     assert why_not() == {""}

@@ -186,7 +186,7 @@ def test_listing(good):
 def test_harmful_entries_are_rejected_with_their_reason(good):
     rejected = {entry["path"]: entry["reason"] for entry in iso9660.listing(good)["rejected"]}
     assert rejected.pop("pipe") == "it is a device, a pipe or a socket"
-    assert rejected.pop("bell") == "its target has control characters"
+    assert rejected.pop("bell") == "its target contains control characters"
     assert set(rejected) == set(HOSTILE_LINKS) - {"bell"}
     assert set(rejected.values()) == {"the link points out of the tree"}
 
@@ -202,7 +202,7 @@ def test_read(good):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("boot/vmlinuz", "has 102400 bytes, more than the 1000 that may be read"),
+        ("boot/vmlinuz", "has 102400 bytes; the limit is 1000"),
         ("boot", "boot is a dir, not a file"),
         ("dangling", "dangling is a link, not a file"),
         ("boot/grub.cfg", "has no file boot/grub.cfg"),
@@ -413,17 +413,21 @@ HOSTILE = {
     "parent": (name_becomes("aa", b".."), "..", "its name leaves the directory"),
     "current": (name_becomes("aa", b"./"), "./", "its name leaves the directory"),
     "slash": (name_becomes("a_b", b"a/b"), "a/b", "its name leaves the directory"),
-    "newline": (name_becomes("a_b", b"a\nb"), "a\\nb", "its name has control characters"),
-    "escape": (name_becomes("a_b", b"a\x1bb"), "a\\x1bb", "its name has control characters"),
-    "nul": (name_becomes("a_b", b"a\0b"), "a\\x00b", "its name has control characters"),
-    "c1": (name_becomes("a_b", b"a\xc2\x9b"), "a\\x9b", "its name has control characters"),
+    "newline": (name_becomes("a_b", b"a\nb"), "a\\nb", "its name contains control characters"),
+    "escape": (name_becomes("a_b", b"a\x1bb"), "a\\x1bb", "its name contains control characters"),
+    "nul": (name_becomes("a_b", b"a\0b"), "a\\x00b", "its name contains control characters"),
+    "c1": (name_becomes("a_b", b"a\xc2\x9b"), "a\\x9b", "its name contains control characters"),
     "latin1": (name_becomes("a_b", b"a\xffb"), "a\\\\xffb", "its name is not UTF-8"),
-    "twice": (name_becomes("dup_b", b"dup_a"), "dup_a", "the name is in the directory twice"),
+    "twice": (name_becomes("dup_b", b"dup_a"), "dup_a", "the directory contains its name twice"),
     "block device": (mode_becomes("aa", 0o060644), "aa", "it is a device, a pipe or a socket"),
     "socket": (mode_becomes("aa", 0o140644), "aa", "it is a device, a pipe or a socket"),
-    "no target": (mode_becomes("aa", 0o120777), "aa", "Rock Ridge calls it a link without"),
-    "no directory": (mode_becomes("aa", 0o040755), "aa", "disagree whether it is a directory"),
-    "directory file": (mode_becomes("sub", 0o100644), "sub", "disagree whether it is a directory"),
+    "no target": (mode_becomes("aa", 0o120777), "aa", "it is a link without"),
+    "no directory": (mode_becomes("aa", 0o040755), "aa", "disagree on whether it is a directory"),
+    "directory file": (
+        mode_becomes("sub", 0o100644),
+        "sub",
+        "disagree on whether it is a directory",
+    ),
     "far data": (extent_becomes("aa", 2**32 - 1, None), "aa", "its data lie beyond the end"),
     "long data": (extent_becomes("aa", None, 2**32 - 1), "aa", "its data lie beyond the end"),
     "far directory": (extent_becomes("sub", 2**31, None), "sub", "the directory lies beyond"),
@@ -432,7 +436,7 @@ HOSTILE = {
     "associated": (byte_becomes("aa", 25, 4), "aa", "it is an associated file"),
     "endless file": (byte_becomes("dup_b", 25, 0x80), "dup_b", "the last of its extents is miss"),
     "compressed": (signature_becomes("aa", b"TF", b"ZF"), "aa", "stored in a special form (ZF)"),
-    "names itself": (names_itself, "aa", "stands for the directory itself"),
+    "names itself": (names_itself, "aa", "means the directory itself"),
     "far relocation": (
         signature_becomes("sub", b"TF", b"CL"),
         "sub",
@@ -524,7 +528,7 @@ def test_overlapping_files_are_not_written(patch, tmp_path):
     size = len(patch.data)
     for number, name in enumerate(("aa", "a_b")):
         patch.set_extent(name, number, size - number * SECTOR)
-    with pytest.raises(CommandExecutionError, match="they overlap"):
+    with pytest.raises(CommandExecutionError, match="its files overlap"):
         iso9660.extract(patch.save(), str(tmp_path / "out"))
     assert not (tmp_path / "out").exists()
 
@@ -535,7 +539,7 @@ def test_limits(good, monkeypatch):
         iso9660.listing(good)
     monkeypatch.undo()
     monkeypatch.setattr(iso9660, "MAX_DIRECTORY_BYTES", 2 * SECTOR)
-    with pytest.raises(CommandExecutionError, match="directories have more than 4096 bytes"):
+    with pytest.raises(CommandExecutionError, match="directories take more than 4096 bytes"):
         iso9660.listing(good)
 
 

@@ -120,16 +120,16 @@ def test_wrong_digest_names_both_and_publishes_nothing(bad, refused, iso, stagin
 FAULTS = {
     "404": ({"status": 404}, "cannot be fetched: 404", False),
     "503": ({"status": 503}, "cannot be fetched: 503", False),
-    "403": ({"status": 403}, "cannot be fetched: the server's answer is 403", False),
-    "a page with 200": ({"html": True}, "the server's answer is text/html, not the file", False),
+    "403": ({"status": 403}, "cannot be fetched: the server answered 403", False),
+    "a page with 200": ({"html": True}, "the server sent text/html, not the file", False),
     "closes early": (HALF, "cannot be fetched: ", True),
     "closes early, length unknown": ({**HALF, "length": None}, "is not the expected file", False),
-    "stalls": ({"stall": 3_000_000}, "nothing came for too long", True),
-    "drips": ({"drip": 3_000_000}, "bytes came in 1 s", True),
-    "stalls at once": ({"stall": 0}, "nothing came for too long", False),
+    "stalls": ({"stall": 3_000_000}, "timed out without receiving data", True),
+    "drips": ({"drip": 3_000_000}, "bytes were received in 1 s", True),
+    "stalls at once": ({"stall": 0}, "timed out without receiving data", False),
     "announces more": ({"length": len(BODY) + 9}, "cannot be fetched: ", True),
     "announces less": ({"length": 4_000_000}, "is not the expected file", False),
-    "announces too much": ({"length": 10**17}, f"it has {10**17} bytes, and only", False),
+    "announces too much": ({"length": 10**17}, f"it has {10**17} bytes, but only", False),
     "redirects in circles": ({"to": "/a.iso"}, "infinite loop", False),
     "redirects to a local file": ({"to": "file:///etc/hostname"}, "is not allowed", False),
 }
@@ -368,7 +368,7 @@ def test_file(fetch, iso, tmp_path):
 
 def test_file_that_is_none(refused, tmp_path):
     os.mkfifo(tmp_path / "pipe.iso")
-    assert "it is no regular file" in refused(f"file://{tmp_path}/pipe.iso")
+    assert "it is not a regular file" in refused(f"file://{tmp_path}/pipe.iso")
     assert "Is a directory" in refused(f"file://{tmp_path}/")
     assert "No such file" in refused(f"file://{tmp_path}/none.iso")
 
@@ -391,7 +391,7 @@ def small(tmp_path):
 
 def test_no_room_is_found_before_the_first_byte(bad, small):
     (small / "other").write_bytes(bytes(5_000_000))
-    with pytest.raises(CommandExecutionError, match=f"it has {len(BODY)} bytes, and only"):
+    with pytest.raises(CommandExecutionError, match=f"it has {len(BODY)} bytes, but only"):
         fetches(small / "staging").fetch([f"{bad.url}/a.iso"], str(small / "a.iso"), DIGESTS)
     assert list((small / "staging").iterdir()) == []
 
@@ -412,7 +412,7 @@ def test_room_that_another_fetch_needs_is_not_free(bad, modules, small):
     first.start()
     wait_for(lambda: modules.iso_fetch.progress(str(small / "staging")))
     one_try = fetches(small / "staging", attempts=1)
-    with pytest.raises(CommandExecutionError, match="bytes, and only"):
+    with pytest.raises(CommandExecutionError, match="bytes, but only"):
         one_try.fetch(places[1]["sources"], places[1]["path"], DIGESTS)
     first.join()
     assert (small / "a.iso").read_bytes() == BODY
@@ -430,7 +430,7 @@ def test_disk_that_fills_up_meanwhile(bad, small, known):
     with pytest.raises(CommandExecutionError) as raised:
         fetches(small / "staging").fetch(*args)
     assert "No space left on device" in str(raised.value)
-    assert f"{bad.url}/a.iso cannot be kept as {small}/a.iso" in str(raised.value)
+    assert f"{bad.url}/a.iso cannot be saved as {small}/a.iso" in str(raised.value)
     assert list((small / "staging").iterdir()) == []
     (small / "other").unlink()
     fetches(small / "staging").fetch(*args)
@@ -659,7 +659,7 @@ def test_sum_file_over_ftp_and_from_a_folder(ftp, tmp_path):
 def test_page_instead_of_a_sum_file(bad):
     bad.files["/SHA512SUM"] = b""
     bad.always = {"html": True}
-    with pytest.raises(CommandExecutionError, match="SHA512SUM: the server's answer is text/html"):
+    with pytest.raises(CommandExecutionError, match="SHA512SUM: the server sent text/html"):
         iso_sums.expected([f"{bad.url}/a.iso"])
 
 

@@ -156,7 +156,7 @@ def test_a_mount_that_is_read_is_not_taken_back(server, squashfs):
     with open(server.tree / "live"):
         failed = server.unpacked()
         assert failed["result"] is False
-        assert failed["comment"].startswith(f"{server.tree} can't be unmounted: ")
+        assert failed["comment"].startswith(f"{server.tree} cannot be unmounted: ")
     assert content(server.tree) == FILES
     assert server.unpacked()["result"] is True
 

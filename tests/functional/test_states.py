@@ -214,7 +214,7 @@ def sums(kind, content):
 def test_digest_from_the_sum_file(fetched, root, web):
     missing = fetched(digest=None, sums=True)
     assert missing.result is False
-    assert "has no SHA512SUM, SHA256SUM, MD5SUM that names a.iso" in missing.comment
+    assert "has no SHA512SUM, SHA256SUM, MD5SUM that lists a.iso" in missing.comment
     (web.folder / "MD5SUM").write_text(sums("md5", ISO))
     (web.folder / "SHA256SUM").write_text(sums("sha256", ISO))
     assert fetched(digest=None, sums=True, test=True).result is None
@@ -267,7 +267,7 @@ def test_refresh(fetched, root, web):
     assert away.result is True
     assert away.changes == {}
     (warning,) = warnings_of(away)
-    assert "cannot be found out" in warning
+    assert "Cannot check whether" in warning
 
 
 def test_images_come_at_the_same_time_and_each_has_its_result(modules, root, web):
@@ -372,7 +372,7 @@ def test_firmware_copied(states, root, tmp_path, configured):
     packaged[1].write_bytes(b"one")
     first = copied()
     assert first.changes == {"snponly-x86_64.efi": "new"}
-    assert "have none for efi-aarch64" in first.comment
+    assert "have no boot loader for efi-aarch64" in first.comment
     assert copied().changes == {}
     assert copied(test=True).changes == {}
     packaged[1].write_bytes(b"two")

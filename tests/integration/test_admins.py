@@ -6,8 +6,8 @@ from types import SimpleNamespace
 import pytest
 
 from lab import Lab
+from lab.demo import PACKAGES
 from lab.salt import SaltSsh
-from tests.servers import INSTALLED
 
 LOOK = "cat /etc/passwd /etc/shadow /etc/group; ls -l /etc/sudoers.d; "
 LOOK += "cat ~root/.ssh/authorized_keys ~admin/.ssh/authorized_keys"
@@ -24,7 +24,7 @@ def new_key(path):
 def lan(tmp_path_factory):
     """A machine with an account `admin` of its own; keys of two people."""
     with Lab(logs=tmp_path_factory.mktemp("logs"), router=False) as lab:
-        server = lab.server("netboot1", installed=INSTALLED)
+        server = lab.server("netboot1", packages=PACKAGES)
         folder = tmp_path_factory.mktemp("keys")
         keys = {name: new_key(folder / name) for name in ("one", "two")}
         salt = SaltSsh(lab, [server], {})
@@ -112,7 +112,8 @@ def test_who_applies_stays(lan):
     clean = done.states["netboot-clean-admins"]
     assert "bob" in clean["changes"]
     assert "alice" not in clean["changes"]
-    assert clean["warnings"] == ["alice stays, as it applies this; apply it from another account."]
+    stays = "alice stays, as it applies these states; apply from another account."
+    assert clean["warnings"] == [stays]
     assert alice.call(lan.server, "cmd.run", "id -u") == "0"
     assert lan.apply("netboot.clean").changed["netboot-clean-admins"]["alice"] == "removed"
     assert lan.server.run(["id", "alice"], check=False).returncode != 0
@@ -122,7 +123,7 @@ def test_who_applies_stays(lan):
 def test_home_of_somebody_else_is_not_handed_over(lan):
     lan.server.run(["install", "-d", "-o", "admin", "/home/carol"])
     done = lan.apply("netboot.admins", admins={"carol": {"keys": [lan.keys["one"]]}}, check=False)
-    assert "/home/carol is somebody else's" in done.failed["netboot-admins"]["comment"]
+    assert "/home/carol belongs to another account" in done.failed["netboot-admins"]["comment"]
     assert lan.server.run(["id", "carol"], check=False).returncode != 0
 
     # Somebody makes the account by hand: it is theirs, and gets keys alone.
@@ -154,7 +155,7 @@ def test_sudoers_of_somebody_else_stay(lan):
     lan.server.run(["tee", path], input=line)
     lan.apply("netboot.clean")
     done = lan.apply("netboot.admins", admins={"gina": {"keys": [lan.keys["one"]]}}, check=False)
-    assert f"{path} is somebody else's" in done.failed["netboot-admins"]["comment"]
+    assert f"{path} is a foreign file" in done.failed["netboot-admins"]["comment"]
     assert lan.server.run(["cat", path]).stdout == line
     lan.server.run(["rm", path])
     lan.apply("netboot.clean")
@@ -169,7 +170,7 @@ def test_sudoers_that_visudo_refuses_is_not_put_in_place(lan):
     without = {"henry": {"keys": [lan.keys["one"]]}, "ivan": {"keys": [lan.keys["two"]]}}
     done = lan.apply("netboot.admins", admins=without, check=False)
     lan.server.run(["rm", visudo])
-    assert "visudo refuses" in done.failed["netboot-admins"]["comment"]
+    assert "visudo rejects" in done.failed["netboot-admins"]["comment"]
     assert "ivan ALL" not in lan.server.run(["cat", "/etc/sudoers.d/netboot"]).stdout
     assert lan.ssh("henry", "one", "sudo -n id -u") == "0\n"
     lan.apply("netboot.admins", admins=without)

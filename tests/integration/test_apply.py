@@ -99,9 +99,9 @@ def test_wrong_pillar_is_one_failed_state_and_changes_nothing(lan, with_pillar, 
         "netboot:interface: this machine has no interface 'eth77', it has eth0, lo",
         "netboot:imags: unknown key, did you mean images?",
         "netboot:images:No Sum:checksum: is missing",
-        "netboot:images:Short:checksum:sha256: must be 64 hexadecimal digits, and has 3",
-        "netboot:images:alt P11: gives the same folder name 'alt_p11' as 'ALT p11'",
-        "netboot:images:Twin:url: gives the same file",
+        "netboot:images:Short:checksum:sha256: must be 64 hexadecimal digits, but has 3",
+        "netboot:images:alt P11: has the same directory name 'alt_p11' as netboot:images:ALT p11",
+        "netboot:images:Twin:url: has the same file name",
     ):
         assert said in comment
     assert snapshot(lan) == before

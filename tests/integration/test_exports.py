@@ -149,7 +149,7 @@ def test_ftp_can_only_be_read(applied, words):
     [
         ("nonsense=YES", "netboot-ftp-config", "check_cmd"),
         # It can be read, and then there is no such address.
-        ("listen_address=192.0.2.99", "netboot-ftp-service", "runs with the old one again"),
+        ("listen_address=192.0.2.99", "netboot-ftp-service", "runs with that again"),
     ],
 )
 def test_ftp_goes_back_to_the_configuration_that_worked(applied, line, state, said):

@@ -78,7 +78,7 @@ def test_name_that_another_site_has_is_told_before_anything_is_put_in_place(mach
     server.run(["systemctl", "reload", "nginx"])
     done = apply()
     (failed,) = done.failed["netboot-http-ready"]["comment"].splitlines()
-    assert failed.startswith(f"The site of nginx in {OWN} has the name {server.address} on TCP")
+    assert failed.startswith(f"The nginx site in {OWN} has the name {server.address} on TCP")
     assert server.run(["test", "-e", SITE], check=False).returncode == 1
     assert get(machine, "/").body == b"mine"
     server.run(["tee", OWN], input=OWN_SITE.format(80, "example.org"))
@@ -115,7 +115,7 @@ def test_broken_site_of_somebody_else_is_told(machine, apply):
     done = apply("netboot.http", listing="html")
     machine.server.run(["rm", f"{OWN}2"])
     said = done.failed["netboot-http-ready"]["comment"]
-    assert said.startswith("nginx does not accept the configuration that it has without ours")
+    assert said.startswith("nginx rejects its existing configuration (without ours)")
     assert f"{OWN}2:1" in said
 
 
@@ -186,7 +186,7 @@ def test_certificate_that_is_not_there(machine, apply):
         done = apply("netboot.http", *arguments, **https)
         said = done.failed["netboot-http-ready"]["comment"].splitlines()
         assert said == [
-            f"There is no {path} on this machine, which netboot:http:{key} names; put it there."
+            f"{path} (netboot:http:{key}) does not exist on this machine; copy it there."
             for key, path in https.items()
         ]
     assert machine.server.run(["sha256sum", SITE]).stdout == before
@@ -240,7 +240,7 @@ def test_https_beside_another_https_site(machine, apply):
     own = own.replace("{certificate}", https["certificate"]).replace("{key}", https["key"])
     machine.server.run(["tee", f"{OWN}2"], input=own)
     said = apply("netboot.http", **https).failed["netboot-http-ready"]["comment"]
-    assert f"{OWN}2 listens on TCP port 443 too" in said
+    assert f"{OWN}2 also listens on TCP port 443" in said
     assert apply("netboot.http", **https, https_port=8443).failed == {}
     assert curl(machine, f"https://{machine.server.address}:8443/dist/", "-k").status == 200
     machine.server.run(["rm", f"{OWN}2"])

@@ -171,7 +171,7 @@ def test_what_else_is_in_the_way_is_named(old):
     }
     said = done.failed["netboot-smb-shares"]["comment"]
     assert "/etc/samba/smb.conf" in said
-    assert "it has a share [dist] of its own; take that out" in said
+    assert "it has its own share [dist]; remove or rename that" in said
     mounted = f"Something is mounted on {old.trees['mounted']} that these states did not mount; "
     assert mounted in done.failed["netboot-image-alt_p10_mounted-ready"]["comment"]
     assert old.server.run(["sha256sum", "/etc/samba/smb.conf"]).stdout == shares

@@ -56,10 +56,10 @@ CASES = [
     (["192.0.2.11", 80], ["192.0.2.10"], {}, None),
     (["192.0.2.10", 80], ["example.org"], {"listen": HERE}, None),
     (["192.0.2.10", 80], ["192.0.2.10"], {"listen": HERE}, "has the name 192.0.2.10"),
-    (["*", 80], ["example.org"], {"listen": HERE}, "no longer be asked for example.org on 192"),
+    (["*", 80], ["example.org"], {"listen": HERE}, "no longer get requests for example.org on 192"),
     (["*", 80], ["_"], {"listen": HERE}, None),
     (["*", 443], ["example.org"], {}, None),
-    (["*", 443], ["example.org"], {"certificate": "/a"}, "listens on TCP port 443 too"),
+    (["*", 443], ["example.org"], {"certificate": "/a"}, "also listens on TCP port 443"),
     (["127.0.0.1", 443], [], {"certificate": "/a", "listen": HERE}, None),
 ]
 
@@ -72,5 +72,5 @@ def test_clashes(listen, names, http, said):
     assert len(found) == (said is not None)
     for one in found:
         assert said in one
-        assert one.startswith("The site of nginx in /etc/nginx/sites-enabled/own ")
+        assert one.startswith("The nginx site in /etc/nginx/sites-enabled/own ")
         assert "netboot:http:" in one

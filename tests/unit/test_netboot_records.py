@@ -109,7 +109,7 @@ def test_newer_records_are_refused(old):
         json.dump({"schema": netboot_records.SCHEMA + 1}, file)
     for use in (old.config, lambda: old.write("owned", "trees", [])):
         with pytest.raises(
-            CommandExecutionError, match="schema 2.* up to 1; update it, or restore"
+            CommandExecutionError, match="schema 2.* up to 1; update netboot-alt, or restore"
         ):
             use()
 

@@ -68,13 +68,13 @@ def test_unknown_platform_names_what_the_pillar_must_say():
     (problem,) = resolve({}, platform=["plan9"])["problems"]
     assert problem.startswith(
         "netboot:platform: netboot-alt does not know 'plan9', only altlinux, debian, fedora and "
-        "their kin; give packages:firmware, packages:dhcp, "
+        "their derivatives; set packages:firmware, packages:dhcp, "
     )
     assert ", firmware, dnsmasq:user, " in problem
     assert problem.endswith(", admins:groups")
     own = {key: value for key, value in PLATFORMS["fedora"].items() if key != "ftp"}
     (problem,) = resolve({"platform": own}, platform=["plan9"])["problems"]
-    assert problem.endswith("; give ftp:user, ftp:silence")
+    assert problem.endswith("; set ftp:user, ftp:silence")
     assert resolve({"platform": PLATFORMS["fedora"]}, platform=["plan9"])["problems"] == []
 
 
@@ -94,15 +94,24 @@ def test_pillar_goes_over_the_table():
 WRONG = [
     ("x", "netboot:platform: must be a map of admins, dnsmasq, firmware, ftp, "),
     ({"packages": []}, "netboot:platform:packages: must be a map of admins, dhcp, "),
-    ({"packages": {"http": "nginx"}}, "netboot:platform:packages:http: must be a list of names"),
-    ({"packages": {"http": ["-y"]}}, "netboot:platform:packages:http: must be a list of names"),
+    (
+        {"packages": {"http": "nginx"}},
+        "netboot:platform:packages:http: must be a list of package names",
+    ),
+    (
+        {"packages": {"http": ["-y"]}},
+        "netboot:platform:packages:http: must be a list of package names",
+    ),
     ({"package": {}}, "netboot:platform:package: unknown key, did you mean packages?"),
     ({"firmware": {"uefi": []}}, "netboot:platform:firmware:uefi: must be one of bios, "),
     ({"firmware": {"bios": ["x.kpxe"]}}, "netboot:platform:firmware:bios: must be a list of abs"),
     ({"nginx": {"site": "/x"}}, "netboot:platform:nginx:site: must be a path without a leading"),
     ({"nginx": {"site": "../x"}}, "netboot:platform:nginx:site: must be a path without a leading"),
     ({"nginx": {"folder": "/etc/a b"}}, "netboot:platform:nginx:folder: must be an absolute path"),
-    ({"nfs": {"service": "a;b"}}, "netboot:platform:nfs:service: must be the name of a unit"),
+    (
+        {"nfs": {"service": "a;b"}},
+        "netboot:platform:nfs:service: must be the name of a systemd unit",
+    ),
     ({"ftp": {"user": 3}}, "netboot:platform:ftp:user: must be a name of letters"),
 ]
 
