@@ -110,13 +110,6 @@ class Bench:
         words = [f"source={self.url}", f"source_hash={self.digests['sha256']}"]
         return self.salt_call("state.single", "file.managed", self.target, *words, sync=sync)
 
-    def ours_salt_call(self, sync):
-        return self.salt_call(*self.fetch_words())
-
-    def fetch_words(self):
-        checksum = f"{{sha256: '{self.digests['sha256']}'}}"
-        return ["iso_fetch.fetch", self.url, self.target, checksum, self.staging]
-
     def ways(self):
         return {
             "download alone: curl": self.curl,
@@ -127,7 +120,6 @@ class Bench:
             "ours, from a file": lambda sync: self.ours(f"file://{self.source}", ["sha256"], sync),
             "curl, then openssl": self.curl_openssl,
             "aria2c --checksum": self.aria2c,
-            "ours, by salt-call": self.ours_salt_call,
             "file.managed, by salt-call": self.file_managed,
         }
 
@@ -148,16 +140,17 @@ class Bench:
                 print(f"{name:28} {least:8.2f}  {least / slower:10.2f}", flush=True)
 
     def memory(self):
-        """Print the peak memory of a salt-call that fetches, above one that does nothing."""
+        """Print the peak memory of a Python that fetches, above one that does nothing."""
         peaks = []
-        for words in (["test.ping"], self.fetch_words()):
+        fetch = [OURS, "synced", self.url, self.target, self.staging]
+        for words in (["pass"], [*fetch, "sha256", self.digests["sha256"]]):
             self.fresh()
-            command = [SALT_CALL, "--local", "-c", self.work / "config", *words]
-            process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+            command = [sys.executable, "-c", *words]
+            process = subprocess.Popen(command, stdout=subprocess.DEVNULL, cwd=CHECKOUT)
             _, status, usage = os.wait4(process.pid, 0)
-            assert status == 0, f"{words[0]} failed"
+            assert status == 0, "the fetch failed"
             peaks.append(usage.ru_maxrss / 1024)
-        print(f"\npeak memory: salt-call test.ping {peaks[0]:.0f} MiB, fetch {peaks[1]:.0f} MiB")
+        print(f"\npeak memory: python3 {peaks[0]:.0f} MiB, fetch {peaks[1]:.0f} MiB")
 
 
 def main():

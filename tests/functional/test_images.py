@@ -212,16 +212,16 @@ def test_another_arch_in_the_pillar_leaves_no_tree_behind(server):
 
 
 def test_iso_that_contradicts_the_pillar_is_told_at_each_apply(server):
-    server.name(dialect="altboot", alt_arch="aarch64", kernel="EFI/BOOT/BOOTX64.EFI")
+    kernel = "EFI/BOOT/BOOTX64.EFI"
+    server.name(dialect="altboot", alt_arch="aarch64", kernel=kernel)
     for _ in range(2):
         told = server.apply()[f"image-{LABEL}-ready"]
         iso = server.root / "dist/a.iso"
         assert told["result"] is True
         assert told["warnings"] == [
-            f"netboot:images:{NAME}:alt_arch is aarch64, but {iso} says x86_64.",
-            f"netboot:images:{NAME}:kernel is EFI/BOOT/BOOTX64.EFI, but {iso} says boot/vmlinuz.",
+            f"netboot:images:{NAME}:alt_arch is aarch64, but in {iso} it is x86_64.",
+            f"netboot:images:{NAME}:kernel is {kernel}, but in {iso} it is boot/vmlinuz.",
         ]
-    kernel = "EFI/BOOT/BOOTX64.EFI"
     facts = server.record()["facts"]
     assert facts["sha256"][kernel] == hashlib.sha256(FILES[kernel]).hexdigest()
     assert (server.root / "tftp/netboot/aarch64" / LABEL / kernel).is_file()

@@ -196,5 +196,5 @@ def test_iso_with_entries_that_clients_must_not_see_is_not_mounted(server, squas
     assert failed["result"] is False
     assert "clients must not see all of it" in failed["comment"]
     assert "'out' is not unpacked: the link points out of the tree" in failed["comment"]
-    assert "Leave netboot:images:ALT p11:mount out" in failed["comment"]
+    assert "Remove netboot:images:ALT p11:mount." in failed["comment"]
     assert not server.tree.exists()

@@ -12,6 +12,7 @@ from salt.exceptions import CommandExecutionError
 
 import netboot_files
 import netboot_images
+from netboot_names import ARCHES
 from tests.conftest import CHECKOUT
 
 ISO = os.urandom(100000)
@@ -342,12 +343,16 @@ def test_config_applied(modules, records):
         assert first["changes"] == {}
         return second
 
-    assert applied({"root": "/x"}, test=True)["result"] is None
+    def config(root):
+        kernel_over = dict.fromkeys(ARCHES, "http")
+        return {"version": "1", "paths": {"tree": root}, "root": root, "kernel_over": kernel_over}
+
+    assert applied(config("/x"), test=True)["result"] is None
     assert records.applied() is None
-    assert applied({"root": "/x"})["changes"] == {"root": "new"}
-    assert applied({"root": "/x"})["changes"] == {}
-    assert applied({"root": "/y"})["changes"] == {"root": "changed"}
-    assert records.applied() == {"root": "/y"}
+    assert applied(config("/x"))["changes"] == dict.fromkeys(config("/x"), "new")
+    assert applied(config("/x"))["changes"] == {}
+    assert applied(config("/y"))["changes"] == {"root": "changed", "paths": "changed"}
+    assert records.applied() == config("/y")
 
 
 def test_firmware_copied(states, root, tmp_path, configured):
