@@ -10,8 +10,12 @@ from types import SimpleNamespace
 import pytest
 import salt.config  # noqa: F401 (installs log handlers that would write to closed streams)
 
+import netboot_fresh
 from tests.checkout import SOURCE as CHECKOUT
 from tests.checkout import FreshCheckout
+
+# Now, so that Salt's loader forgets none of the libraries that tests have imported.
+netboot_fresh.forget_old()
 
 logging.root.setLevel(logging.WARNING)
 for handler in logging.root.handlers[:]:
