@@ -330,6 +330,7 @@ def wait_for_its_clients(server):
         time.sleep(2)
 
 
+@pytest.mark.long
 def test_off(applied):
     """The exports go with the methods, and what the machine exports besides stays."""
     applied.server.run(["mkdir", "-p", "/srv/own", "/etc/exports.d"])
