@@ -36,7 +36,7 @@ LAYOUT = 1
 
 WORK_PREFIX = "unpack-"
 # Files of half-fetched ISOs (iso_part); NAME.part is locked by the process that fetches it
-PART = re.compile(r"(.+)\.part(\.json(\.new)?)?")
+PART = re.compile(r"(?:\.netboot\.)?(.+)\.part(\.json(\.new)?)?")
 OLD_PREFIX = "old-"  # a tree that was replaced while it was in use
 
 AT_FDCWD = -100  # Linux, include/uapi/linux/fcntl.h

@@ -4,9 +4,9 @@ Files that are replaced atomically: readers and power failures never see a parti
 
 from __future__ import annotations
 
+import fcntl
 import os
 import stat
-import tempfile
 from collections.abc import Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
@@ -56,17 +56,37 @@ def _replace(path: str, text: str, mode: int | None, staging: str | None) -> Non
     data = text.encode(errors="surrogateescape")
     if mode is None:
         mode = stat.S_IMODE(os.stat(path).st_mode) if os.path.exists(path) else 0o644
-    handle, temporary = tempfile.mkstemp(dir=staging or os.path.dirname(path), prefix=".netboot.")
-    try:
-        with os.fdopen(handle, "wb") as file:
+    # Always the same name, so that what a killed write left is used up by the next one.
+    name = f".netboot.{os.path.basename(path)}.new"
+    temporary = os.path.join(staging or os.path.dirname(path), name)
+    with os.fdopen(_open_alone(temporary), "wb") as file:
+        try:
+            file.truncate(0)
             file.write(data)
             os.fchmod(file.fileno(), mode)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+            os.replace(temporary, path)
+        except BaseException:
+            os.unlink(temporary)
+            raise
+
+
+def _open_alone(path: str) -> int:
+    """Open a temporary file, and wait until no other writer has it."""
+    while True:
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            # The writer before has renamed the file that was opened.
+            if os.path.samestat(os.fstat(handle), os.lstat(path)):
+                return handle
+        except FileNotFoundError:
+            pass
+        except BaseException:
+            os.close(handle)
+            raise
+        os.close(handle)
 
 
 def sync_directory(path: str) -> None:

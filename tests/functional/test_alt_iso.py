@@ -290,12 +290,14 @@ def test_sweep_leaves_what_is_locked_or_gone_on_with(tmp_path):
     for name in ("mine.iso", "live.iso", "dead.iso"):
         (staging / f"{name}.part").touch()
         (staging / f"{name}.part.json").touch()
+    (staging / ".netboot.dead.iso.part.json.new").touch()
     (staging / "unpack-x").mkdir()
     (staging / "of the admin").touch()
     with open(staging / "live.iso.part") as part:
         fcntl.flock(part, fcntl.LOCK_EX)
         swept = iso_tree.sweep(str(staging), ["mine.iso"])
-    assert swept["removed"] == ["dead.iso.part", "dead.iso.part.json", "unpack-x"]
+    killed = ".netboot.dead.iso.part.json.new"
+    assert swept["removed"] == [killed, "dead.iso.part", "dead.iso.part.json", "unpack-x"]
     left = {"mine.iso.part", "mine.iso.part.json", "live.iso.part", "live.iso.part.json"}
     assert set(os.listdir(staging)) == {*left, "of the admin"}
 

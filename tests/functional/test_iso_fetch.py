@@ -410,8 +410,10 @@ def test_room_that_another_fetch_needs_is_not_free(bad, modules, small):
 
     first = threading.Thread(target=one, args=(places[0],))
     first.start()
-    wait_for(lambda: modules.iso_fetch.progress(str(small / "staging")))
-    one_try = fetches(small / "staging", attempts=1)
+    staging = str(small / "staging")
+    # Until it knows how much it needs.
+    wait_for(lambda: any(one["total"] for one in modules.iso_fetch.progress(staging)))
+    one_try = fetches(staging, attempts=1)
     with pytest.raises(CommandExecutionError, match="bytes, but only"):
         one_try.fetch(places[1]["sources"], places[1]["path"], DIGESTS)
     first.join()
