@@ -240,7 +240,7 @@ def test_another_variant_waits_until_somebody_arms(lan, hosts):
     applied = hosts.apply()
     assert applied.changed["netboot-once-armed"] == {"pc1": "changed"}
     comment = applied.states["netboot-once-armed"]["comment"]
-    assert "Not armed for their new entry, as they have booted: pc1. netboot.arm" in comment
+    assert "Not armed for their new entry, as they have booted: pc1. Run netboot.arm" in comment
     assert hosts.boots(1) == "exit 1"
     lan.salt.call(lan.server, "netboot.arm", "host=pc1")
     assert hosts.stage(1).endswith(lan.iso.path.name)
