@@ -54,10 +54,15 @@ class Master(Salt):
         self._wait_for(machine, timeout)
 
     def run(self, *argv):
-        """As Salt.run(); again when the master was too busy to take the command at all."""
+        """As Salt.run(); again when the master did not send the command at all.
+
+        It may be too busy; and it removes a minion's key for a moment when that logs in once more
+        (salt.cache.localfs_key.store), so that no such minion is known.
+        """
         for _attempt in range(5):
             done = super().run(*argv)
-            if "master could not be contacted" not in done.stdout + done.stderr:
+            said = done.stdout + done.stderr
+            if not any(one in said for one in ("could not be contacted", "No command was sent")):
                 break
             time.sleep(2)
         return done
