@@ -75,19 +75,21 @@ def checkout():
 
 @pytest.fixture(scope="module")
 def lan(tmp_path_factory):
-    """A lab, a machine with the packages of a netboot server, an ISO on a web server, salt-ssh."""
-    from tests.servers import INSTALLED  # here: unit tests need nothing of the lab
+    """A lab, a machine with the packages of a netboot server, an ISO on a web server, salt-call."""
+    # here: unit tests need nothing of the lab
+    from lab.salt import SaltCall
+    from tests.servers import INSTALLED
 
-    with made_lan(tmp_path_factory, "root", installed=INSTALLED) as found:
+    with made_lan(tmp_path_factory, installed=INSTALLED, binds=[CHECKOUT]) as found:
+        found.salt = SaltCall(found.server, {"netboot": found.pillar})
         yield found
 
 
 @contextlib.contextmanager
-def made_lan(tmp_path_factory, user, **server_arguments):
-    """The same with another user of salt-ssh, and another machine (the arguments of lab.server)."""
+def made_lan(tmp_path_factory, **server_arguments):
+    """The same without Salt, and with another machine (the arguments of lab.server)."""
     from lab import Lab
     from lab.iso import make_iso
-    from lab.salt import SaltSsh
 
     iso = make_iso(tmp_path_factory.mktemp("iso"))
     with Lab(logs=tmp_path_factory.mktemp("logs")) as lab:
@@ -104,5 +106,4 @@ def made_lan(tmp_path_factory, user, **server_arguments):
             "default_image": {"x86_64": "ALT p11"},
             "menu": {"timeout_s": 2},
         }
-        salt = SaltSsh(lab, [server], {"netboot": pillar}, user=user)
-        yield SimpleNamespace(lab=lab, server=server, iso=iso, web=web, pillar=pillar, salt=salt)
+        yield SimpleNamespace(lab=lab, server=server, iso=iso, web=web, pillar=pillar)

@@ -7,7 +7,7 @@ import pytest
 
 from lab import Lab
 from lab.demo import PACKAGES
-from lab.salt import SaltSsh
+from lab.salt import CHECKOUT, SaltCall, SaltSsh
 
 LOOK = "cat /etc/passwd /etc/shadow /etc/group; ls -l /etc/sudoers.d; "
 LOOK += "cat ~root/.ssh/authorized_keys ~admin/.ssh/authorized_keys"
@@ -24,10 +24,10 @@ def new_key(path):
 def lan(tmp_path_factory):
     """A machine with an account `admin` of its own; keys of two people."""
     with Lab(logs=tmp_path_factory.mktemp("logs"), router=False) as lab:
-        server = lab.server("netboot1", packages=PACKAGES)
+        server = lab.server("netboot1", packages=PACKAGES, binds=[CHECKOUT])
         folder = tmp_path_factory.mktemp("keys")
         keys = {name: new_key(folder / name) for name in ("one", "two")}
-        salt = SaltSsh(lab, [server], {})
+        salt = SaltCall(server, {})
 
         def apply(sls, *arguments, admins=None, check=True):
             salt.write_pillar({"netboot": {"admins": admins} if admins else {}})

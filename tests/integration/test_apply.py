@@ -1,4 +1,4 @@
-"""The tree applied to a bare machine over salt-ssh by a user with sudo; tests build on another."""
+"""The tree applied to a bare machine, first by a user with sudo; tests build on another."""
 
 import copy
 import sys
@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from lab.demo import PACKAGES
+from lab.salt import CHECKOUT, SaltCall, SaltSsh
 from tests.conftest import made_lan
 
 # Prints status, Content-Length and SHA-256 of a URL.
@@ -34,8 +35,11 @@ find / -xdev \( -path /proc -o -path /sys -o -path /run -o -path /dev -o -path /
 
 @pytest.fixture(scope="module")
 def lan(tmp_path_factory):
-    """With a machine that nobody touched yet, which a plain user manages."""
-    with made_lan(tmp_path_factory, "admin", packages=PACKAGES) as found:
+    """With a machine that nobody touched yet; `ssh` is salt-ssh of a plain user with sudo."""
+    with made_lan(tmp_path_factory, packages=PACKAGES, binds=[CHECKOUT]) as found:
+        pillar = {"netboot": found.pillar}
+        found.salt = SaltCall(found.server, pillar)
+        found.ssh = SaltSsh(found.lab, [found.server], pillar, user="admin")
         yield found
 
 
@@ -64,9 +68,9 @@ def with_pillar(lan):
 
 
 def test_foretold_on_an_untouched_machine(lan):
-    lan.salt.call(lan.server, "test.ping")  # brings Salt's thin, which is not ours
+    lan.ssh.call(lan.server, "test.ping")  # brings Salt's thin, which is not ours
     before = snapshot(lan)
-    foretold = lan.salt.apply(lan.server, "test=True")
+    foretold = lan.ssh.apply(lan.server, "test=True")
     assert foretold.status == 0
     assert foretold.failed == {}
     assert all(state["result"] is None for state in foretold.states.values() if state["changes"])
@@ -125,7 +129,7 @@ def test_wrong_digest_publishes_nothing(lan, with_pillar):
 
 
 def test_apply(lan):
-    applied = lan.salt.apply(lan.server)
+    applied = lan.ssh.apply(lan.server)
     assert applied.failed == {}
     assert applied.status == 0
     assert lan.server.run(["ls", "/srv/export/dist"]).stdout.split() == [lan.iso.path.name]
@@ -136,8 +140,8 @@ def test_apply(lan):
 
 def test_second_apply_changes_nothing(lan):
     before = snapshot(lan)
-    for arguments in ((), ("test=True",), ("test=True",)):
-        again = lan.salt.apply(lan.server, *arguments)
+    for salt, arguments in ((lan.ssh, ()), (lan.salt, ()), (lan.salt, ("test=True",))):
+        again = salt.apply(lan.server, *arguments)
         assert again.status == 0
         assert again.changed == {}
         assert all(state["result"] for state in again.states.values())

@@ -10,7 +10,7 @@ import pytest
 
 from lab import Lab
 from lab.pxe import ask
-from lab.salt import SaltSsh
+from lab.salt import CHECKOUT, SaltCall
 from tests.servers import INSTALLED
 
 DAEMONS = {
@@ -60,8 +60,8 @@ def lan(tmp_path_factory):
     """
     with Lab(logs=tmp_path_factory.mktemp("logs"), router=False) as lab:
         daemons = [package for package, _ in DAEMONS.values()]
-        server = lab.server("netboot1", packages=daemons, installed=INSTALLED)
-        salt = SaltSsh(lab, [server], {"netboot": {}})
+        server = lab.server("netboot1", packages=daemons, installed=INSTALLED, binds=[CHECKOUT])
+        salt = SaltCall(server, {"netboot": {}})
 
         def apply(sls="netboot.dhcp", **netboot):
             salt.write_pillar({"netboot": netboot})

@@ -7,7 +7,7 @@ import pytest
 
 from lab import Lab
 from lab.iso import make_iso
-from lab.salt import CHECKOUT, SaltSsh
+from lab.salt import CHECKOUT, SaltCall
 from tests.servers import WITH_CLIENTS
 
 SHARE = "\n[own]\n    path = /srv/own\n    guest ok = yes\n"
@@ -18,12 +18,14 @@ def applied(tmp_path_factory):
     """A server with the methods that need no kernel of its own, and a machine with clients."""
     iso = make_iso(tmp_path_factory.mktemp("iso"))
     with Lab(logs=tmp_path_factory.mktemp("logs")) as lab:
-        server = lab.server("netboot1", packages=["vsftpd"], installed=WITH_CLIENTS)
+        server = lab.server(
+            "netboot1", packages=["vsftpd"], installed=WITH_CLIENTS, binds=[CHECKOUT]
+        )
         client = lab.server("client", installed=WITH_CLIENTS)
         web = lab.web(iso.path.parent)
         image = {"url": f"{web.url}/{iso.path.name}", "checksum": {"sha256": iso.sha256}}
         pillar = {"images": {"ALT p11": image}, "methods": ["http", "cifs", "ftp"]}
-        salt = SaltSsh(lab, [server], {"netboot": pillar})
+        salt = SaltCall(server, {"netboot": pillar})
         done = salt.apply(server)
         assert done.failed == {}
         yield SimpleNamespace(server=server, client=client, iso=iso, pillar=pillar, salt=salt)

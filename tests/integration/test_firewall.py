@@ -8,7 +8,7 @@ import pytest
 
 from lab import Lab
 from lab.pxe import ask
-from lab.salt import SaltSsh
+from lab.salt import CHECKOUT, SaltCall
 from tests.servers import WITH_CLIENTS
 
 # What somebody else has opened stays open: 8888 and 9999.
@@ -74,12 +74,14 @@ def lan(tmp_path_factory):
     """A server with every firewall installed and none running, all services behind them."""
     with Lab(logs=tmp_path_factory.mktemp("logs")) as lab:
         firewalls = ["firewalld", "iptables", "nftables", "ufw"]
-        server = lab.server("netboot1", packages=["vsftpd", *firewalls], installed=WITH_CLIENTS)
+        server = lab.server(
+            "netboot1", packages=["vsftpd", *firewalls], installed=WITH_CLIENTS, binds=[CHECKOUT]
+        )
         server.run(["apt-get", "-qq", "update"])
         server.run(["apt-get", "-qq", "-y", "install", *firewalls])
         # Stopped while it starts, it leaves its rules.
         server.run(["sh", "-c", "systemctl disable --now firewalld && nft flush ruleset"])
-        salt = SaltSsh(lab, [server], {})
+        salt = SaltCall(server, {})
 
         def apply(*arguments, **netboot):
             salt.write_pillar(

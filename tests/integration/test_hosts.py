@@ -1,4 +1,4 @@
-"""Hosts on a machine with a real web server, log rotation and power cuts, over salt-ssh."""
+"""Hosts on a machine with a real web server, log rotation and power cuts."""
 
 import copy
 import sys

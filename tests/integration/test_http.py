@@ -11,7 +11,7 @@ import pytest
 from lab import Lab
 from lab.host import require
 from lab.iso import make_iso
-from lab.salt import SaltSsh
+from lab.salt import CHECKOUT, SaltCall
 from tests.servers import INSTALLED
 
 SITE = "/etc/nginx/sites-enabled/netboot.conf"
@@ -27,7 +27,7 @@ def machine(tmp_path_factory):
     require("curl", "openssl")
     iso = make_iso(tmp_path_factory.mktemp("iso"))
     with Lab(logs=tmp_path_factory.mktemp("logs")) as lab:
-        server = lab.server("netboot1", installed=INSTALLED)
+        server = lab.server("netboot1", installed=INSTALLED, binds=[CHECKOUT])
         second = server.address.rpartition(".")[0] + SECOND
         server.run(["ip", "address", "add", f"{second}/24", "dev", "eth0"])
         server.run(["tee", OWN], input=OWN_SITE.format(80, "example.org"))
@@ -35,7 +35,7 @@ def machine(tmp_path_factory):
         web = lab.web(iso.path.parent)
         image = {"url": f"{web.url}/{iso.path.name}", "checksum": {"sha256": iso.sha256}}
         pillar = {"interface": "eth0", "images": {"ALT p11": image}}
-        salt = SaltSsh(lab, [server], {"netboot": pillar})
+        salt = SaltCall(server, {"netboot": pillar})
         yield SimpleNamespace(
             lab=lab, server=server, iso=iso, pillar=pillar, salt=salt, second=second
         )

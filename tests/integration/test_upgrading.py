@@ -12,7 +12,7 @@ import pytest
 
 from lab import Lab
 from lab.iso import make_iso
-from lab.salt import SaltSsh
+from lab.salt import CHECKOUT, SaltCall
 from tests.integration.test_apply import GET
 from tests.servers import WITH_CLIENTS
 
@@ -102,7 +102,7 @@ def old(tmp_path_factory):
     isos = {"live": make_iso(folder, "p11"), "mounted": make_iso(folder, "p10.1")}
     with Lab(logs=tmp_path_factory.mktemp("logs")) as lab:
         packages = ["dnsmasq", "vsftpd"]
-        server = lab.server("netboot1", packages, binds=[folder], installed=WITH_CLIENTS)
+        server = lab.server("netboot1", packages, binds=[folder, CHECKOUT], installed=WITH_CLIENTS)
         server.run(["apt-get", "-qq", "update"])
         server.run(["apt-get", "-qq", "-y", "install", *packages])
         web = lab.web(folder)
@@ -130,7 +130,7 @@ def old(tmp_path_factory):
             image(web, isos["mounted"], names["mounted"], live_size=1000, altinst_size=1000),
         ]
         pillar = {"images": images, "methods": ["http", "cifs", "ftp"]}
-        salt = SaltSsh(lab, [server], {"netboot": pillar})
+        salt = SaltCall(server, {"netboot": pillar})
         yield SimpleNamespace(
             lab=lab, server=server, salt=salt, web=web, isos=isos, trees=trees, pillar=pillar
         )
