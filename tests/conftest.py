@@ -26,11 +26,11 @@ for handler in logging.root.handlers[:]:
 # The files that take the most time (--durations=0 says), the longest first: begun last, one of them
 # would keep one processor busy while the others have nothing left to do.
 LONGEST = """
-boot/test_methods integration/test_firewall boot/test_mounts integration/test_hosts
-integration/test_apply integration/test_http integration/test_platforms boot/test_master
-integration/test_upgrading boot/test_boot boot/test_firmware boot/test_altlike
-integration/test_admins integration/test_exports boot/test_stage1 boot/test_generations
-integration/test_clean integration/test_dhcp
+boot/test_methods boot/test_master integration/test_platforms integration/test_firewall
+boot/test_altlike boot/test_firmware boot/test_stage1 boot/test_boot integration/test_versions
+integration/test_admins integration/test_exports integration/test_apply integration/test_hosts
+integration/test_dhcp integration/test_http boot/test_generations integration/test_upgrading
+integration/test_clean
 """.split()
 
 
