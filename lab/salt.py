@@ -114,6 +114,8 @@ class SaltCall(Trees):
 
     # On the machine, of all that is Salt's; tests that look at all files don't look there.
     home = "/var/tmp/salt"
+    # The folder that gets coverage's data of what salt-call runs; None: it isn't measured.
+    coverage = None
 
     def __init__(self, machine, pillar):
         self._machine = machine
@@ -128,6 +130,10 @@ class SaltCall(Trees):
         )
         machine.run(["tee", f"{self.home}/minion"], input=yaml.safe_dump(settings))
         self._command = [str(PROGRAMS / "salt-call"), f"--config-dir={self.home}", "--out=json"]
+        if self.coverage:
+            start, data = CHECKOUT / "pyproject.toml", f"{self.home}/coverage"
+            settings = [f"COVERAGE_PROCESS_START={start}", f"COVERAGE_FILE={data}"]
+            self._command = ["env", f"--chdir={CHECKOUT}", *settings, *self._command]
         self.write_pillar(pillar)
 
     @property
@@ -137,13 +143,18 @@ class SaltCall(Trees):
 
     def call(self, machine, function, *arguments):
         """As Salt.call(); the machine is the one it was made for."""
-        done = machine.run([*self._command, function, *arguments], check=False)
-        return returned(done, function, machine, "local")
+        return returned(self._run(function, *arguments), function, machine, "local")
 
     def apply(self, machine, *arguments):
         """As Salt.apply(); the machine is the one it was made for."""
-        done = machine.run([*self._command, "state.apply", *arguments], check=False)
-        return applied(done, "local")
+        return applied(self._run("state.apply", *arguments), "local")
+
+    def _run(self, *argv):
+        done = self._machine.run([*self._command, *argv], check=False)
+        if self.coverage:
+            for data in self.directory.glob("coverage.*"):
+                shutil.move(data, self.coverage)
+        return done
 
 
 class SaltCallOf(SaltCall):

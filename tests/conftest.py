@@ -43,15 +43,16 @@ def pytest_collection_modifyitems(items):
 
 
 @pytest.fixture(scope="module", autouse=True)
-def programs_of_the_lab_are_not_measured(request):
-    """Their coverage would take time, and what they run on machines isn't seen anyway."""
+def what_the_lab_measures(request):
+    """Coverage of what salt-call runs on machines; that of the lab's programs would take time."""
     measure = "COVERAGE_PROCESS_CONFIG"  # by which coverage reaches processes that a test starts
-    before = os.environ.get(measure)
-    if request.path.parent.name in ("integration", "boot"):
-        os.environ.pop(measure, None)
-    yield
-    if before is not None:
-        os.environ[measure] = before
+    with pytest.MonkeyPatch.context() as patched:
+        if measure in os.environ and request.path.parent.name in ("integration", "boot"):
+            from lab.salt import SaltCall  # here: unit tests need nothing of the lab
+
+            patched.delenv(measure)
+            patched.setattr(SaltCall, "coverage", CHECKOUT / ".cache")
+        yield
 
 
 @pytest.fixture(scope="session")
