@@ -198,10 +198,18 @@ class Client:
         return Path(path)
 
     def press(self, *keys):
-        """Press keys one after another; each a QEMU key name, or several joined: "ctrl-alt-f2"."""
+        """Press keys one after another; each a QEMU key name, or several joined: "ctrl-alt-f2".
+
+        The next one waits until the screen shows something new, for 2 s at most: the keyboard holds
+        16 bytes, which are four arrows, and drops what a busy machine does not take in time.
+        """
         for key in keys:
+            before = self.serial_log.stat().st_size
             together = [{"type": "qcode", "data": name} for name in key.split("-")]
             self._command("send-key", keys=together)
+            end = time.monotonic() + 2
+            while self.serial_log.stat().st_size == before and time.monotonic() < end:
+                time.sleep(0.05)
 
     def _command(self, name, **arguments):
         """Run a command of QEMU's monitor (QEMU manual: "QMP Reference Manual")."""

@@ -15,9 +15,11 @@ from lab.machine import CGROUPS
 from tests.checkout import SOURCE
 
 # A whole lab: router, web server, machine, client; then it waits to be ended.
+# What a shell starts in the background ignores Ctrl-C; that is not what is tested here.
 HOLD = """
-import sys, time
+import signal, sys, time
 from lab import Lab
+signal.signal(signal.SIGINT, signal.default_int_handler)
 with Lab() as lab:
     lab.web(".")
     lab.server("netboot1")
