@@ -313,10 +313,10 @@ def _receive(part: Part, url: str, stall_s: int) -> bool:
     if part.size and part.size == note.get("total") and same:
         return True
     validator = note.get("validator") if same else None
-    source = open_source(url, part.size, validator, stall_timeout_s=stall_s)
+    source = open_source(url, stall_s, part.size, validator)
     if source.start and source.total != note.get("total"):
         source.close()
-        source = open_source(url, stall_timeout_s=stall_s)
+        source = open_source(url, stall_s)
     with contextlib.closing(source):
         if source.start != part.size:
             part.start_over()

@@ -32,7 +32,6 @@ from salt.exceptions import CommandExecutionError
 # A chunk is still in the processor's cache when it is hashed and written.
 CHUNK = 1 << 18
 CONNECT_TIMEOUT_S = 10
-STALL_TIMEOUT_S = 60
 
 # RFC 9110, 15.5.9 and 15.6; RFC 6585, 4: the same request may succeed later.
 _BUSY = (408, 429, 500, 502, 503, 504)
@@ -77,12 +76,17 @@ class Source:
         self.chunks, self.close = chunks, close
 
 
-def text(url: str, unless: str | None = None) -> tuple[str, str | None] | None:
+def text(
+    url: str, stall_timeout_s: int, unless: str | None = None
+) -> tuple[str, str | None] | None:
     """
     Return a small text file and its validator, or None if it is unchanged.
 
     url
         Its URL. An https URL must not redirect to any other scheme.
+
+    stall_timeout_s
+        As for ``open_source``.
 
     unless
         Validator of the file that is already known: the server is asked whether it changed.
@@ -91,7 +95,7 @@ def text(url: str, unless: str | None = None) -> tuple[str, str | None] | None:
     """
     for pause in (*_TEXT_PAUSES_S, None):
         try:
-            source = _open(url, 0, None, unless, STALL_TIMEOUT_S)
+            source = _open(url, 0, None, unless, stall_timeout_s)
             with contextlib.closing(source):
                 if url.startswith("https:") and not source.url.startswith("https:"):
                     raise CommandExecutionError(
@@ -129,10 +133,7 @@ class _Unchanged(Exception):
 
 
 def open_source(
-    url: str,
-    start: int = 0,
-    validator: str | None = None,
-    stall_timeout_s: int = STALL_TIMEOUT_S,
+    url: str, stall_timeout_s: int, start: int = 0, validator: str | None = None
 ) -> Source:
     """
     Open a source.
@@ -140,16 +141,16 @@ def open_source(
     url
         URL: http, https, ftp or file.
 
+    stall_timeout_s
+        Seconds without data, or with fewer than ``MIN_RATE`` bytes a second, after which the source
+        counts as stalled.
+
     start : 0
         Offset of the first byte.
 
     validator : None
         ``validator`` of the source that the bytes before ``start`` came from: if the file has
         changed since, it is sent from the beginning. None: the caller has to check that.
-
-    stall_timeout_s : 60
-        Seconds without data, or with fewer than ``MIN_RATE`` bytes a second, after which the source
-        counts as stalled.
 
     Raises ConnectionError when a retry may help, FileNotFoundError when there is no such file,
     CommandExecutionError when this source is unusable.

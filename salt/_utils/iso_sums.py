@@ -18,12 +18,17 @@ from netboot_names import DIGEST_DIGITS
 FILES = {"SHA512SUM": "sha512", "SHA256SUM": "sha256", "MD5SUM": "md5"}
 
 
-def expected(sources: list[str], known: dict[str, Any] | None = None) -> dict[str, Any]:
+def expected(
+    sources: list[str], stall_timeout_s: int, known: dict[str, Any] | None = None
+) -> dict[str, Any]:
     """
     Return the digest of an ISO from a sum file in its directory.
 
     sources
         URLs of the ISO, tried in order. One of their directories must have a sum file with the ISO.
+
+    stall_timeout_s
+        Seconds without data after which a source counts as failed.
 
     known
         The previous result: the server is asked only whether that sum file changed.
@@ -38,7 +43,7 @@ def expected(sources: list[str], known: dict[str, Any] | None = None) -> dict[st
             at = f"{folder}/{file}"
             unless = known["validator"] if known and known["url"] == at else None
             try:
-                found = iso_sources.text(at, unless)
+                found = iso_sources.text(at, stall_timeout_s, unless)
             except FileNotFoundError:
                 continue
             except CommandExecutionError as err:

@@ -17,6 +17,7 @@ import time
 import pytest
 from salt.exceptions import CommandExecutionError, SaltInvocationError
 
+import iso_sources
 import iso_sums
 from iso_download import Fetches, How
 from tests.conftest import CHECKOUT
@@ -643,9 +644,9 @@ def test_sum_file():
 def test_strongest_sum_file_that_names_the_iso(bad):
     bad.files["/MD5SUM"] = b"0" * 32 + b"  a.iso\n"
     bad.files["/SHA512SUM"] = b"1" * 128 + b"  b.iso\n"
-    found = iso_sums.expected([f"{bad.url}/a.iso"])
+    found = iso_sums.expected([f"{bad.url}/a.iso"], 60)
     assert found["checksum"] == {"md5": "0" * 32}
-    found = iso_sums.expected([f"{bad.url}/gone/b.iso", f"{bad.url}/b.iso"])
+    found = iso_sums.expected([f"{bad.url}/gone/b.iso", f"{bad.url}/b.iso"], 60)
     assert found["checksum"] == {"sha512": "1" * 128}
     assert found["url"] == f"{bad.url}/SHA512SUM"
 
@@ -653,16 +654,24 @@ def test_strongest_sum_file_that_names_the_iso(bad):
 def test_sum_file_over_ftp_and_from_a_folder(ftp, tmp_path):
     ftp.files["p11/SHA256SUM"] = (tmp_path / "SHA256SUM").write_text(LINES) and LINES.encode()
     for folder in (f"{ftp.url}/p11", f"file://{tmp_path}"):
-        found = iso_sums.expected([f"{folder}/a.iso"])
+        found = iso_sums.expected([f"{folder}/a.iso"], 60)
         assert found["checksum"] == {"sha256": "a" * 64}
-        assert iso_sums.expected([f"{folder}/a.iso"], found) == found
+        assert iso_sums.expected([f"{folder}/a.iso"], 60, found) == found
+
+
+def test_sum_file_that_stalls(bad, monkeypatch):
+    monkeypatch.setattr(iso_sources, "_TEXT_PAUSES_S", ())
+    bad.files["/SHA512SUM"] = LINES.encode()
+    bad.always = {"stall": 10}
+    with pytest.raises(CommandExecutionError, match="timed out|in 1 s"):
+        iso_sums.expected([f"{bad.url}/a.iso"], 1)
 
 
 def test_page_instead_of_a_sum_file(bad):
     bad.files["/SHA512SUM"] = b""
     bad.always = {"html": True}
     with pytest.raises(CommandExecutionError, match="SHA512SUM: the server sent text/html"):
-        iso_sums.expected([f"{bad.url}/a.iso"])
+        iso_sums.expected([f"{bad.url}/a.iso"], 60)
 
 
 def test_note_tells_only_what_is_needed(bad, refused, staging):
