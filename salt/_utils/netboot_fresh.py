@@ -14,6 +14,7 @@ them, never inside a function, as this folder is on Python's path only while a m
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import sys
@@ -24,7 +25,7 @@ Versions = dict[str, tuple[int, int, int]]
 
 _FOLDER = os.path.dirname(os.path.abspath(__file__))
 # Salt syncs the libraries of everybody into this folder; what else lies here is not ours to forget.
-_OURS = ("alt_", "iso", "netboot_")
+_OURS = ("iso9660", "iso_", "netboot_")
 
 # Not when importlib.reload below executes this file again: the lock is held then.
 if "_lock" not in globals():
@@ -45,10 +46,19 @@ def forget_old() -> None:
             return
         for name, module in list(sys.modules.items()):
             if name != __name__ and _is_ours(name, module):
-                sys.modules.pop(name, None)
+                _drop(name)
         # This library, too, may be a new one. It stays the same module, with the same lock.
         importlib.reload(sys.modules[__name__])
         _seen = now
+
+
+def _drop(name: str) -> None:
+    # Returns once no other thread is importing it: Python needs it in sys.modules up to the end.
+    try:
+        importlib.import_module(name)
+    except Exception:  # whatever the library raises: then it is not in sys.modules any more
+        return
+    sys.modules.pop(name, None)
 
 
 def _is_ours(name: str, module: ModuleType) -> bool:
@@ -58,9 +68,12 @@ def _is_ours(name: str, module: ModuleType) -> bool:
 
 
 def _versions() -> Versions:
+    versions = {}
     with os.scandir(_FOLDER) as files:
-        return {
-            file.name: (file.stat().st_ino, file.stat().st_mtime_ns, file.stat().st_size)
-            for file in files
-            if file.name.startswith(_OURS) and file.name.endswith(".py")
-        }
+        for file in files:
+            if file.name.startswith(_OURS) and file.name.endswith(".py"):
+                # Absent, if a sync removes it at this moment.
+                with contextlib.suppress(FileNotFoundError):
+                    stat = file.stat()
+                    versions[file.name] = (stat.st_ino, stat.st_mtime_ns, stat.st_size)
+    return versions

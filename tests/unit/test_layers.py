@@ -1,20 +1,27 @@
-"""The structure: who may import whom, and that every function that is called exists."""
+"""The structure: who may import or call whom, and that every function that is called exists."""
 
 import ast
 import functools
+import importlib
 import re
 from pathlib import Path
 
 import pytest
-import salt.modules
-import salt.states
 
 from tests.conftest import CHECKOUT
 
 SALT = CHECKOUT / "salt"
 PURE = ("words", "rules")
-# What pure code has no use for.
-IMPURE = {"os", "socket", "subprocess", "tempfile", "shutil", "pathlib", "urllib.request", "fcntl"}
+# What pure code may import besides pure libraries.
+HARMLESS = """
+__future__ collections difflib ipaddress jinja2 json posixpath re salt.exceptions string time typing
+urllib.parse uuid
+""".split()
+# What Salt's own loader puts into the files that it loads.
+LOADERS = {"__salt__": "modules", "__states__": "states", "__utils__": "utils"}
+DUNDERS = {*LOADERS, "__context__", "__grains__", "__opts__", "__pillar__"}
+# The same for code that makes such a loader itself, by the function of salt.loader.
+MADE = {"minion_mods": "modules", "states": "states", "utils": "utils"}
 DOCUMENTS = "".join(
     path.read_text() for path in (*CHECKOUT.glob("*.md"), *CHECKOUT.glob("docs/*.md"))
 )
@@ -38,19 +45,77 @@ FILES = sorted(
     for path in (SALT / folder).glob("*.py")
 )
 LIBRARIES = {file.partition("/")[2] for file in FILES if file.startswith("_utils/")}
+# Modules and states: Salt puts their directories on the path before that of libraries.
+OTHERS = {file.partition("/")[2] for file in FILES if not file.startswith("_utils/")}
 
 
+@functools.cache
 def tree(file):
     return ast.parse((SALT / f"{file}.py").read_text())
 
 
-def imports(file):
-    """The libraries that a file imports."""
+def imported(file):
+    """All that a file imports, with dots: what is imported from a module, too."""
     for node in ast.walk(tree(file)):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names if alias.name in LIBRARIES)
-        elif isinstance(node, ast.ImportFrom) and node.module in LIBRARIES:
-            yield node.module
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def imports(file):
+    """The libraries that a file imports."""
+    return {name.partition(".")[0] for name in imported(file)} & LIBRARIES
+
+
+def loaders(file):
+    """Salt's loaders by the names that they have in a file."""
+    found = dict(LOADERS)
+    for node in ast.walk(tree(file)):
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Call):
+            maker, _, function = ast.unparse(node.value.func).rpartition(".")
+            if maker == "salt.loader":
+                found[ast.unparse(node.targets[0])] = MADE[function]
+    return found
+
+
+def calls(file):
+    """
+    What a file calls through Salt, or looks for there: the kind, and MODULE.FUNCTION.
+
+    Without the function where only that is put together: `f"service.{do}"`.
+    """
+    names = loaders(file)
+    for node in ast.walk(tree(file)):
+        if isinstance(node, ast.Subscript):
+            loader, name = node.value, node.slice
+        elif isinstance(node, ast.Compare) and isinstance(node.ops[0], (ast.In, ast.NotIn)):
+            loader, name = node.comparators[0], node.left
+        else:
+            continue
+        if isinstance(loader, ast.Name) and loader.id in names:
+            if isinstance(name, ast.JoinedStr):
+                name = name.values[0]
+            if isinstance(name, ast.Constant) and "." in name.value:
+                yield names[loader.id], name.value
+
+
+@functools.cache
+def provider(kind, module):
+    """Our file that Salt calls this, or None."""
+    for file in FILES:
+        if file.startswith(f"_{kind}/"):
+            text = (SALT / f"{file}.py").read_text()
+            virtual = re.search(r"^__virtualname__ = \"(\w+)\"", text, re.MULTILINE)
+            if module == (virtual[1] if virtual else Path(file).name):
+                return file
+    return None
+
+
+def needs(file):
+    """Our files that a file imports, or calls through Salt."""
+    called = {provider(kind, name.partition(".")[0]) for kind, name in calls(file)}
+    return {f"_utils/{library}" for library in imports(file)} | (called - {None})
 
 
 def defined(file):
@@ -82,32 +147,42 @@ def test_every_file_has_a_layer():
 
 
 def test_libraries_have_names_of_their_own():
-    """Salt puts the directories of modules and states on the path before that of libraries."""
-    others = {file.partition("/")[2] for file in FILES if not file.startswith("_utils/")}
-    assert others & LIBRARIES == set()
+    assert OTHERS & LIBRARIES == set()
 
 
 @pytest.mark.parametrize("file", FILES)
-def test_imports_go_down(file):
-    for library in imports(file):
-        assert RANK[f"_utils/{library}"] <= RANK[file], f"{file} imports {library}"
+def test_only_libraries_are_imported(file):
+    """Modules and states are called through Salt, which gives them their dunders."""
+    assert {name.partition(".")[0] for name in imported(file)} & OTHERS == set()
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_imports_and_calls_go_down(file):
+    for needed in needs(file):
+        assert RANK[needed] <= RANK[file], f"{file} needs {needed}"
 
 
 def test_no_cycle():
-    below = {file: {f"_utils/{one}" for one in imports(file)} for file in FILES}
-    while free := [file for file, needs in below.items() if not needs]:
-        below = {file: needs - set(free) for file, needs in below.items() if file not in free}
-    assert below == {}, "these import each other"
+    below = {file: needs(file) for file in FILES}
+    while free := [file for file, needed in below.items() if not needed]:
+        below = {file: needed - set(free) for file, needed in below.items() if file not in free}
+    assert below == {}, "these import or call each other"
 
 
-@pytest.mark.parametrize("file", [file for layer in PURE for file in LAYERS[layer][1:]])
+@pytest.mark.parametrize("library", sorted(LIBRARIES))
+def test_libraries_have_no_dunders(library):
+    """Salt gives them to what its own loader loads, not to what is imported."""
+    used = {node.id for node in ast.walk(tree(f"_utils/{library}")) if isinstance(node, ast.Name)}
+    assert used & DUNDERS == set()
+
+
+@pytest.mark.parametrize("file", [file for layer in PURE for file in LAYERS[layer]])
 def test_pure(file):
+    pure = [path.partition("/")[2] for layer in PURE for path in LAYERS[layer]]
+    for name in imported(file):
+        assert any(f"{name}.".startswith(f"{one}.") for one in (*HARMLESS, *pure)), name
     for node in ast.walk(tree(file)):
-        if isinstance(node, ast.Import):
-            assert {alias.name for alias in node.names} & IMPURE == set()
-        elif isinstance(node, ast.ImportFrom):
-            assert node.module not in IMPURE
-        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
             assert node.func.id != "open"
 
 
@@ -132,9 +207,7 @@ def test_what_is_used_of_a_library_is_there(file):
 def of_salt(kind):
     """Salt's own functions by module, whichever file provides it on some system."""
     found = {}
-    for path in Path({"modules": salt.modules, "states": salt.states}[kind].__path__[0]).glob(
-        "*.py"
-    ):
+    for path in Path(importlib.import_module(f"salt.{kind}").__path__[0]).glob("*.py"):
         text = path.read_text(encoding="utf-8")
         names = {path.stem, *re.findall(r"^__virtualname__ = \"(\w+)\"", text, re.MULTILINE)}
         for name in names:
@@ -145,37 +218,65 @@ def of_salt(kind):
 def exists(kind, name):
     """Whether there is such a function, ours or Salt's."""
     module, _, function = name.partition(".")
-    if f"_{kind}/{module}" in FILES:
-        return function in functions(f"_{kind}/{module}")
-    return function in of_salt(kind).get(module, ())
+    file = provider(kind, module)
+    known = {*(functions(file) if file else ()), *of_salt(kind).get(module, ())}
+    return function in known if function else bool(known)
 
 
 @pytest.mark.parametrize("file", FILES)
 def test_functions_that_are_called_through_salt_exist(file):
-    text = (SALT / f"{file}.py").read_text()
-    for name in re.findall(r"__salt__\[\"([\w.]+)\"\]", text):
-        assert exists("modules", name), name
-    for name in re.findall(r"__states__\[\"([\w.]+)\"\]", text):
-        assert exists("states", name), name
+    for kind, name in calls(file):
+        assert exists(kind, name), name
 
 
-TEMPLATES = sorted((SALT / "netboot").rglob("*.*"))
+@pytest.mark.parametrize("file", FILES)
+def test_calls_through_salt_can_be_read(file):
+    """No loader is used in a way that `calls` does not see."""
+    names = loaders(file)
+    nodes = list(ast.walk(tree(file)))
+    used = [
+        node
+        for node in nodes
+        if isinstance(node, ast.Name) and node.id in names and isinstance(node.ctx, ast.Load)
+    ]
+    assert len(used) == len(list(calls(file)))
+    called = [ast.unparse(node.func) for node in nodes if isinstance(node, ast.Call)]
+    made = [name for name in called if name.startswith("salt.loader.")]
+    assert len(made) == len(set(names) - set(LOADERS))
 
 
-@pytest.mark.parametrize("path", TEMPLATES, ids=[path.name for path in TEMPLATES])
+TEMPLATES = sorted(path for path in (SALT / "netboot").rglob("*") if path.is_file())
+IDS = [path.name for path in TEMPLATES]
+
+
+@pytest.mark.parametrize("path", TEMPLATES, ids=IDS)
 def test_functions_that_templates_call_exist(path):
-    """The states of the SLS: tests/functional/test_sls.py."""
-    for name in re.findall(r"salt\[\"([\w.]+)\"\]", path.read_text()):
+    text = path.read_text()
+    found = re.findall(r"\bsalt(?:\[[\"'](\w+\.\w+)[\"']\]|\.(\w+\.\w+))", text)
+    for name in map("".join, found):
         assert exists("modules", name), name
+    assert len(found) == len(re.findall(r"\bsalt\s*(?:\[|\.\w)", text)), "not all can be read"
 
 
-@pytest.mark.parametrize("file", [one for one in FILES if one.startswith("_modules/")])
+@pytest.mark.parametrize("path", TEMPLATES, ids=IDS)
+def test_states_that_sls_use_exist(path):
+    """Their arguments: tests/functional/test_sls.py."""
+    if path.suffix == ".sls":
+        for name in re.findall(r"^ +(\w+\.\w+):", path.read_text(), re.MULTILINE):
+            assert exists("states", name), name
+
+
+@pytest.mark.parametrize(
+    "file", [one for one in FILES if one.startswith(("_modules/", "_wrapper/"))]
+)
 def test_public_functions_are_in_the_documents(file):
+    """In a table, at the start of code: elsewhere `netboot.dhcp` is an SLS."""
     module = file.partition("/")[2]
     if module == "aptrpm":
         return  # Salt's own pkg, by Salt's documents
     for name in functions(file):
-        assert f"{module}.{name}" in DOCUMENTS, f"nobody documents {module}.{name}"
+        row = rf"^\|.*`{module}\.{name}\b"
+        assert re.search(row, DOCUMENTS, re.MULTILINE), f"nobody documents {module}.{name}"
 
 
 @pytest.mark.parametrize("file", [one for one in FILES if one.startswith(("_modules", "_states"))])

@@ -1,12 +1,15 @@
 """How a library of an earlier version is forgotten, in a folder like a minion's."""
 
+import contextlib
 import importlib
 import importlib.util
 import os
 import shutil
 import sys
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import pytest
 
@@ -42,10 +45,11 @@ def often_switched():
 
 
 def write(folder, version, **libraries):
-    """Write libraries as a sync does: into the files that are there."""
+    """Replace libraries, each at once, as threads may be reading them."""
     time.sleep(0.01)  # the clock of file systems ticks about every 4 ms
     for name, text in (libraries or {"lower": LOWER, "upper": UPPER}).items():
-        (folder / f"netboot_lab_{name}.py").write_text(text.format(version=version))
+        (folder / "written").write_text(text.format(version=version))
+        (folder / "written").rename(folder / f"netboot_lab_{name}.py")
 
 
 def load(name="netboot_lab_upper"):
@@ -110,19 +114,22 @@ def test_a_new_version_of_itself_is_used_and_keeps_what_is_new(folder):
 
 
 def test_foreign_libraries_stay(folder):
+    foreign = ["acme", "isodate", "netbootable"]
     write(folder, "A")
-    (folder / "acme.py").write_text("")
+    for name in foreign:
+        (folder / f"{name}.py").write_text("")
     load()
-    acme = importlib.import_module("acme")
+    before = [importlib.import_module(name) for name in foreign]
     # As a file of ours is called when Salt's own loader has loaded it for `__utils__`.
     loaded = importlib.util.spec_from_file_location(
         "salt.loaded.ext.utils.netboot_lab_lower", folder / "netboot_lab_lower.py"
     )
     sys.modules[loaded.name] = importlib.util.module_from_spec(loaded)
     write(folder, "B")
-    (folder / "acme.py").write_text("CHANGED = True\n")
+    for name in foreign:
+        (folder / f"{name}.py").write_text("CHANGED = True\n")
     load()
-    assert sys.modules["acme"] is acme
+    assert [sys.modules[name] for name in foreign] == before
     assert loaded.name in sys.modules
 
 
@@ -135,6 +142,75 @@ def test_threads_get_the_same_library(folder, often_switched):
             libraries = list(pool.map(lambda _: load(), range(8)))
         assert {library.VERSION for library in libraries} == {version * 2}
         assert len(set(map(id, libraries))) == 1
+
+
+def test_a_library_that_another_thread_imports_is_waited_for(folder, monkeypatch):
+    gate = SimpleNamespace(begun=threading.Event(), go_on=threading.Event())
+    monkeypatch.setitem(sys.modules, "gate", gate)
+    slow = LOWER + "import gate\ngate.begun.set()\ngate.go_on.wait(9)\n"
+    write(folder, "A", lower=slow, upper=UPPER)
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(load)
+        assert gate.begun.wait(9)
+        write(folder, "B")
+        second = pool.submit(load)
+        time.sleep(0.3)
+        gate.go_on.set()
+        assert first.result().VERSION.startswith("A")
+        assert second.result().VERSION == "BB"
+
+
+def test_a_library_whose_import_fails_in_another_thread(folder, monkeypatch):
+    gate = SimpleNamespace(begun=threading.Event(), go_on=threading.Event())
+    monkeypatch.setitem(sys.modules, "gate", gate)
+    wrong = "import gate\ngate.begun.set()\ngate.go_on.wait(9)\n1 / 0\n"
+    write(folder, "A", lower=wrong, upper=UPPER)
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(load)
+        assert gate.begun.wait(9)
+        write(folder, "B", upper=LOWER)
+        second = pool.submit(load)
+        time.sleep(0.3)
+        gate.go_on.set()
+        with pytest.raises(ZeroDivisionError):
+            first.result()
+        assert second.result().VERSION == "B"
+
+
+def test_files_are_replaced_while_threads_import(folder, often_switched):
+    slow = {"lower": LOWER + "import time\ntime.sleep(0.002)\n", "upper": UPPER}
+    write(folder, "A", **slow)
+    done = threading.Event()
+
+    def load_again_and_again():
+        while not done.is_set():
+            load()
+
+    with ThreadPoolExecutor(4) as pool:
+        threads = [pool.submit(load_again_and_again) for _ in range(4)]
+        try:
+            for version in "BCDEFGHIJKLMNOPQRSTUVWXYZ":
+                write(folder, version, **slow)
+        finally:
+            done.set()
+        for thread in threads:
+            thread.result()
+    assert load().VERSION == "ZZ"
+
+
+def test_a_file_that_vanishes_while_it_is_looked_at_is_absent(folder, monkeypatch):
+    write(folder, "A")
+    fresh = importlib.import_module("netboot_fresh")
+    scandir = os.scandir
+
+    def vanishing(path):
+        with scandir(path) as files:
+            found = list(files)
+        (folder / "netboot_lab_lower.py").unlink()
+        return contextlib.nullcontext(found)
+
+    monkeypatch.setattr(os, "scandir", vanishing)
+    assert set(fresh._versions()) == {"netboot_fresh.py", "netboot_lab_upper.py"}
 
 
 @pytest.mark.parametrize("path", sorted(FRESH.parent.glob("*.py")), ids=lambda path: path.stem)
