@@ -157,7 +157,7 @@ class SaltCall(Trees):
         return done
 
 
-class SaltCallOf(SaltCall):
+class OtherSaltCall(SaltCall):
     """The same by Salt of another version than ours, in a checkout that is the machine's own.
 
     machine: a Machine that saw LIBRARIES in its packages and `program` in its binds; program: the

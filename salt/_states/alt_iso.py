@@ -91,8 +91,7 @@ def _wanted(records, image, path):
     netboot_images.check_before_fetch(records, image, path, image["checksum"])
     checksum = image["checksum"]
     if image["sums"] and not __opts__["test"]:
-        stall_timeout_s = records.config()["fetch"]["stall_timeout_s"]
-        asked = iso_sums.expected(image["sources"], stall_timeout_s)
+        asked = _sum_file(records, image)
         __context__.setdefault(_ASKED, {})[path] = asked
         checksum = asked["checksum"]
     return [{"path": path, "sources": image["sources"], "checksum": checksum}]
@@ -141,8 +140,7 @@ def _keep(state, records, image, iso):
     there = None if coming else netboot_files.identity(iso)
     same = there is not None and there == known.get("identity")
     dropped = not there and known.get("dropped")
-    stall_timeout_s = records.config()["fetch"]["stall_timeout_s"]
-    sums = _sums(state, image, iso, known, same or dropped, stall_timeout_s)
+    sums = _sums(state, records, image, iso, known, same or dropped)
     wanted = image["checksum"] or sums.get("checksum") or known.get("digests", {})
     if dropped and _is_dropped(records, iso, image, wanted):
         state.comment = f"{iso} was removed after unpacking."
@@ -171,7 +169,12 @@ def _keep(state, records, image, iso):
         state.done(iso, {"old": old and f"sha256 {old}", "new": f"sha256 {new}"})
 
 
-def _sums(state, image, iso, known, settled, stall_timeout_s):
+def _sum_file(records, image, before=None):
+    """Return what an image's sum file says now."""
+    return iso_sums.expected(image["sources"], records.config()["fetch"]["stall_timeout_s"], before)
+
+
+def _sums(state, records, image, iso, known, settled):
     """Return an ISO's digest from the sum file; the known digest if the server is down."""
     before = known.get("sums") or {}
     if not image["sums"]:
@@ -180,7 +183,7 @@ def _sums(state, image, iso, known, settled, stall_timeout_s):
     if not asked and (state.test or settled) and not (settled and image["refresh"]):
         return before
     try:
-        sums = asked or iso_sums.expected(image["sources"], stall_timeout_s, before or None)
+        sums = asked or _sum_file(records, image, before or None)
     except CommandExecutionError as err:
         if not before:
             raise

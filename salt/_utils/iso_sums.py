@@ -28,7 +28,8 @@ def expected(
         URLs of the ISO, tried in order. One of their directories must have a sum file with the ISO.
 
     stall_timeout_s
-        Seconds without data after which a source counts as failed.
+        Seconds without data, or with less than 1 KiB a second, after which a source counts as
+        failed.
 
     known
         The previous result: the server is asked only whether that sum file changed.

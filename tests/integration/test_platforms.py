@@ -13,7 +13,7 @@ import pytest
 from lab import Lab
 from lab.iso import make_iso
 from lab.roots import salt_program
-from lab.salt import LIBRARIES, SaltCallOf, SaltSsh
+from lab.salt import LIBRARIES, OtherSaltCall, SaltSsh
 from tests.checkout import FreshCheckout
 from tests.integration.test_apply import get
 
@@ -66,7 +66,7 @@ def other(request, tmp_path_factory):
             base = Path(f"{server.files}{OWN}")
             base.mkdir()
             FreshCheckout(base)
-            salt = SaltCallOf(server, program, f"{OWN}/netboot-alt", {"netboot": pillar})
+            salt = OtherSaltCall(server, program, f"{OWN}/netboot-alt", {"netboot": pillar})
         else:
             server = lab.server("netboot1", packages=packages, release=release)
             salt = SaltSsh(lab, [server], {"netboot": pillar})
