@@ -98,7 +98,12 @@ class Records:
         return cast("Config | None", self._stored("applied", "config"))
 
     def resolve(self, config: Config) -> None:
-        """Make ``config`` and ``applied`` return this for the rest of the run."""
+        """
+        Make ``config`` and ``applied`` return this for the rest of the run.
+
+        Raises CommandExecutionError when the records are newer than these states.
+        """
+        self._version()  # before anything on the machine is changed
         self.foretell("applied", "config", config)
 
     def image_and_iso(self, label: str) -> tuple[Image, str]:
@@ -201,8 +206,10 @@ class Records:
 
     def remove(self, kind: str, name: str) -> None:
         """Drop a record, if it exists."""
+        path = self._path(kind, name)
+        self._version()  # newer records are refused
         try:
-            os.unlink(self._path(kind, name))
+            os.unlink(path)
         except FileNotFoundError:
             pass
 

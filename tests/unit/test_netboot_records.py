@@ -107,11 +107,18 @@ def test_records_that_an_older_version_wrote_in_between(old):
 def test_newer_records_are_refused(old):
     with open(f"{old.directory}/schema.json", "w", encoding="utf-8") as file:
         json.dump({"schema": netboot_records.SCHEMA + 1}, file)
-    for use in (old.config, lambda: old.write("owned", "trees", [])):
+    before = contents(old)
+    for use in (
+        old.config,
+        lambda: old.resolve({}),
+        lambda: old.write("owned", "trees", []),
+        lambda: old.remove("images", "alt_p11"),
+    ):
         with pytest.raises(
             CommandExecutionError, match="schema 2.* up to 1; update netboot-alt, or restore"
         ):
             use()
+    assert contents(old) == before
 
 
 def test_damaged_record_is_named(old):
