@@ -49,6 +49,18 @@ SCHEMA = 1
 
 _FORETOLD = "netboot_records.foretold"
 
+# Records of the kind ``owned`` that are lists; all other records are maps.
+_LISTS = ("menus", "firmware", "trees", "silenced")
+# Keys that records of every schema have, and without which they are of no use.
+_KEYS = {
+    "schema": ("schema",),
+    "applied": ("root",),
+    "images": ("label",),
+    "isos": ("digests", "identity"),
+    "control": ("was", "unread"),
+    "once": ("arming",),
+}
+
 
 class Records:
     """
@@ -182,10 +194,11 @@ class Records:
         return found
 
     def _stored(self, kind: str, name: str) -> Any:
-        value = _load(self._path(kind, name))
+        path = self._path(kind, name)
+        self._version()  # newer records are refused, whatever their shape
+        value = _load(path, kind, name)
         if value is None:
             return None
-        self._version()  # newer records are refused
         # Whatever the schema says: an older version may have been applied in between.
         return _migrated(kind, name, value, self.directory)
 
@@ -222,8 +235,8 @@ class Records:
     def _version(self) -> int:
         """Return the schema of the stored records; 0: before schemas had numbers."""
         if self._schema is None:
-            there = _load(os.path.join(self.directory, "schema.json"))
-            self._schema = int(there["schema"]) if there else 0
+            there = _load(os.path.join(self.directory, "schema.json"), "schema")
+            self._schema = cast("int", there["schema"]) if there else 0
         if self._schema > SCHEMA:
             raise CommandExecutionError(
                 f"The records in {self.directory} have schema {self._schema}, but this version of "
@@ -239,7 +252,7 @@ class Records:
         for kind in ("applied", "images", "owned"):
             for name in self.names(kind):
                 path = self._path(kind, name)
-                old = _load(path)
+                old = _load(path, kind, name)
                 new = _migrated(kind, name, old, self.directory)
                 if new != old:
                     netboot_files.write(path, _dumped(new), mode=0o600)
@@ -253,18 +266,38 @@ def _dumped(value: Any) -> str:
     return json.dumps(value, indent=1, sort_keys=True)
 
 
-def _load(path: str) -> Any:
+def _load(path: str, kind: str, name: str = "") -> Any:
     try:
         with open(path, encoding="utf-8") as file:
-            return json.load(file)
+            value = json.load(file)
+        wrong = _wrong(kind, name, value)
     except OSError as err:
         if err.errno in (errno.ENOENT, errno.EACCES):
             return None
         raise
     except ValueError as err:
-        raise CommandExecutionError(
-            f"{path} is damaged ({err}); remove it and apply again."
-        ) from err
+        wrong = str(err)
+    if wrong:
+        advice = "remove it and apply again"
+        if kind == "once" or (kind, name) == ("owned", "once"):
+            # Without it machines that have booted would be installed again.
+            advice = "restore it from a backup; removing it arms hosts with once: true again"
+        raise CommandExecutionError(f"{path} is damaged ({wrong}); {advice}.")
+    return value
+
+
+def _wrong(kind: str, name: str, value: Any) -> str:
+    """Return what is wrong with the shape of a record of any schema, or an empty string."""
+    if kind == "owned" and name in _LISTS:
+        return "" if isinstance(value, list) else "it must be a list"
+    keys = _KEYS.get(kind, ())
+    if not isinstance(value, dict) or any(key not in value for key in keys):
+        return "it must be a map" + (f" with {' and '.join(keys)}" if keys else "")
+    if kind == "schema" and type(value["schema"]) is not int:
+        return "its schema must be an integer"
+    if (kind, name) == ("owned", "once"):
+        return next(filter(None, (_wrong("once", host, one) for host, one in value.items())), "")
+    return ""
 
 
 def _migrated(kind: str, name: str, value: Any, directory: str) -> Any:

@@ -128,6 +128,45 @@ def test_damaged_record_is_named(old):
         old.images()
 
 
+@pytest.mark.parametrize("name", ["owned/once", "once/pc1"])
+@pytest.mark.parametrize("text", ["{", "[]"])
+def test_damaged_record_of_once_is_not_to_be_removed(old, name, text):
+    """Its hosts would be installed again."""
+    (Path(old.directory) / f"{name}.json").write_text(text)
+    kind, _, name = name.partition("/")
+    with pytest.raises(CommandExecutionError, match=r"\.json is damaged") as failed:
+        old.read(kind, name)
+    assert str(failed.value).endswith(
+        "; restore it from a backup; removing it arms hosts with once: true again."
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        *(("schema", text) for text in ('{"x": 1}', '"abc"', '""', "null", '{"schema": "1"}')),
+        *(("applied/config", text) for text in ("{}", "[]", "null")),
+        *(("images/alt_p11", text) for text in ("{}", "3")),
+        *(("isos/a.iso", text) for text in ("null", "[]", "{}")),
+        *(("owned/menus", text) for text in ("{}", '""')),
+        *(("owned/once", text) for text in ("[]", '{"pc1": 3}', '{"pc1": {}}')),
+        *(("once/pc1", text) for text in ("{}", "null")),
+    ],
+)
+def test_json_of_the_wrong_shape_is_damage(old, name, text):
+    (Path(old.directory) / f"{name}.json").write_text(text)
+    uses = (old.config, old.images, old.armings, old.boots, lambda: old.iso("a.iso"))
+    said = []
+    for use in (*uses, lambda: old.owned("menus", [])):
+        try:
+            use()
+        except CommandExecutionError as err:
+            said.append(str(err))
+    assert said
+    for one in said:
+        assert one.startswith(f"{old.directory}/{name}.json is damaged (it")
+
+
 def test_what_a_run_resolves_is_for_that_run(tmp_path):
     context = {}
     records, config = Records(str(tmp_path), context), resolve({})["config"]
