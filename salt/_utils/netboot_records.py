@@ -29,7 +29,6 @@ Each kind of file has one writer, so that no writer undoes another's work.
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import re
@@ -171,20 +170,22 @@ class Records:
     # -- by kind and name -------------------------------------------------------------------------
 
     def names(self, kind: str) -> list[str]:
-        """List the names of the records of a kind, sorted; none without permission."""
+        """List the names of the records of a kind, sorted."""
+        path = os.path.join(self.directory, kind)
         try:
-            files = os.listdir(os.path.join(self.directory, kind))
-        except OSError as err:
-            if err.errno in (errno.ENOENT, errno.EACCES):
-                return []
-            raise
+            files = os.listdir(path)
+        except FileNotFoundError:
+            return []
+        except PermissionError as err:
+            raise _unreadable(path) from err
         return sorted(file[: -len(".json")] for file in files if file.endswith(".json"))
 
     def read(self, kind: str, name: str) -> Any:
         """
-        Return a record, or None if it does not exist or this user may not read it.
+        Return a record, or None if it does not exist.
 
-        Raises CommandExecutionError when the file is damaged, or newer than these states.
+        Raises CommandExecutionError when the file is damaged, or newer than these states, or when
+        this user may not read it.
         """
         foretold = self._foretold()
         return foretold[kind, name] if (kind, name) in foretold else self._stored(kind, name)
@@ -271,10 +272,10 @@ def _load(path: str, kind: str, name: str = "") -> Any:
         with open(path, encoding="utf-8") as file:
             value = json.load(file)
         wrong = _wrong(kind, name, value)
-    except OSError as err:
-        if err.errno in (errno.ENOENT, errno.EACCES):
-            return None
-        raise
+    except FileNotFoundError:
+        return None
+    except PermissionError as err:
+        raise _unreadable(path) from err
     except ValueError as err:
         wrong = str(err)
     if wrong:
@@ -284,6 +285,10 @@ def _load(path: str, kind: str, name: str = "") -> Any:
             advice = "restore it from a backup; removing it arms hosts with once: true again"
         raise CommandExecutionError(f"{path} is damaged ({wrong}); {advice}.")
     return value
+
+
+def _unreadable(path: str) -> CommandExecutionError:
+    return CommandExecutionError(f"This user may not read {path}; run the command as root.")
 
 
 def _wrong(kind: str, name: str, value: Any) -> str:

@@ -1,5 +1,6 @@
 """Records: of this version, of an older one, of a newer one, damaged ones."""
 
+import errno
 import json
 from pathlib import Path
 
@@ -165,6 +166,21 @@ def test_json_of_the_wrong_shape_is_damage(old, name, text):
     assert said
     for one in said:
         assert one.startswith(f"{old.directory}/{name}.json is damaged (it")
+
+
+def test_records_of_root_are_not_missing(old, monkeypatch):
+    """For another user, whom root's directory (0700) keeps out."""
+
+    def refused(path, *_arguments, **_keywords):
+        raise PermissionError(errno.EACCES, "Permission denied", path)
+
+    monkeypatch.setattr(netboot_records, "open", refused, raising=False)
+    monkeypatch.setattr(netboot_records.os, "listdir", refused)
+    for use in (old.config, old.applied, old.on_record, old.images, lambda: old.names("isos")):
+        with pytest.raises(
+            CommandExecutionError, match=r"may not read /.*; run the command as root"
+        ):
+            use()
 
 
 def test_what_a_run_resolves_is_for_that_run(tmp_path):
