@@ -37,6 +37,7 @@ from typing import Any, cast
 
 from salt.exceptions import CommandExecutionError, SaltInvocationError
 
+import netboot_checks
 import netboot_files
 import netboot_values
 from netboot_names import ARCHES
@@ -86,8 +87,14 @@ class Records:
 
         opts, context
             Its ``__opts__`` and ``__context__``.
+
+        Raises CommandExecutionError when the minion option ``netboot.state_dir`` is wrong.
         """
-        return cls(opts.get("netboot.state_dir", STATE_DIR), context)
+        directory = opts.get("netboot.state_dir", STATE_DIR)
+        wrong = netboot_checks.state_dir(directory)
+        if wrong:
+            raise CommandExecutionError(f"{wrong}.")
+        return cls(directory, context)
 
     # -- by shape ---------------------------------------------------------------------------------
 
