@@ -49,6 +49,14 @@ SCHEMA = 1
 
 _FORETOLD = "netboot_records.foretold"
 
+# The configuration last: as long as it is there, a clean that was killed can be repeated.
+_KINDS = ("images", "isos", "services", "control", "once", "owned", "applied")
+_NAME = r"[A-Za-z0-9][A-Za-z0-9._+-]*"
+# All files that these states and netboot-once write, with what a kill may leave.
+_FILE = re.compile(
+    rf"({'|'.join(_KINDS)})/({_NAME}\.json|\.netboot\.{_NAME}\.json\.new)|once/(lock|new)"
+    r"|schema\.json|\.netboot\.schema\.json\.new"
+)
 # Records of the kind ``owned`` that are lists; all other records are maps.
 _LISTS = ("menus", "firmware", "trees", "silenced")
 # Keys that records of every schema have, and without which they are of no use.
@@ -234,9 +242,35 @@ class Records:
         except FileNotFoundError:
             pass
 
+    def clear(self, test: bool) -> bool:
+        """
+        Remove all records, and their directories if these are empty then.
+
+        test
+            Remove nothing.
+
+        Returns whether the directory of the records is gone, under ``test`` whether it would be.
+        """
+        self._version()  # newer records are refused
+        kinds = [os.path.join(self.directory, kind) for kind in _KINDS]
+        gone: set[str] = set()
+        for directory in filter(os.path.isdir, (*kinds, self.directory)):
+            there = {os.path.join(directory, file) for file in os.listdir(directory)}
+            for path in there:
+                if _FILE.fullmatch(os.path.relpath(path, self.directory)) and os.path.isfile(path):
+                    gone.add(path)
+                    if not test:
+                        os.unlink(path)
+            fixed = os.path.ismount(directory) or os.path.islink(directory)
+            if there <= gone and not fixed:
+                gone.add(directory)
+                if not test:
+                    os.rmdir(directory)
+        return self.directory in gone
+
     def _path(self, kind: str, name: str) -> str:
         for part in (kind, name):
-            if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._+-]*", part):
+            if not re.fullmatch(_NAME, part):
                 raise SaltInvocationError(f"{part!r} cannot be the kind or name of a record.")
         return os.path.join(self.directory, kind, name + ".json")
 
