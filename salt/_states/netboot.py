@@ -47,7 +47,7 @@ def config_resolved(name, config):
     Make the states of this run use the configuration that the pillar resolves to now.
 
     They read it in place of the applied configuration on record. ``config_applied`` writes the
-    record once nothing is in the way any more.
+    record once nothing is in the way any more. Fails when the records are newer than these states.
 
     name
         What is resolved; only shown.

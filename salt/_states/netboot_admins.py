@@ -230,10 +230,11 @@ def _shut_out(user, known, state, records):
         state.done(user, f"{len(there) - len(kept)} keys removed")
         if kept != there and not state.test:
             _write_keys(user, kept)
-    if state.test:
-        return
     del known[user]
-    if known:
+    if state.test:
+        # Accounts keep the records from being removed, see netboot_clean.
+        records.foretell("owned", "admins", dict(known))
+    elif known:
         records.write("owned", "admins", known)
     else:
         records.remove("owned", "admins")

@@ -3,7 +3,6 @@ Remove what these states installed on a machine.
 """
 
 import os
-import shutil
 
 import netboot_fresh
 
@@ -25,8 +24,9 @@ def served(name, images=False):
     Ensure that the served directory contains nothing that these states wrote.
 
     Menus, scripts of hosts and boot loaders are removed; images stay unless requested. Files that
-    these states did not write stay, and so do their directories. Records are removed together with
-    the images, as they show who owns these.
+    these states did not write stay, and so do their directories. Records stay as long as there are
+    images, as they show who owns these; boots of hosts with ``once`` stay unless images are
+    requested, as hosts without them would be installed again.
 
     name
         Only shown; the directory is that of the configuration on record.
@@ -34,7 +34,7 @@ def served(name, images=False):
     images
         Remove images too: ISOs and trees that ``alt_iso`` and ``alt_image`` own.
 
-    ``changes`` contains each removed path.
+    ``changes`` contains each removed path; the directory of the records stands for these.
 
     .. code-block:: yaml
 
@@ -49,6 +49,7 @@ def served(name, images=False):
         if not config:
             return state.ret
         records.resolve(config)
+        directories = _directories(config)
         if images:
             done = __states__["alt_image.pruned"]("images", keep=False)
             for path, change in done["changes"].items():
@@ -64,34 +65,59 @@ def served(name, images=False):
             state.done(path, "removed")
             if not state.test:
                 os.unlink(path)
-        if not state.test:
-            # Boots of hosts with ``once`` stay on record as long as there are records.
-            for record in ("menus", "firmware"):
-                records.remove("owned", record)
-            _remove_empty(state, config)
-            kept = records.images() or records.names("isos")
-            # Or the account that is applying these states.
-            if not kept and not records.owned("admins", []):
-                shutil.rmtree(records.directory)
-                state.done(records.directory, "removed")
+        _remove_empty(state, config, directories)
+        if _is_needed(state, records, config, images):
+            if not state.test:
+                for record in ("menus", "firmware"):
+                    records.remove("owned", record)
+        else:
+            gone = records.clear(state.test)
+            state.done(records.directory, "removed" if gone else "emptied, foreign files stay")
         if state.changes:
             would = "would be" if state.test else "were"
             state.comment = f"{len(state.changes)} {would} removed."
     return state.ret
 
 
-def _remove_empty(state, config):
-    """Remove the directories that these states created if they are empty and not mounted."""
+def _is_needed(state, records, config, images):
+    """Return whether the records are still needed, under ``test=True`` afterwards."""
+    dist = config["paths"]["dist"]
+    kept = [image["tree"] for image in records.images()]
+    kept += [os.path.join(dist, file) for file in records.names("isos")]
+    # Admins: an account that is applying these states stays.
+    return bool(
+        [path for path in kept if path not in state.changes]
+        or (records.names("once") and not images)
+        or records.owned("admins", [])
+    )
+
+
+def _directories(config):
+    """List the directories that these states created, those below before those above."""
     paths = config["paths"]
     trees = paths["trees"]
     arches = os.listdir(trees) if os.path.isdir(trees) else []
-    for directory in (
+    directories = (
         *(os.path.join(trees, arch) for arch in arches),
         *(paths[name] for name in ("trees", "once_scripts", "tftp", "dist", "staging")),
         config["root"],
         # It may contain foreign files, such as a certificate.
         paths["etc"],
-    ):
-        if os.path.isdir(directory) and not os.path.ismount(directory) and not os.listdir(directory):
-            os.rmdir(directory)
-            state.done(directory, "removed")
+    )
+    return list(filter(os.path.isdir, directories))
+
+
+def _remove_empty(state, config, directories):
+    """Remove directories if they are empty and not mounted."""
+    paths = config["paths"]
+    # Other states of netboot.clean remove these before.
+    gone = {paths["dnsmasq"], paths["passwords"], paths["vsftpd"]} if state.test else set()
+    for directory in directories:
+        if not os.path.isdir(directory):
+            state.done(directory, "removed")  # together with the last image in it
+        elif not os.path.ismount(directory):
+            files = {os.path.join(directory, file) for file in os.listdir(directory)}
+            if files <= {*state.changes, *gone}:
+                if not state.test:
+                    os.rmdir(directory)
+                state.done(directory, "removed")

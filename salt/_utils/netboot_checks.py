@@ -13,6 +13,7 @@ import urllib.parse
 from typing import Any, Callable, Optional
 
 from netboot_names import iso_file, nearest
+from netboot_paths import STATE_DIR
 
 Wrong = Optional[str]
 Check = Callable[[Any], Wrong]
@@ -204,7 +205,7 @@ _NO_ROOTS = (
 _NO_ROOTS_NOR_BELOW = (
     *("/bin", "/boot", "/dev", "/etc", "/lib", "/lib64", "/proc", "/run", "/sbin", "/sys", "/usr"),
     *("/home", "/root", "/var/cache", "/var/log", "/var/spool", "/var/tmp"),
-    *("/var/lib/netboot", "/var/lib/netboot-dnsmasq", "/var/lib/samba"),
+    *(STATE_DIR, "/var/lib/netboot-dnsmasq", "/var/lib/samba"),
 )
 
 
@@ -216,6 +217,16 @@ def directory(value: Any) -> Wrong:
         value == one or value.startswith(one + "/") for one in _NO_ROOTS_NOR_BELOW
     ):
         return f"must be a directory of its own; {value} belongs to the system"
+    return None
+
+
+def state_dir(value: Any) -> Wrong:
+    """Check the minion option ``netboot.state_dir``, no pillar key: its name comes first."""
+    if not isinstance(value, str) or not re.fullmatch(_DIRECTORY, value):
+        return (
+            "minion option netboot.state_dir: must be an absolute path of letters, digits and "
+            f". _ + -, not {value!r}"
+        )
     return None
 
 

@@ -12,6 +12,7 @@ import ipaddress
 from collections.abc import Iterator
 from typing import Any
 
+import netboot_checks
 import netboot_config
 import netboot_dhcp
 import netboot_hosts
@@ -143,6 +144,21 @@ def _check_interface(pillar: Pillar, target: Target, problems: Problems) -> None
                 problems.append(f"netboot:interface: {one} has no IPv4 address")
 
 
+def _check_state_dir(pillar: Pillar, target: Target, problems: Problems) -> None:
+    """Check that the records are not served, nor the root among the records."""
+    root, records = pillar["root"], target["state_dir"]
+    wrong = netboot_checks.state_dir(records)
+    if wrong:
+        problems.append(wrong)
+    elif not netboot_values.wrong("root", root):
+        one, other = f"{root}/", f"{records}/"
+        if one.startswith(other) or other.startswith(one):
+            problems.append(
+                f"netboot:root: {root} and the minion option netboot.state_dir, {records}, must be "
+                "separate directories"
+            )
+
+
 def _check_http(pillar: Pillar, target: Target, problems: Problems) -> None:
     http = pillar["http"]
     for key, other in (("certificate", "key"), ("key", "certificate")):
@@ -179,9 +195,9 @@ def resolve(pillar: Any, target: Target, platforms: Platforms) -> dict[str, Any]
         The table of platforms (``salt/netboot/platforms.yaml``), by their ``ID`` in os-release; a
         system that is not in it counts as the first of its ``ID_LIKE`` that is.
 
-    Returns a map: ``problems``, a list of one-line strings, each starting with its pillar key;
-    ``warnings``, the same for what is not fatal; and, when there are no problems, ``config``, see
-    ``netboot_shapes.Config``.
+    Returns a map: ``problems``, a list of one-line strings, each starting with its pillar key (or
+    minion option); ``warnings``, the same for what is not fatal; and, when there are no problems,
+    ``config``, see ``netboot_shapes.Config``.
     """
     if not isinstance(pillar, dict):
         return {"problems": ["netboot: must be a map"], "warnings": []}
@@ -230,6 +246,7 @@ def _check_between_keys(
     groups: dict[str, Any],
     problems: Problems,
 ) -> None:
+    _check_state_dir(pillar, target, problems)
     _check_interface(pillar, target, problems)
     if isinstance(pillar["images"], dict):
         _check_images(pillar["images"], problems)

@@ -29,7 +29,6 @@ Each kind of file has one writer, so that no writer undoes another's work.
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import re
@@ -38,6 +37,7 @@ from typing import Any, cast
 
 from salt.exceptions import CommandExecutionError, SaltInvocationError
 
+import netboot_checks
 import netboot_files
 import netboot_values
 from netboot_names import ARCHES
@@ -48,6 +48,26 @@ from netboot_shapes import Arming, Boot, Config, Image, ImageRecord, IsoRecord
 SCHEMA = 1
 
 _FORETOLD = "netboot_records.foretold"
+
+# The configuration last: as long as it is there, a clean that was killed can be repeated.
+_KINDS = ("images", "isos", "services", "control", "once", "owned", "applied")
+_NAME = r"[A-Za-z0-9][A-Za-z0-9._+-]*"
+# All files that these states and netboot-once write, with what a kill may leave.
+_FILE = re.compile(
+    rf"({'|'.join(_KINDS)})/({_NAME}\.json|\.netboot\.{_NAME}\.json\.new)|once/(lock|new)"
+    r"|schema\.json|\.netboot\.schema\.json\.new"
+)
+# Records of the kind ``owned`` that are lists; all other records are maps.
+_LISTS = ("menus", "firmware", "trees", "silenced")
+# Keys that records of every schema have, and without which they are of no use.
+_KEYS = {
+    "schema": ("schema",),
+    "applied": ("root",),
+    "images": ("label",),
+    "isos": ("digests", "identity"),
+    "control": ("was", "unread"),
+    "once": ("arming",),
+}
 
 
 class Records:
@@ -75,8 +95,14 @@ class Records:
 
         opts, context
             Its ``__opts__`` and ``__context__``.
+
+        Raises CommandExecutionError when the minion option ``netboot.state_dir`` is wrong.
         """
-        return cls(opts.get("netboot.state_dir", STATE_DIR), context)
+        directory = opts.get("netboot.state_dir", STATE_DIR)
+        wrong = netboot_checks.state_dir(directory)
+        if wrong:
+            raise CommandExecutionError(f"{wrong}.")
+        return cls(directory, context)
 
     # -- by shape ---------------------------------------------------------------------------------
 
@@ -98,7 +124,12 @@ class Records:
         return cast("Config | None", self._stored("applied", "config"))
 
     def resolve(self, config: Config) -> None:
-        """Make ``config`` and ``applied`` return this for the rest of the run."""
+        """
+        Make ``config`` and ``applied`` return this for the rest of the run.
+
+        Raises CommandExecutionError when the records are newer than these states.
+        """
+        self._version()  # before anything on the machine is changed
         self.foretell("applied", "config", config)
 
     def image_and_iso(self, label: str) -> tuple[Image, str]:
@@ -154,20 +185,22 @@ class Records:
     # -- by kind and name -------------------------------------------------------------------------
 
     def names(self, kind: str) -> list[str]:
-        """List the names of the records of a kind, sorted; none without permission."""
+        """List the names of the records of a kind, sorted."""
+        path = os.path.join(self.directory, kind)
         try:
-            files = os.listdir(os.path.join(self.directory, kind))
-        except OSError as err:
-            if err.errno in (errno.ENOENT, errno.EACCES):
-                return []
-            raise
+            files = os.listdir(path)
+        except FileNotFoundError:
+            return []
+        except PermissionError as err:
+            raise _unreadable(path) from err
         return sorted(file[: -len(".json")] for file in files if file.endswith(".json"))
 
     def read(self, kind: str, name: str) -> Any:
         """
-        Return a record, or None if it does not exist or this user may not read it.
+        Return a record, or None if it does not exist.
 
-        Raises CommandExecutionError when the file is damaged, or newer than these states.
+        Raises CommandExecutionError when the file is damaged, or newer than these states, or when
+        this user may not read it.
         """
         foretold = self._foretold()
         return foretold[kind, name] if (kind, name) in foretold else self._stored(kind, name)
@@ -177,10 +210,11 @@ class Records:
         return found
 
     def _stored(self, kind: str, name: str) -> Any:
-        value = _load(self._path(kind, name))
+        path = self._path(kind, name)
+        self._version()  # newer records are refused, whatever their shape
+        value = _load(path, kind, name)
         if value is None:
             return None
-        self._version()  # newer records are refused
         # Whatever the schema says: an older version may have been applied in between.
         return _migrated(kind, name, value, self.directory)
 
@@ -201,22 +235,50 @@ class Records:
 
     def remove(self, kind: str, name: str) -> None:
         """Drop a record, if it exists."""
+        path = self._path(kind, name)
+        self._version()  # newer records are refused
         try:
-            os.unlink(self._path(kind, name))
+            os.unlink(path)
         except FileNotFoundError:
             pass
 
+    def clear(self, test: bool) -> bool:
+        """
+        Remove all records, and their directories if these are empty then.
+
+        test
+            Remove nothing.
+
+        Returns whether the directory of the records is gone, under ``test`` whether it would be.
+        """
+        self._version()  # newer records are refused
+        kinds = [os.path.join(self.directory, kind) for kind in _KINDS]
+        gone: set[str] = set()
+        for directory in filter(os.path.isdir, (*kinds, self.directory)):
+            there = {os.path.join(directory, file) for file in os.listdir(directory)}
+            for path in there:
+                if _FILE.fullmatch(os.path.relpath(path, self.directory)) and os.path.isfile(path):
+                    gone.add(path)
+                    if not test:
+                        os.unlink(path)
+            fixed = os.path.ismount(directory) or os.path.islink(directory)
+            if there <= gone and not fixed:
+                gone.add(directory)
+                if not test:
+                    os.rmdir(directory)
+        return self.directory in gone
+
     def _path(self, kind: str, name: str) -> str:
         for part in (kind, name):
-            if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._+-]*", part):
+            if not re.fullmatch(_NAME, part):
                 raise SaltInvocationError(f"{part!r} cannot be the kind or name of a record.")
         return os.path.join(self.directory, kind, name + ".json")
 
     def _version(self) -> int:
         """Return the schema of the stored records; 0: before schemas had numbers."""
         if self._schema is None:
-            there = _load(os.path.join(self.directory, "schema.json"))
-            self._schema = int(there["schema"]) if there else 0
+            there = _load(os.path.join(self.directory, "schema.json"), "schema")
+            self._schema = cast("int", there["schema"]) if there else 0
         if self._schema > SCHEMA:
             raise CommandExecutionError(
                 f"The records in {self.directory} have schema {self._schema}, but this version of "
@@ -232,7 +294,7 @@ class Records:
         for kind in ("applied", "images", "owned"):
             for name in self.names(kind):
                 path = self._path(kind, name)
-                old = _load(path)
+                old = _load(path, kind, name)
                 new = _migrated(kind, name, old, self.directory)
                 if new != old:
                     netboot_files.write(path, _dumped(new), mode=0o600)
@@ -246,18 +308,42 @@ def _dumped(value: Any) -> str:
     return json.dumps(value, indent=1, sort_keys=True)
 
 
-def _load(path: str) -> Any:
+def _load(path: str, kind: str, name: str = "") -> Any:
     try:
         with open(path, encoding="utf-8") as file:
-            return json.load(file)
-    except OSError as err:
-        if err.errno in (errno.ENOENT, errno.EACCES):
-            return None
-        raise
+            value = json.load(file)
+        wrong = _wrong(kind, name, value)
+    except FileNotFoundError:
+        return None
+    except PermissionError as err:
+        raise _unreadable(path) from err
     except ValueError as err:
-        raise CommandExecutionError(
-            f"{path} is damaged ({err}); remove it and apply again."
-        ) from err
+        wrong = str(err)
+    if wrong:
+        advice = "remove it and apply again"
+        if kind == "once" or (kind, name) == ("owned", "once"):
+            # Without it machines that have booted would be installed again.
+            advice = "restore it from a backup; removing it arms hosts with once: true again"
+        raise CommandExecutionError(f"{path} is damaged ({wrong}); {advice}.")
+    return value
+
+
+def _unreadable(path: str) -> CommandExecutionError:
+    return CommandExecutionError(f"This user may not read {path}; run the command as root.")
+
+
+def _wrong(kind: str, name: str, value: Any) -> str:
+    """Return what is wrong with the shape of a record of any schema, or an empty string."""
+    if kind == "owned" and name in _LISTS:
+        return "" if isinstance(value, list) else "it must be a list"
+    keys = _KEYS.get(kind, ())
+    if not isinstance(value, dict) or any(key not in value for key in keys):
+        return "it must be a map" + (f" with {' and '.join(keys)}" if keys else "")
+    if kind == "schema" and type(value["schema"]) is not int:
+        return "its schema must be an integer"
+    if (kind, name) == ("owned", "once"):
+        return next(filter(None, (_wrong("once", host, one) for host, one in value.items())), "")
+    return ""
 
 
 def _migrated(kind: str, name: str, value: Any, directory: str) -> Any:

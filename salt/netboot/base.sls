@@ -17,6 +17,8 @@ netboot-config-resolved:
     - name: pillar netboot
     - config: {{ config | json }}
     - order: {{ order.resolved }}
+    # Nothing else runs on a machine with records of a newer version.
+    - failhard: True
 
 netboot-root:
   file.directory:

@@ -94,6 +94,23 @@ def test_wrong_pillar_fails_with_every_problem(modules):
         assert "netboot:interface: this machine has no interface 'eth77'" in state["comment"]
 
 
+def test_newer_records_stop_the_apply_before_anything_changes(modules, state_dir, tmp_path):
+    pillar = {"netboot": {**PILLAR, "root": str(tmp_path / "export")}}
+    (state_dir / "schema.json").write_text('{"schema": 2}')
+    try:
+        # Only netboot.base: what it writes is below the root of this test.
+        for test in (True, False):
+            done = modules.state.apply("netboot.base", pillar=pillar, test=test).raw.values()
+            (first,) = (one for one in done if one["__id__"] == "netboot-config-resolved")
+            assert (first["result"], first["__run_num__"]) == (False, 0)
+            assert "update netboot-alt, or restore a backup" in first["comment"]
+        # Under test=True Salt goes on after a failure.
+        assert not any(one["changes"] for one in done)
+        assert not (tmp_path / "export").exists()
+    finally:
+        (state_dir / "schema.json").unlink()
+
+
 def test_number_of_states_grows_with_images_only(rendered):
     one = rendered("netboot", PILLAR)
     other = {**IMAGE, "url": "http://192.0.2.1/b.iso"}

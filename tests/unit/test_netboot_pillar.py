@@ -6,11 +6,13 @@ import re
 import jsonschema
 import pytest
 import yaml
+from salt.exceptions import CommandExecutionError
 
 import netboot_entries
 import netboot_keys
 import netboot_pillar
 from docs import make
+from netboot_records import Records
 from tests.conftest import CHECKOUT
 
 TARGET = {
@@ -432,6 +434,22 @@ def test_mistake_is_named(pillar, said):
     (problem,) = problems(pillar)
     assert problem.startswith(said)
     assert "\n" not in problem
+
+
+@pytest.mark.parametrize("state_dir", ["records", "", None, 3, "/", "/a/../b", "/a/", "/a b"])
+def test_wrong_directory_of_records(state_dir):
+    (problem,) = problems({}, state_dir=state_dir)
+    option = "minion option netboot.state_dir: must be an absolute path"
+    assert problem.startswith(option)
+    with pytest.raises(CommandExecutionError, match=option):
+        Records.of({"netboot.state_dir": state_dir}, {})
+
+
+def test_records_and_root_are_separate():
+    for root, state_dir in (("/data/a", "/data/a"), ("/data/a", "/data"), ("/data/a", "/data/a/b")):
+        (problem,) = problems({"root": root}, state_dir=state_dir)
+        assert problem.startswith(f"netboot:root: {root} and the minion option netboot.state_dir, ")
+    assert problems({"root": "/data/a"}, state_dir="/data/ab") == []
 
 
 @pytest.mark.parametrize("host", [True, [1], {"mac": 5}, {"group": []}, {"arguments": 5}])

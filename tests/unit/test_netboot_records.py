@@ -1,5 +1,6 @@
 """Records: of this version, of an older one, of a newer one, damaged ones."""
 
+import errno
 import json
 from pathlib import Path
 
@@ -107,11 +108,18 @@ def test_records_that_an_older_version_wrote_in_between(old):
 def test_newer_records_are_refused(old):
     with open(f"{old.directory}/schema.json", "w", encoding="utf-8") as file:
         json.dump({"schema": netboot_records.SCHEMA + 1}, file)
-    for use in (old.config, lambda: old.write("owned", "trees", [])):
+    before = contents(old)
+    for use in (
+        old.config,
+        lambda: old.resolve({}),
+        lambda: old.write("owned", "trees", []),
+        lambda: old.remove("images", "alt_p11"),
+    ):
         with pytest.raises(
             CommandExecutionError, match="schema 2.* up to 1; update netboot-alt, or restore"
         ):
             use()
+    assert contents(old) == before
 
 
 def test_damaged_record_is_named(old):
@@ -119,6 +127,60 @@ def test_damaged_record_is_named(old):
         file.write("{")
     with pytest.raises(CommandExecutionError, match=r"alt_p11\.json is damaged .* apply again"):
         old.images()
+
+
+@pytest.mark.parametrize("name", ["owned/once", "once/pc1"])
+@pytest.mark.parametrize("text", ["{", "[]"])
+def test_damaged_record_of_once_is_not_to_be_removed(old, name, text):
+    """Its hosts would be installed again."""
+    (Path(old.directory) / f"{name}.json").write_text(text)
+    kind, _, name = name.partition("/")
+    with pytest.raises(CommandExecutionError, match=r"\.json is damaged") as failed:
+        old.read(kind, name)
+    assert str(failed.value).endswith(
+        "; restore it from a backup; removing it arms hosts with once: true again."
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        *(("schema", text) for text in ('{"x": 1}', '"abc"', '""', "null", '{"schema": "1"}')),
+        *(("applied/config", text) for text in ("{}", "[]", "null")),
+        *(("images/alt_p11", text) for text in ("{}", "3")),
+        *(("isos/a.iso", text) for text in ("null", "[]", "{}")),
+        *(("owned/menus", text) for text in ("{}", '""')),
+        *(("owned/once", text) for text in ("[]", '{"pc1": 3}', '{"pc1": {}}')),
+        *(("once/pc1", text) for text in ("{}", "null")),
+    ],
+)
+def test_json_of_the_wrong_shape_is_damage(old, name, text):
+    (Path(old.directory) / f"{name}.json").write_text(text)
+    uses = (old.config, old.images, old.armings, old.boots, lambda: old.iso("a.iso"))
+    said = []
+    for use in (*uses, lambda: old.owned("menus", [])):
+        try:
+            use()
+        except CommandExecutionError as err:
+            said.append(str(err))
+    assert said
+    for one in said:
+        assert one.startswith(f"{old.directory}/{name}.json is damaged (it")
+
+
+def test_records_of_root_are_not_missing(old, monkeypatch):
+    """For another user, whom root's directory (0700) keeps out."""
+
+    def refused(path, *_arguments, **_keywords):
+        raise PermissionError(errno.EACCES, "Permission denied", path)
+
+    monkeypatch.setattr(netboot_records, "open", refused, raising=False)
+    monkeypatch.setattr(netboot_records.os, "listdir", refused)
+    for use in (old.config, old.applied, old.on_record, old.images, lambda: old.names("isos")):
+        with pytest.raises(
+            CommandExecutionError, match=r"may not read /.*; run the command as root"
+        ):
+            use()
 
 
 def test_what_a_run_resolves_is_for_that_run(tmp_path):
