@@ -11,6 +11,22 @@ from typing import Any
 from netboot_keys import ARCH, KEYS, NAMES
 
 HERE = Path(__file__).parent
+_DIGESTS = {"required": ["checksum"], "properties": {"checksum": {"minProperties": 1}}}
+_TRUE = {"const": True}
+# What JSON Schema can express of the rules between keys, by the map that has them.
+RULES: dict[str, dict[str, Any]] = {
+    "images.*": {
+        "anyOf": [
+            _DIGESTS,
+            {"required": ["sums"], "properties": {"sums": _TRUE}},
+            {"required": ["skip_iso_deploy"], "properties": {"skip_iso_deploy": _TRUE}},
+        ]
+    },
+    "firmware.*": _DIGESTS,
+    "secure_boot.*": {"required": ["shim", "ipxe"]},
+    "secure_boot.*.shim": _DIGESTS,
+    "secure_boot.*.ipxe": _DIGESTS,
+}
 
 
 def reference() -> str:
@@ -44,7 +60,8 @@ def schema() -> dict[str, Any]:
     """Return the same as JSON Schema, draft 2020-12: a file with the pillar key `netboot`."""
     netboot = _map(())
     by_name = netboot["properties"]["images"]["additionalProperties"]
-    listed = {**by_name, "properties": {"name": {"type": "string"}, **by_name["properties"]}}
+    named = {"properties": {"name": NAMES["images.*"].schema, **by_name["properties"]}}
+    listed = {**by_name, **named, "required": ["name"]}
     # The form of asheplyakov/netinstall-alt.
     netboot["properties"]["images"] = {
         "anyOf": [netboot["properties"]["images"], {"type": "array", "items": listed}]
@@ -66,7 +83,7 @@ def _map(path: tuple[str, ...]) -> dict[str, Any]:
     if "*" in children:
         made: dict[str, Any] = {"type": "object", "additionalProperties": children["*"]}
         check = NAMES.get(".".join((*path, "*")))
-        if check and "enum" in getattr(check, "schema", {}):
+        if check:
             made["propertyNames"] = check.schema
         return made
     made = {"type": "object", "properties": children, "additionalProperties": False}
@@ -76,6 +93,8 @@ def _map(path: tuple[str, ...]) -> dict[str, Any]:
         there = {"required": [name]}
         lifted = {"properties": {row.unless: {"const": True}}, "required": [row.unless]}
         made.setdefault("allOf", []).append({"anyOf": [there, lifted]} if row.unless else there)
+    if rule := RULES.get(".".join(path)):
+        made.setdefault("allOf", []).append(rule)
     return made
 
 

@@ -10,6 +10,8 @@ netboot_fresh.forget_old()
 
 import iso_download
 import iso_hashes
+import netboot_checks
+from netboot_names import DIGEST_DIGITS
 from netboot_records import Records
 
 __virtualname__ = "iso_fetch"
@@ -21,6 +23,18 @@ def __virtual__():
 
 def _records():
     return Records.of(__opts__, __context__)
+
+
+def _check(checksum):
+    """Raise CommandExecutionError unless these are digests by algorithm."""
+    if not isinstance(checksum, dict) or not checksum:
+        raise CommandExecutionError("checksum: must be a map, such as {sha256: 0123...}.")
+    for kind, digest in checksum.items():
+        if kind not in DIGEST_DIGITS:
+            known = ", ".join(DIGEST_DIGITS)
+            raise CommandExecutionError(f"checksum: {kind!r} is not one of {known}.")
+        if wrong := netboot_checks.digest(DIGEST_DIGITS[kind])(digest):
+            raise CommandExecutionError(f"checksum:{kind}: {wrong}.")
 
 
 def progress(staging=None):
@@ -61,7 +75,8 @@ def verify(path, checksum=None):
     Returns a map: ``size`` (bytes), ``digests``, ``identity`` (``mtime_ns``, ``ctime_ns``,
     ``inode``) and ``verified_at`` (seconds since 1970).
 
-    Raises CommandExecutionError when a digest differs or the file cannot be read.
+    Raises CommandExecutionError when a digest differs, ``checksum`` is not such a map, or the file
+    cannot be read.
 
     CLI Example:
 
@@ -70,6 +85,7 @@ def verify(path, checksum=None):
         salt 'netboot*' iso_fetch.verify /srv/export/dist/alt-server-11.0-x86_64.iso
     """
     if checksum is not None:
+        _check(checksum)
         found = iso_hashes.digests(path, checksum)
         iso_hashes.compare(path, found["digests"], checksum)
         return found

@@ -21,6 +21,7 @@ Check = Callable[[Any], Wrong]
 # A file name or label travels through URLs, iPXE scripts and altboot's `automatic=`, none of which
 # can quote: iPXE splits words at spaces, altboot splits at commas.
 _SAFE_NAME = r"[A-Za-z0-9][A-Za-z0-9._+-]*"
+_IMAGE_NAME = r"[A-Za-z0-9][A-Za-z0-9 ._+-]*"
 # iPXE interprets these anywhere in a line (ipxe.org/scripting) and has no quoting.
 _IPXE_ACTS_ON = ("${", "||", "&&", ";", "#")
 
@@ -59,6 +60,8 @@ _FILE = r"(/[A-Za-z0-9_@+-][A-Za-z0-9._@+-]*)+"
 _UNIT = r"[A-Za-z0-9][A-Za-z0-9._@:+-]*"
 _USER_NAME = r"[A-Za-z0-9._-]{1,32}"
 _HOST_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
+_KEY_OF_HOST = r"[A-Za-z0-9][A-Za-z0-9._:-]{0,63}"
+_ACCOUNT = r"[a-z_][a-z0-9_-]{0,30}"
 _MAC = r"([0-9A-Fa-f]{2}[:.-]?){5}[0-9A-Fa-f]{2}"
 
 
@@ -323,7 +326,10 @@ def addresses(least: int, most: int) -> Check:
     return check
 
 
-@_like(type="string")
+_NETWORK = {"type": "string", "pattern": r"^([0-9]{1,3}\.){3}[0-9]{1,3}/[0-9]{1,2}$"}
+
+
+@_like(**_NETWORK)
 def network(value: Any) -> Wrong:
     try:
         network = ipaddress.IPv4Network(value if isinstance(value, str) else None)
@@ -334,14 +340,14 @@ def network(value: Any) -> Wrong:
     return None
 
 
-@_like(**_list_of({"type": "string"}))
+@_like(**_list_of(_NETWORK))
 def networks(value: Any) -> Wrong:
     if not isinstance(value, list):
         return "must be a list of subnets"
     return next((f"{one!r} {wrong}" for one in value if (wrong := network(one))), None)
 
 
-@_like(type="string")
+@_like(**_NETWORK)
 def subnet(value: Any) -> Wrong:
     wrong = network(value)
     return wrong and f"the name {wrong}"
@@ -518,10 +524,10 @@ def smbios(value: Any) -> Wrong:
     return wrong
 
 
-@_like(type="string")
+@_like(type="string", pattern=f"^{_KEY_OF_HOST}$")
 def key_of_host(value: Any) -> Wrong:
     wrong = in_quotes(value)
-    if not wrong and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,63}", value):
+    if not wrong and not re.fullmatch(_KEY_OF_HOST, value):
         wrong = "must be up to 64 letters, digits and . _ : -"
     return wrong and f"the name {wrong}"
 
@@ -544,9 +550,9 @@ def user_name(value: Any) -> Wrong:
 
 
 # useradd(8), with what Debian and ALT allow by default.
-@_like(type="string")
+@_like(type="string", pattern=f"^{_ACCOUNT}$")
 def account(value: Any) -> Wrong:
-    if not isinstance(value, str) or not re.fullmatch(r"[a-z_][a-z0-9_-]{0,30}", value):
+    if not isinstance(value, str) or not re.fullmatch(_ACCOUNT, value):
         return "the name must be lower-case letters, digits and _ -"
     return None
 
@@ -564,9 +570,9 @@ def public_keys(value: Any) -> Wrong:
     return None
 
 
-@_like(type="string")
+@_like(type="string", pattern=f"^{_IMAGE_NAME}$", maxLength=_LONGEST_TEXT)
 def image_name(value: Any) -> Wrong:
     wrong = text(value)
-    if not wrong and not re.fullmatch(_SAFE_NAME, value.replace(" ", "_")):
+    if not wrong and not re.fullmatch(_IMAGE_NAME, value):
         wrong = "may only contain letters, digits, spaces and . _ + -"
     return wrong and f"the name {wrong}"

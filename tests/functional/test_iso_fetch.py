@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import random
+import re
 import subprocess
 import sys
 import threading
@@ -621,6 +622,21 @@ def test_verify(modules, tmp_path):
         modules.iso_fetch.verify(str(path), {"md5": "0" * 32})
     with pytest.raises(CommandExecutionError, match="never verified"):
         modules.iso_fetch.verify(str(path))
+
+
+@pytest.mark.parametrize(
+    ("checksum", "said"),
+    [
+        ({"sha3": "aa"}, "checksum: 'sha3' is not one of sha512, sha256, sha1, md5."),
+        ({"md5": "aa"}, "checksum:md5: must be 32 hexadecimal digits, but has 2."),
+        ({"md5": 12}, "checksum:md5: must be 32 hexadecimal digits, in quotes."),
+        ("0" * 64, "checksum: must be a map, such as {sha256: 0123...}."),
+        ({}, "checksum: must be a map, such as {sha256: 0123...}."),
+    ],
+)
+def test_verify_takes_digests_alone(modules, checksum, said):
+    with pytest.raises(CommandExecutionError, match=f"^{re.escape(said)}$"):
+        modules.iso_fetch.verify("/nowhere.iso", checksum)
 
 
 LINES = f"""{"a" * 64}  a.iso

@@ -278,6 +278,14 @@ def test_venv_is_made_once_for_each_lock(bench):
     assert "making .venv" in bench.run("apply").stderr
 
 
+def test_venv_is_made_again_where_the_checkout_was_moved_to(bench):
+    bench.complete()
+    bench.run("apply")
+    bench.checkout = bench.checkout.rename(bench.base / "elsewhere")
+    assert "making .venv" in bench.run("apply").stderr
+    assert bench.run("apply").stderr == ""
+
+
 # -- which Salt ----------------------------------------------------------------------------------
 
 APPLY = ["apply", "queue=True"]

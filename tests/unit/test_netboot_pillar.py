@@ -543,6 +543,16 @@ def test_schema_is_a_schema():
         {"default_image": {"x64": "a"}},
         {"admins": {"alice": {}}},
         {"menu": {"timeout_s": 0}},
+        {"images": {"a": {"url": URL}}},
+        {"images": {"a/b": IMAGE}},
+        {"images": [IMAGE]},
+        {"hosts": {"a b/c": {"mac": "52:54:00:12:34:56"}}},
+        {"dhcp": {"leases": {"zz": {"address": "192.0.2.5"}}}},
+        {"dhcp": {"subnets": {"192.0.2.0": {}}}},
+        {"firmware": {"bios": {"url": "https://example.org/undionly.kpxe"}}},
+        {"secure_boot": {"efi-x86_64": {"shim": {"url": "https://example.org/shim.efi"}}}},
+        {"menu": {"password": {"users": {"a b": "x"}}}},
+        {"admins": {"Alice": {"keys": ["ssh-ed25519 AAAA"]}}},
     ],
 )
 def test_schema_finds_mistakes(netboot):
