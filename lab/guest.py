@@ -2,6 +2,7 @@
 
 import os
 import shlex
+import shutil
 
 from . import network
 from .host import LabError, require, tail
@@ -31,13 +32,17 @@ class Guest(Server):
     """One with Debian's own kernel; made and started by Lab.guest().
 
     QEMU emulates its processor. Its disk is a file that goes with the lab.
+
+    binds: folders of this host that it has a copy of, at the same place.
     """
 
-    def __init__(self, lab, name, root, address, number, sources, memory_mib):
+    def __init__(self, lab, name, root, address, number, sources, memory_mib, binds=()):
         require("qemu-system-x86_64", "ssh-keygen", "mkfs.ext4")
         super().__init__(lab, name, root, address, sources)
         self._tap, self._memory_mib = f"guest{number}", memory_mib
         self._mac = f"52:54:00:4f:{lab.number:02x}:{number:02x}"
+        for path in binds:
+            shutil.copytree(path, f"{self._directory}/upper{path}", symlinks=True)
         unshare = ["unshare", "--mount", "sh", "-c", MAKE_DISK, "make-disk"]
         run([*unshare, str(root), str(self._directory), DISK], check=True, capture_output=True)
         network.add_tap(lab.name, self._tap)

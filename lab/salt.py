@@ -39,7 +39,7 @@ class Applied:
         return {name: state["changes"] for name, state in self.states.items() if state["changes"]}
 
 
-class Trees:
+class UserTrees:
     """The pillar, and a state tree of the user's own, in the `directory` of a configuration."""
 
     def write_pillar(self, pillar):
@@ -58,7 +58,7 @@ class Trees:
             path.unlink()
 
 
-class Salt(Trees):
+class Salt(UserTrees):
     """One of Salt's programs with the checkout's configuration, but its own pillar and cache.
 
     name: of its directory in the lab's, which has the configuration, pillar and cache; pillar: what
@@ -106,7 +106,7 @@ class Salt(Trees):
         return applied(done, machine.name)
 
 
-class SaltCall(Trees):
+class SaltCall(UserTrees):
     """salt-call on a machine, without a master: in a fifth of the time that salt-ssh takes.
 
     machine: a Machine with CHECKOUT in its binds; pillar: as for Salt.
@@ -116,6 +116,7 @@ class SaltCall(Trees):
     home = "/var/tmp/salt"
     # The folder that gets coverage's data of what salt-call runs; None: it isn't measured.
     coverage = None
+    program = (str(PROGRAMS / "salt-call"),)
 
     def __init__(self, machine, pillar):
         self._machine = machine
@@ -129,7 +130,7 @@ class SaltCall(Trees):
             pillar_roots={"base": [f"{self.home}/pillar"]},
         )
         machine.run(["tee", f"{self.home}/minion"], input=yaml.safe_dump(settings))
-        self._command = [str(PROGRAMS / "salt-call"), f"--config-dir={self.home}", "--out=json"]
+        self._command = [*self.program, f"--config-dir={self.home}", "--out=json"]
         if self.coverage:
             start, data = CHECKOUT / "pyproject.toml", f"{self.home}/coverage"
             settings = [f"COVERAGE_PROCESS_START={start}", f"COVERAGE_FILE={data}"]
@@ -155,6 +156,24 @@ class SaltCall(Trees):
             for data in self.directory.glob("coverage.*"):
                 shutil.move(data, self.coverage)
         return done
+
+
+class GuestSaltCall(SaltCall):
+    """The same on a Guest, by the thin of its root: it has no Salt of ours.
+
+    machine: a Guest with CHECKOUT / "salt" in its binds; its files can't be seen from this host.
+    """
+
+    program = ("python3", f"{roots.THIN}/salt-call")
+
+    def __init__(self, machine, pillar):
+        self.coverage = None
+        super().__init__(machine, pillar)
+
+    def write_pillar(self, pillar):
+        self._machine.run(["mkdir", "-p", f"{self.home}/pillar"])
+        for name, data in pillar_tree(pillar).items():
+            self._machine.run(["tee", f"{self.home}/pillar/{name}"], input=yaml.safe_dump(data))
 
 
 class OtherSaltCall(SaltCall):
@@ -203,11 +222,16 @@ class SaltSsh(Salt):
 def write_pillar(directory, pillar):
     """Write a pillar tree that gives `pillar` (a map) to every machine."""
     directory.mkdir(parents=True, exist_ok=True)
-    (directory / "top.sls").write_text("base: {'*': [all]}\n")
-    # Replaced at once: a minion may ask for its pillar at any time.
-    unfinished = directory / "all.unfinished"
-    unfinished.write_text(yaml.safe_dump(pillar, sort_keys=False))
-    unfinished.replace(directory / "all.sls")
+    for name, data in pillar_tree(pillar).items():
+        # Replaced at once: a minion may ask for its pillar at any time.
+        unfinished = directory / "unfinished"
+        unfinished.write_text(yaml.safe_dump(data, sort_keys=False))
+        unfinished.replace(directory / name)
+
+
+def pillar_tree(pillar):
+    """The files of that tree, by name, with the data that is in them."""
+    return {"top.sls": {"base": {"*": ["all"]}}, "all.sls": pillar}
 
 
 def returned(done, function, machine, minion):

@@ -13,7 +13,7 @@ import pytest
 
 from lab import Lab, network
 from lab.iso import make_iso
-from lab.salt import SaltSsh
+from lab.salt import CHECKOUT, GuestSaltCall
 from tests.boot.test_mounts import assert_is_served, with_root_only_modes
 from tests.servers import IN_GUEST
 
@@ -60,7 +60,7 @@ def applied(tmp_path_factory):
     for name, iso in isos.items():
         iso.unpack(folder / name)
     with Lab(logs=tmp_path_factory.mktemp("logs")) as lab:
-        server = lab.guest("netboot1", installed=IN_GUEST)
+        server = lab.guest("netboot1", installed=IN_GUEST, binds=[CHECKOUT / "salt"])
         server.run(["systemctl", "disable", "--now", "vsftpd"])
         web = lab.web(folder)
         images = {
@@ -83,7 +83,7 @@ def applied(tmp_path_factory):
             "hosts": {"pc1": {"mac": mac, "image": "p10", "variant": "livecd"}},
             "menu": {"timeout_s": 5},
         }
-        salt = SaltSsh(lab, [server], {"netboot": pillar})
+        salt = GuestSaltCall(server, {"netboot": pillar})
         assert salt.apply(server).failed == {}
         entries = {one["id"]: one for one in salt.call(server, "netboot.entries")}
         yield SimpleNamespace(
