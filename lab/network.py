@@ -9,6 +9,7 @@ import os
 import re
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -113,7 +114,7 @@ def client_mac(lab_number, client_number):
 
 
 def start_router(lab):
-    """Start a DHCP server that knows nothing of PXE, like the one in somebody's home router.
+    """Start what is in somebody's home router: a DHCP server that knows nothing of PXE, and IPv6.
 
     Each MAC that a client can have gets the same address each time (udhcpd.conf: static_lease).
     """
@@ -141,6 +142,9 @@ def start_router(lab):
     with log.open("w") as output:
         router = lab.popen(["busybox", "udhcpd", "-f", str(conf)], stdout=output, stderr=output)
     wait_until(lambda: "started" in log.read_text(), router, log, 10, "The router's DHCP server")
+    advertiser = [sys.executable, str(Path(__file__).with_name("advertiser.py")), BRIDGE]
+    with (lab.logs / "advertiser.log").open("w") as output:
+        lab.popen(advertiser, stdout=output, stderr=output)
 
 
 @contextlib.contextmanager
