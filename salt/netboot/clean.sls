@@ -8,6 +8,13 @@ include:
 {%- else %}
 {%- set platform = config.platform %}
 
+netboot-clean-resolved:
+  netboot.config_resolved:
+    - name: pillar netboot
+    - config: {{ config | json }}
+    # Nothing is removed beside records of a newer version.
+    - failhard: True
+
 {%- for service, files in service_files | dictsort %}
 
 netboot-clean-{{ service[8:] }}:

@@ -524,6 +524,20 @@ def test_no_log_and_no_records_yet(server):
         wait_for(lambda: server.armed() == [])
 
 
+@pytest.mark.parametrize("rubbish", [3, {"arming": "A"}])
+def test_damaged_armings(server, rubbish):
+    """What cannot be read ends nothing; other hosts are disarmed."""
+    server.reconcile(host("pc1"))
+    path = server.records / "owned/once.json"
+    armings = json.loads(path.read_text())
+    with running(server):
+        replace(path, b"[]")
+        time.sleep(0.7)
+        replace(path, json.dumps({"other": rubbish, **armings}).encode())
+        write(server.log, line(server.uri("pc1")))
+        wait_for(lambda: server.armed() == [])
+
+
 def test_reading_costs_what_was_added(tmp_path):
     """Not what the log holds: a lesson of 200 machines leaves thousands of lines."""
     path = tmp_path / "log"

@@ -111,6 +111,13 @@ def test_newer_records_stop_the_apply_before_anything_changes(modules, state_dir
         (state_dir / "schema.json").unlink()
 
 
+@pytest.mark.parametrize("sls", ["netboot", "netboot.clean"])
+def test_newer_records_are_met_first(modules, sls):
+    """Only looked at: netboot.clean would remove things of this machine."""
+    first = modules.state.show_low_sls(sls, pillar={"netboot": PILLAR})[0]
+    assert (first["state"], first["fun"], first["failhard"]) == ("netboot", "config_resolved", True)
+
+
 def test_number_of_states_grows_with_images_only(rendered):
     one = rendered("netboot", PILLAR)
     other = {**IMAGE, "url": "http://192.0.2.1/b.iso"}
