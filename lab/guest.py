@@ -2,7 +2,6 @@
 
 import os
 import shlex
-import shutil
 
 from . import network
 from .host import LabError, require, tail
@@ -32,17 +31,13 @@ class Guest(Server):
     """One with Debian's own kernel; made and started by Lab.guest().
 
     QEMU emulates its processor. Its disk is a file that goes with the lab.
-
-    binds: folders of this host that it has a copy of, at the same place.
     """
 
-    def __init__(self, lab, name, root, address, number, sources, memory_mib, binds=()):
+    def __init__(self, lab, name, root, address, number, sources, memory_mib):
         require("qemu-system-x86_64", "ssh-keygen", "mkfs.ext4")
         super().__init__(lab, name, root, address, sources)
         self._tap, self._memory_mib = f"guest{number}", memory_mib
         self._mac = f"52:54:00:4f:{lab.number:02x}:{number:02x}"
-        for path in binds:
-            shutil.copytree(path, f"{self._directory}/upper{path}", symlinks=True)
         unshare = ["unshare", "--mount", "sh", "-c", MAKE_DISK, "make-disk"]
         run([*unshare, str(root), str(self._directory), DISK], check=True, capture_output=True)
         network.add_tap(lab.name, self._tap)
@@ -96,13 +91,21 @@ class Guest(Server):
         """
         if self._process.poll() is not None:
             raise LabError(f"{self.name} is not running:\n{tail(self.console_log)}")
+        command = ["ssh", *self._ssh_options(), f"root@{self.address}", shlex.join(argv)]
+        capture = {"input": input or "", "timeout": timeout, "capture_output": True}
+        return self._lab.run(command, check, **capture)
+
+    def copy(self, path, folder):
+        """Copy a file or folder of this host into a folder of the machine."""
+        where = f"root@{self.address}:{folder}/"
+        command = ["scp", "-q", "-r", *self._ssh_options(), str(path), where]
+        self._lab.run(command, capture_output=True)
+
+    def _ssh_options(self):
         # A connection that a reboot cut off is not waited for.
         patience = ["ConnectTimeout=5", "ServerAliveInterval=5"]
         options = [f"UserKnownHostsFile={self._lab.known_hosts}", "BatchMode=yes", *patience]
-        ssh = ["ssh", "-F", "none", "-i", str(self.ssh_key), *(f"-o{option}" for option in options)]
-        command = [*ssh, f"root@{self.address}", shlex.join(argv)]
-        capture = {"input": input or "", "timeout": timeout, "capture_output": True}
-        return self._lab.run(command, check, **capture)
+        return ["-F", "none", "-i", str(self.ssh_key), *(f"-o{option}" for option in options)]
 
     def reboot(self, timeout=180):
         """Reboot it as its own `reboot` does; returns when its sshd answers again."""

@@ -138,7 +138,7 @@ class Lab:
         machine.start()
         return machine
 
-    def guest(self, name, packages=(), memory_mib=1024, installed=(), binds=()):
+    def guest(self, name, packages=(), memory_mib=1024, installed=()):
         """The same as a QEMU machine, for what needs a kernel of its own: file systems, nfsd.
 
         It is up after a quarter of a minute, and slower than server() in all it does, most of all
@@ -147,7 +147,7 @@ class Lab:
         number, address = self._place(name)
         sources = self._sources(packages)
         root = _with(roots.guest_root(), installed)
-        guest = Guest(self, name, root, address, number, sources, memory_mib, binds)
+        guest = Guest(self, name, root, address, number, sources, memory_mib)
         guest.start()
         return guest
 

@@ -117,6 +117,7 @@ class SaltCall(UserTrees):
     # The folder that gets coverage's data of what salt-call runs; None: it isn't measured.
     coverage = None
     program = (str(PROGRAMS / "salt-call"),)
+    states = CHECKOUT / "salt"
 
     def __init__(self, machine, pillar):
         self._machine = machine
@@ -124,8 +125,8 @@ class SaltCall(UserTrees):
         settings = yaml.safe_load((CHECKOUT / "conf" / "minion").read_text())
         settings.update(
             root_dir=self.home,
-            file_roots={"base": [f"{self.home}/states", str(CHECKOUT / "salt")]},
-            module_dirs=[str(CHECKOUT / "salt")],
+            file_roots={"base": [f"{self.home}/states", str(self.states)]},
+            module_dirs=[str(self.states)],
             autoload_dynamic_modules=False,  # module_dirs has them, and this takes most of the time
             pillar_roots={"base": [f"{self.home}/pillar"]},
         )
@@ -159,16 +160,15 @@ class SaltCall(UserTrees):
 
 
 class GuestSaltCall(SaltCall):
-    """The same on a Guest, by the thin of its root: it has no Salt of ours.
-
-    machine: a Guest with CHECKOUT / "salt" in its binds; its files can't be seen from this host.
-    """
+    """The same on a Guest, which sees nothing of this host, by the thin of its root."""
 
     program = ("python3", f"{roots.THIN}/salt-call")
+    states = f"{SaltCall.home}/salt"
 
     def __init__(self, machine, pillar):
         self.coverage = None
         super().__init__(machine, pillar)
+        machine.copy(CHECKOUT / "salt", self.home)
 
     def write_pillar(self, pillar):
         self._machine.run(["mkdir", "-p", f"{self.home}/pillar"])

@@ -14,7 +14,7 @@ from lab import Lab
 from lab.client import HTTP_BOOT
 from lab.ipxe import boot_loaders, chained
 from lab.iso import make_iso
-from lab.salt import SaltSsh
+from lab.salt import CHECKOUT, SaltCall
 from tests.boot.test_boot import served
 from tests.servers import INSTALLED
 
@@ -46,10 +46,10 @@ def pillar_of(web, isos):
 def beside(media, tmp_path_factory):
     """A netboot server beside the network's own DHCP server."""
     with Lab(logs=tmp_path_factory.mktemp("logs")) as lab:
-        server = lab.server("netboot1", installed=INSTALLED)
+        server = lab.server("netboot1", installed=INSTALLED, binds=[CHECKOUT])
         web = lab.web(media.folder)
         pillar = pillar_of(web, media.isos)
-        salt = SaltSsh(lab, [server], {"netboot": pillar})
+        salt = SaltCall(server, {"netboot": pillar})
         refused = salt.apply(server)
         loader = media.folder / "ipxe-arm64.efi"
         digest = hashlib.sha256(loader.read_bytes()).hexdigest()
@@ -70,10 +70,10 @@ def beside(media, tmp_path_factory):
 def alone(media, tmp_path_factory):
     """A netboot server that is the network's DHCP server, and a machine that could be it."""
     with Lab(logs=tmp_path_factory.mktemp("logs"), router=False) as lab:
-        server = lab.server("netboot1", installed=INSTALLED)
+        server = lab.server("netboot1", installed=INSTALLED, binds=[CHECKOUT])
         other = lab.server("dhcp1", packages=["isc-dhcp-server"])
         pillar = pillar_of(lab.web(media.folder), {"x86_64": media.isos["x86_64"]})
-        salt = SaltSsh(lab, [server], {"netboot": pillar})
+        salt = SaltCall(server, {"netboot": pillar})
 
         def apply(**dhcp):
             salt.write_pillar({"netboot": {**pillar, "dhcp": dhcp}})

@@ -10,7 +10,7 @@ import pytest
 
 from lab import Lab
 from lab.iso import make_iso
-from lab.salt import SaltSsh
+from lab.salt import CHECKOUT, SaltCall
 from tests.boot.test_boot import served
 from tests.servers import INSTALLED
 
@@ -24,7 +24,7 @@ def applied(tmp_path_factory):
     folder = tmp_path_factory.mktemp("web")
     isos = {generation: make_iso(folder, generation, stage_mib=2) for generation in GENERATIONS}
     with Lab(logs=tmp_path_factory.mktemp("logs")) as lab:
-        server = lab.server("netboot1", installed=INSTALLED)
+        server = lab.server("netboot1", installed=INSTALLED, binds=[CHECKOUT])
         web = lab.web(folder)
         pillar = {
             "images": {
@@ -38,7 +38,7 @@ def applied(tmp_path_factory):
             # long enough for the keys of a busy machine
             "menu": {"title": TITLE, "timeout_s": 20},
         }
-        salt = SaltSsh(lab, [server], {"netboot": pillar})
+        salt = SaltCall(server, {"netboot": pillar})
         assert salt.apply(server).failed == {}
         entries = salt.call(server, "netboot.entries", "arch=x86_64")
         yield SimpleNamespace(lab=lab, server=server, isos=isos, entries=entries)

@@ -13,7 +13,7 @@ import pytest
 
 from lab import Lab, network
 from lab.iso import make_iso
-from lab.salt import CHECKOUT, GuestSaltCall
+from lab.salt import GuestSaltCall
 from tests.boot.test_mounts import assert_is_served, with_root_only_modes
 from tests.servers import IN_GUEST
 
@@ -60,7 +60,7 @@ def applied(tmp_path_factory):
     for name, iso in isos.items():
         iso.unpack(folder / name)
     with Lab(logs=tmp_path_factory.mktemp("logs")) as lab:
-        server = lab.guest("netboot1", installed=IN_GUEST, binds=[CHECKOUT / "salt"])
+        server = lab.guest("netboot1", installed=IN_GUEST)
         server.run(["systemctl", "disable", "--now", "vsftpd"])
         web = lab.web(folder)
         images = {

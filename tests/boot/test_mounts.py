@@ -9,7 +9,7 @@ import pytest
 
 from lab import Lab
 from lab.iso import make_iso
-from lab.salt import CHECKOUT, GuestSaltCall
+from lab.salt import GuestSaltCall
 from tests.boot.test_boot import served
 from tests.servers import IN_GUEST
 
@@ -28,7 +28,7 @@ def mounted(tmp_path_factory):
     """A netboot server that mounts its image; `first` is what its first apply came to."""
     iso = with_root_only_modes(make_iso(tmp_path_factory.mktemp("iso"), stage_mib=2))
     with Lab(logs=tmp_path_factory.mktemp("logs")) as lab:
-        server = lab.guest("netboot1", installed=IN_GUEST, binds=[CHECKOUT / "salt"])
+        server = lab.guest("netboot1", installed=IN_GUEST)
         web = lab.web(iso.path.parent)
         pillar = {
             "images": {

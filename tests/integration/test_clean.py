@@ -6,7 +6,7 @@ import pytest
 
 from lab import Lab
 from lab.iso import make_iso
-from lab.salt import SaltSsh
+from lab.salt import CHECKOUT, SaltCall
 from tests.servers import WITH_CLIENTS
 
 # Everything that an apply may touch: files with owner, mode and digest, units, users, ports.
@@ -68,7 +68,9 @@ def machine(tmp_path_factory):
     """A machine that has all packages, a site and a share of its own, and no trace of us."""
     iso = make_iso(tmp_path_factory.mktemp("iso"))
     with Lab(logs=tmp_path_factory.mktemp("logs")) as lab:
-        server = lab.server("netboot1", packages=["vsftpd"], installed=WITH_CLIENTS)
+        server = lab.server(
+            "netboot1", packages=["vsftpd"], installed=WITH_CLIENTS, binds=[CHECKOUT]
+        )
         server.run(["apt-get", "-qq", "update"])
         server.run(["apt-get", "-qq", "-y", "install", "vsftpd"])
         # Its FTP server is in our way, and the states would say so.
@@ -83,9 +85,7 @@ def machine(tmp_path_factory):
             "hosts": {"pc1": {"image": "ALT p11", "variant": "install", "once": True}},
             "menu": {"password": {"users": {"admin": "$6$a$b"}}},
         }
-        # Where salt-ssh puts itself, before the first look.
-        salt = SaltSsh(lab, [server], {"netboot": pillar})
-        salt.call(server, "test.ping")
+        salt = SaltCall(server, {"netboot": pillar})
         salt.iso, salt.pillar, salt.server = iso, pillar, server
         yield salt
 

@@ -10,7 +10,7 @@ import pytest
 
 from lab import Lab
 from lab.iso import make_iso
-from lab.salt import SaltSsh
+from lab.salt import CHECKOUT, SaltCall
 from tests.servers import WITH_CLIENTS
 
 # Exposure as systemd-analyze reckons it, from 0 (safe) to 10. Debian 12's systemd says 1.6, 2.4 and
@@ -64,7 +64,9 @@ def applied(tmp_path_factory):
     """A server with all that needs no kernel of its own, and a machine with an SMB client."""
     iso = make_iso(tmp_path_factory.mktemp("iso"))
     with Lab(logs=tmp_path_factory.mktemp("logs")) as lab:
-        server = lab.server("netboot1", packages=["vsftpd"], installed=WITH_CLIENTS)
+        server = lab.server(
+            "netboot1", packages=["vsftpd"], installed=WITH_CLIENTS, binds=[CHECKOUT]
+        )
         client = lab.server("client", installed=WITH_CLIENTS)
         web = lab.web(iso.path.parent)
         pillar = {
@@ -77,7 +79,7 @@ def applied(tmp_path_factory):
             "methods": ["http", "cifs", "ftp"],
             "hosts": {"pc1": {"image": "ALT p11", "variant": "install", "once": True}},
         }
-        salt = SaltSsh(lab, [server], {"netboot": pillar})
+        salt = SaltCall(server, {"netboot": pillar})
         assert salt.apply(server).failed == {}
         for path in LARGE.values():
             # More than all buffers on the way hold.

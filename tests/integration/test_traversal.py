@@ -11,7 +11,7 @@ import pytest
 
 from lab import Lab
 from lab.iso import make_iso
-from lab.salt import SaltSsh
+from lab.salt import CHECKOUT, SaltCall
 from tests.servers import WITH_CLIENTS
 
 MARK = "of nobody's concern"
@@ -117,7 +117,9 @@ def served(tmp_path_factory):
     """A server with all methods that need no kernel of its own, and a machine with SMB's client."""
     iso = make_iso(tmp_path_factory.mktemp("iso"))
     with Lab(logs=tmp_path_factory.mktemp("logs")) as lab:
-        server = lab.server("netboot1", packages=["vsftpd"], installed=WITH_CLIENTS)
+        server = lab.server(
+            "netboot1", packages=["vsftpd"], installed=WITH_CLIENTS, binds=[CHECKOUT]
+        )
         client = lab.server("client", installed=WITH_CLIENTS)
         web = lab.web(iso.path.parent)
         image = {"url": f"{web.url}/{iso.path.name}", "checksum": {"sha256": iso.sha256}}
@@ -127,7 +129,7 @@ def served(tmp_path_factory):
             "methods": ["http", "cifs", "ftp"],
             "hosts": {"pc1": once},  # whose files are at paths of their own
         }
-        salt = SaltSsh(lab, [server], {"netboot": pillar})
+        salt = SaltCall(server, {"netboot": pillar})
         done = salt.apply(server)
         assert [state["comment"] for state in done.failed.values()] == []
         for path in (OUTSIDE, BESIDE, STAGED):
