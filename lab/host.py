@@ -38,7 +38,7 @@ PACKAGES = {
 
 
 class LabError(Exception):
-    """The lab can't do what was asked; the message is one sentence, sometimes with a log's end."""
+    """The lab cannot do what was asked; the message is one sentence, sometimes with a log's end."""
 
 
 def say(text):
@@ -57,7 +57,7 @@ def tail(path, lines=15):
 def require(*names):
     """Install what is missing of `names`: programs or absolute paths, each a key of PACKAGES.
 
-    Raises LabError, naming what is missing and its packages, when apt can't bring it.
+    Raises LabError, naming what is missing and its packages, when apt cannot bring it.
     """
     missing = [name for name in names if not _present(name)]
     if not missing:

@@ -290,7 +290,7 @@ def _end_by_sigterm(lab, no_longer=False):
 
 @contextlib.contextmanager
 def _undisturbed():
-    """Ignore Ctrl-C and SIGTERM, so that a second one can't cut the clean-up short."""
+    """Ignore Ctrl-C and SIGTERM, so that a second one cannot cut the clean-up short."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

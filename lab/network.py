@@ -73,7 +73,7 @@ def remove_namespace(name):
 
 def namespaces_are_mounted():
     """Whether NAMESPACES is a mount point, as ip-netns(8) makes it."""
-    # Not Path.is_mount(): on one file system it can't see a bind mount.
+    # Not Path.is_mount(): on one file system it cannot see a bind mount.
     mounts = Path("/proc/self/mountinfo").read_text().splitlines()
     return str(NAMESPACES) in (line.split()[4] for line in mounts)
 

@@ -7,6 +7,7 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
+import jsonschema
 import yaml
 
 from . import roots
@@ -14,6 +15,7 @@ from .host import LabError
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 PROGRAMS = CHECKOUT / ".venv" / "bin"
+SCHEMA = CHECKOUT / "docs" / "pillar.schema.json"
 
 # What Salt 3006 and 3007 need when they apply states without a master; Debian 11 has it all.
 LIBRARIES = ["python3-distro", "python3-jinja2", "python3-jmespath", "python3-msgpack"]
@@ -44,7 +46,20 @@ class UserTrees:
 
     def write_pillar(self, pillar):
         """Replace the pillar, for all machines."""
+        self._pillar = pillar
+        self._write(pillar)
+
+    def _write(self, pillar):
         write_pillar(self.directory / "pillar", pillar)
+
+    def _applied(self, done, minion):
+        """As applied(). A pillar that the states accept must fit its schema."""
+        found = applied(done, minion)
+        if "netboot-config-valid" not in found.failed:
+            jsonschema.validate(
+                json.loads(json.dumps(self._pillar)), json.loads(SCHEMA.read_text())
+            )
+        return found
 
     @contextlib.contextmanager
     def overridden(self, name, text):
@@ -103,7 +118,7 @@ class Salt(UserTrees):
     def apply(self, machine, *arguments):
         """`state.apply` with these arguments; a failed state is no error here, see Applied."""
         done = self.run(machine.name, "state.apply", *arguments)
-        return applied(done, machine.name)
+        return self._applied(done, machine.name)
 
 
 class SaltCall(UserTrees):
@@ -149,7 +164,7 @@ class SaltCall(UserTrees):
 
     def apply(self, machine, *arguments):
         """As Salt.apply(); the machine is the one it was made for."""
-        return applied(self._run("state.apply", *arguments), "local")
+        return self._applied(self._run("state.apply", *arguments), "local")
 
     def _run(self, *argv):
         done = self._machine.run([*self._command, *argv], check=False)
@@ -170,7 +185,7 @@ class GuestSaltCall(SaltCall):
         super().__init__(machine, pillar)
         machine.copy(CHECKOUT / "salt", self.home)
 
-    def write_pillar(self, pillar):
+    def _write(self, pillar):
         self._machine.run(["mkdir", "-p", f"{self.home}/pillar"])
         for name, data in pillar_tree(pillar).items():
             self._machine.run(["tee", f"{self.home}/pillar/{name}"], input=yaml.safe_dump(data))

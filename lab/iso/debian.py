@@ -85,7 +85,7 @@ def debian_kernel(cache, arch=ARCH):
 
     cache: folder for downloads (Path); deleting it is how to get a newer kernel.
     arch: a key of DEBIAN_ARCHES.
-    Returns Kernel. Raises IsoError when apt does not know the packages or can't fetch them.
+    Returns Kernel. Raises IsoError when apt does not know the packages or cannot fetch them.
     """
     kept = cache / "kernels" / arch
     if not kept.exists():

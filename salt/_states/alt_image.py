@@ -8,6 +8,8 @@ import netboot_fresh
 
 netboot_fresh.forget_old()
 
+from salt.exceptions import CommandExecutionError
+
 import iso_tree
 import netboot_files
 import netboot_images
@@ -17,7 +19,6 @@ import netboot_trees
 from netboot_names import has_digests
 from netboot_records import Records
 from netboot_state import State
-from salt.exceptions import CommandExecutionError
 
 __virtualname__ = "alt_image"
 
@@ -86,7 +87,8 @@ def unpacked(name):
         verified = _verified(records, iso, checksum)
         verified = verified or netboot_images.dropped(records, iso, checksum)
         record = records.image(name)
-        if not _is_current(records, record, image, verified) or _rotted(records, record, image, iso):
+        current = _is_current(records, record, image, verified)
+        if not current or _rotted(records, record, image, iso):
             if state.test:
                 _foretell(state, records, image, iso, verified)
                 return state.ret
@@ -115,9 +117,7 @@ def _rotted(records, record, image, iso):
 
 
 def _foretell(state, records, image, iso, verified):
-    same = verified and netboot_images.same_elsewhere(
-        records, image, verified["digests"]["sha256"]
-    )
+    same = verified and netboot_images.same_elsewhere(records, image, verified["digests"]["sha256"])
     label = image["label"]
     if same:
         # so that ``pruned`` finds it
@@ -347,8 +347,6 @@ def _remove(state, records, found):
     if not state.test:
         netboot_left_over.remember_out_of_service(records, [item["path"] for item in later])
     words = [f"{len(now)} {'would be' if state.test else 'were'} removed."] if now else []
-    words += [
-        f"A later apply will remove {item['path']}: {item['why_not']}." for item in later
-    ]
+    words += [f"A later apply will remove {item['path']}: {item['why_not']}." for item in later]
     if words:
         state.comment = "\n".join(words)

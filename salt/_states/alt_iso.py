@@ -8,6 +8,8 @@ import netboot_fresh
 
 netboot_fresh.forget_old()
 
+from salt.exceptions import CommandExecutionError
+
 import iso_download
 import iso_hashes
 import iso_sums
@@ -18,7 +20,6 @@ from iso_sources import shown
 from netboot_names import SAFE_DIGESTS, has_digests
 from netboot_records import Records
 from netboot_state import State
-from salt.exceptions import CommandExecutionError
 
 __virtualname__ = "alt_iso"
 
@@ -70,7 +71,8 @@ def fetching(name):
         fetches = []
         for image in config["images"]:
             try:
-                fetches += _wanted(records, image, os.path.join(config["paths"]["dist"], image["file"]))
+                iso = os.path.join(config["paths"]["dist"], image["file"])
+                fetches += _wanted(records, image, iso)
             except CommandExecutionError:
                 continue  # the image's own state reports the problem
         if fetches:

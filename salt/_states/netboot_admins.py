@@ -9,11 +9,12 @@ import netboot_fresh
 
 netboot_fresh.forget_old()
 
+from salt.exceptions import CommandExecutionError
+
 import netboot_files
 import netboot_run
 from netboot_records import Records
 from netboot_state import State
-from salt.exceptions import CommandExecutionError
 
 __virtualname__ = "netboot_admins"
 

@@ -8,9 +8,10 @@ import netboot_fresh
 
 netboot_fresh.forget_old()
 
+from salt.exceptions import CommandExecutionError
+
 from netboot_records import Records
 from netboot_state import State
-from salt.exceptions import CommandExecutionError
 
 __virtualname__ = "netboot_clean"
 

@@ -8,6 +8,8 @@ import netboot_fresh
 
 netboot_fresh.forget_old()
 
+from salt.exceptions import CommandExecutionError
+
 import iso_hashes
 import netboot_files
 import netboot_firmware
@@ -16,7 +18,6 @@ from iso_download import Fetches
 from netboot_names import has_digests
 from netboot_records import Records
 from netboot_state import State
-from salt.exceptions import CommandExecutionError
 
 __virtualname__ = "netboot_tftp"
 
@@ -51,7 +52,8 @@ def firmware_copied(name):
         if not installed and not state.test and not any("url" in file for file in files):
             paths = ", ".join(path for file in files for path in file.get("packaged", []))
             raise CommandExecutionError(
-                f"The packages contain no boot loader: none of {paths} exists. Set netboot:firmware."
+                f"The packages contain no boot loader: none of {paths} exists. "
+                "Set netboot:firmware."
             )
         absent = []
         for file in files:

@@ -27,7 +27,6 @@ from typing import Any
 
 from salt.exceptions import CommandExecutionError, SaltInvocationError
 
-
 # A file, directory, link or volume: its fields by name.
 Entry = dict[str, Any]
 
@@ -373,7 +372,9 @@ def _walk(iso: _Iso, wanted: Any = None) -> tuple[list[Entry], list[Entry]]:
     return entries, rejected
 
 
-def _directory(iso: _Iso, parent: str, offset: int, length: int, skip: int | None, rejected: list[Entry]) -> Any:
+def _directory(
+    iso: _Iso, parent: str, offset: int, length: int, skip: int | None, rejected: list[Entry]
+) -> Any:
     """Yield (path, entry) of one directory; bad entries go to ``rejected``."""
     names = set()
     sections: Any = None
@@ -713,7 +714,9 @@ def _refuse_overlap(iso: _Iso, contents: Any) -> Any:
         )
 
 
-def _write_tree(iso: _Iso, directory: str, entries: list[Entry], contents: Any, digests_wanted: Any) -> Any:
+def _write_tree(
+    iso: _Iso, directory: str, entries: list[Entry], contents: Any, digests_wanted: Any
+) -> Any:
     """Write directories, files and, last, links; return the digests by path."""
     digests = {}
     if not os.path.isdir(directory):

@@ -106,7 +106,9 @@ def texts() -> list[str]:
     return [*GRUB_MENUS, *SYSLINUX_MENUS, E2K_MENU, *DISK_TEXTS]
 
 
-def derive(volume: Facts, entries: Any, contents: Any, file_name: str = "", image: str = "NAME") -> Any:
+def derive(
+    volume: Facts, entries: Any, contents: Any, file_name: str = "", image: str = "NAME"
+) -> Any:
     """
     Return the facts of an image.
 

@@ -22,12 +22,10 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
-
 from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO
 
 from salt.exceptions import CommandExecutionError
-
 
 # A chunk is still in the processor's cache when it is hashed and written.
 CHUNK = 1 << 18
@@ -105,9 +103,7 @@ def text(
                 for chunk in source.chunks:
                     content += chunk
                     if len(content) > _TEXT_LIMIT:
-                        raise CommandExecutionError(
-                            f"{shown(url)} is too large for a sum file."
-                        )
+                        raise CommandExecutionError(f"{shown(url)} is too large for a sum file.")
             return content.decode("utf-8", "replace"), source.validator
         except _Unchanged:
             return None
@@ -414,9 +410,7 @@ def _ftp_chunks(ftp: ftplib.FTP, data: socket.socket) -> Iterator[bytes]:
 # -- file -----------------------------------------------------------------------------------------
 
 
-def _open_file(
-    url: str, start: int, validator: str | None, unless: str | None
-) -> Source:
+def _open_file(url: str, start: int, validator: str | None, unless: str | None) -> Source:
     path = urllib.request.url2pathname(urllib.parse.urlsplit(url).path)
     try:
         # Without O_NONBLOCK, opening a FIFO would block.

@@ -12,7 +12,6 @@ from salt.exceptions import CommandExecutionError
 import iso_sources
 from netboot_names import DIGEST_DIGITS
 
-
 #: ALT's names of sum files (others append an S), the strongest first, each with its algorithm.
 #: Source: https://nightly.altlinux.org/p11/release/ and the program ALT Media Writer.
 FILES = {"SHA512SUM": "sha512", "SHA256SUM": "sha256", "MD5SUM": "md5"}
@@ -59,8 +58,7 @@ def expected(
                 return {"checksum": {kind: digest}, "url": at, "validator": found[1]}
         else:
             problems.append(
-                f"{iso_sources.shown(folder)}/ has no "
-                f"{', '.join(FILES)} that lists {name}"
+                f"{iso_sources.shown(folder)}/ has no {', '.join(FILES)} that lists {name}"
             )
     raise CommandExecutionError("; ".join(problems) + ".")
 

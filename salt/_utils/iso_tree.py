@@ -279,10 +279,7 @@ def _locked(path: str) -> Iterator[bool]:
 
 def _is_read(old: str) -> bool:
     """Return whether a replaced tree may still be in use; its ctime is that of its rename."""
-    return bool(
-        netboot_in_use.nfs_wait_s(os.lstat(old).st_ctime)
-        or netboot_in_use.in_use([old])
-    )
+    return bool(netboot_in_use.nfs_wait_s(os.lstat(old).st_ctime) or netboot_in_use.in_use([old]))
 
 
 def _keep_while_read(old: str | None, staging: str) -> None:

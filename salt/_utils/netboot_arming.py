@@ -3,8 +3,8 @@ Hosts that boot an entry once: which are armed, which have booted.
 
 Salt keeps the record ``owned/once``: what each host is armed for. The program ``netboot-once``,
 which sees in the web server's log that a host has booted, keeps ``once/HOST``: the arming of that
-boot. So neither changes what the other wrote. While a host is armed, it has a script below
-``tftp/once/``; without the script it boots from its own disk.
+boot; Salt copies it when a host is renamed. So neither undoes what the other wrote. While a host is
+armed, it has a script below ``tftp/once/``; without the script it boots from its own disk.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ from typing import Any
 
 from netboot_shapes import BootFile, Config, Firmware, Pillar
 
+
 def _uefi(kind: str, arch: str, pxe: list[int], http: list[int]) -> Firmware:
     file = f"snponly-{arch}.efi"
     return {"kind": kind, "arch": arch, "boots": [arch], "pxe": pxe, "http": http, "file": file}

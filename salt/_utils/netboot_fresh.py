@@ -56,7 +56,7 @@ def _drop(name: str) -> None:
     # Returns once no other thread is importing it: Python needs it in sys.modules up to the end.
     try:
         importlib.import_module(name)
-    except Exception:  # whatever the library raises: then it is not in sys.modules any more
+    except Exception:  # noqa: BLE001 (whatever it raises: then it is not in sys.modules any more)
         return
     sys.modules.pop(name, None)
 

@@ -113,8 +113,7 @@ def _wrong_digests(image: dict[str, Any]) -> str | None:
         return "sums: contradicts checksum; remove one of the two"
     if not sums and not pinned:
         return (
-            "checksum: is missing; set sha256 (or sha512) as published with the ISO, "
-            "or sums: true"
+            "checksum: is missing; set sha256 (or sha512) as published with the ISO, or sums: true"
         )
     return None
 

@@ -13,7 +13,7 @@ images     LABEL            netboot_shapes.ImageRecord                  alt_imag
 isos       FILE             netboot_shapes.IsoRecord                    alt_iso states
 services   SERVICE          files: text by path; written: mtime_ns      netboot_service.current
 control    FACILITY         was: value; unread: bool                    netboot_control states
-once       HOST             netboot_shapes.Boot                         netboot-once alone
+once       HOST             netboot_shapes.Boot                         netboot-once, netboot_arming
 owned      menus            file names in the TFTP root                 netboot_tftp states
 owned      firmware         file names in the TFTP root                 netboot_tftp states
 owned      trees            paths of image trees                        alt_image states
@@ -24,7 +24,7 @@ owned      admins           uid, keys, sudo, by account                 netboot_
 owned      firewalld        rules: by zone; copies: zones               netboot_firewalld
 =========  ===============  ==========================================  ======================
 
-Each kind of file has one writer, so that no writer undoes another's work.
+No writer undoes another's work.
 """
 
 from __future__ import annotations

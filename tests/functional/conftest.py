@@ -7,11 +7,10 @@ import threading
 import pytest
 from saltfactories.utils.functional import Loaders
 
-import netboot_pillar
 from lab.host import require
 from netboot_records import Records
 from tests.conftest import CHECKOUT
-from tests.unit.test_netboot_pillar import PLATFORMS, TARGET
+from tests.unit.test_netboot_pillar import resolve
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -64,8 +63,7 @@ def configured(records, tmp_path):
 
     def _configured(pillar=None, **changed):
         pillar = {"root": str(tmp_path / "export"), **(pillar or {})}
-        target = {**TARGET, "state_dir": records.directory}
-        resolved = netboot_pillar.resolve(pillar, target, PLATFORMS)
+        resolved = resolve(pillar, state_dir=records.directory)
         assert resolved["problems"] == []
         config = {**resolved["config"], **changed}
         records.write("applied", "config", config)

@@ -4,8 +4,9 @@ import pytest
 
 import netboot_hosts
 import netboot_keys
+import netboot_pillar
 import netboot_values
-from tests.unit.test_netboot_pillar import IMAGE, resolve
+from tests.unit.test_netboot_pillar import IMAGE, PLATFORMS, TARGET
 
 # Another value for each default, which its check accepts.
 OTHER = {
@@ -51,6 +52,14 @@ PILLAR = {
     "schedule": {"hours": 1},
     "dhcp": {"subnets": {"192.0.2.0/24": {"range": ["192.0.2.100", "192.0.2.199"]}}},
 }
+# What the pillar must be for some of the other values.
+_OTHERS = {key: value for key, value in PILLAR["images"]["b"].items() if key != "skip_iso_deploy"}
+FITTING = {
+    "images.*.sums": {"images": {"a": {"url": IMAGE["url"]}}},
+    "images.*.refresh": {"images": {"a": {"url": IMAGE["url"], "sums": True}}},
+    "images.*.skip_iso_deploy": {"images": {"a": {"url": IMAGE["url"], **_OTHERS}}},
+    "virtual_address": {"address": "192.0.2.200"},
+}
 DEFAULTS = [row.path for row in netboot_keys.KEYS if row.default is not None]
 
 
@@ -62,19 +71,21 @@ def other(row):
     return row.default + 1 if value is None else value
 
 
-def outcome():
+def outcome(pillar=PILLAR):
     """What the defaults end up in: the configuration or the problems, and a host's settings."""
     host = netboot_hosts.settings_of({"group": "g"}, {"g": {"image": "a", "variant": "livecd"}})
-    return resolve(PILLAR), host
+    return netboot_pillar.resolve(pillar, TARGET, PLATFORMS), host
 
 
 @pytest.mark.parametrize("path", DEFAULTS)
 def test_changed_default_shows_in_the_configuration(path, monkeypatch):
-    before = outcome()
-    assert before[0]["problems"] == []
+    pillar = {**PILLAR, **FITTING.get(path, {})}
+    before = outcome(pillar)
     (row,) = (row for row in netboot_keys.KEYS if row.path == path)
     changed = row._replace(default=other(row))
     shown = list(changed.default) if isinstance(changed.default, tuple) else changed.default
     assert changed.check(shown) is None
     monkeypatch.setitem(netboot_values._ROWS, tuple(path.split(".")), changed)
-    assert outcome() != before
+    after = outcome(pillar)
+    assert after[0]["problems"] == []
+    assert after != before
