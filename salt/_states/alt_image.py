@@ -346,7 +346,7 @@ def _remove(state, records, found):
         state.done(item["path"], "would be removed" if state.test else "removed")
     if not state.test:
         netboot_left_over.remember_out_of_service(records, [item["path"] for item in later])
-    words = [f"{len(now)} {'would be' if state.test else 'were'} removed."] if now else []
+    words = [state.counted(len(now), "path", "removed")] if now else []
     words += [f"A later apply will remove {item['path']}: {item['why_not']}." for item in later]
     if words:
         state.comment = "\n".join(words)

@@ -281,6 +281,6 @@ def renamed(name):
                 netboot_images.rename_iso(records, old, path)
             state.done(path, {"old": old, "new": path})
         if state.changes:
-            would = "would be" if state.test else "were"
-            state.comment = f"{len(state.changes)} {would} renamed instead of fetched again."
+            done = "renamed instead of fetched again"
+            state.comment = state.counted(len(state.changes), "ISO", done)
     return state.ret

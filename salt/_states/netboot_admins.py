@@ -210,11 +210,13 @@ def _write_sudoers(known, gone, state, _records):
     # sudo ignores names with a dot (sudoers(5)).
     unchecked = f"{_SUDOERS}.unchecked"
     netboot_files.write(unchecked, text, 0o440)
-    done = netboot_run.tried("visudo", "-c", "-f", unchecked)
-    if done.returncode:
+    try:
+        done = netboot_run.tried("visudo", "-c", "-f", unchecked)
+    finally:
         os.unlink(unchecked)
+    if done.returncode:
         raise CommandExecutionError(f"visudo rejects the new {_SUDOERS}: {done.stderr}")
-    os.replace(unchecked, _SUDOERS)
+    netboot_files.write(_SUDOERS, text, 0o440)
 
 
 def _shut_out(user, known, state, records):

@@ -75,8 +75,7 @@ def served(name, images=False):
             gone = records.clear(state.test)
             state.done(records.directory, "removed" if gone else "emptied, foreign files stay")
         if state.changes:
-            would = "would be" if state.test else "were"
-            state.comment = f"{len(state.changes)} {would} removed."
+            state.comment = state.counted(len(state.changes), "path", "removed")
     return state.ret
 
 

@@ -52,7 +52,7 @@ def armed(name):
         state.plan(changes)
         if changes:
             count = list(changes.values()).count("armed")
-            state.comment = f"{count} hosts {'would be' if state.test else 'were'} armed."
+            state.comment = state.counted(count, "host", "armed")
         waiting = [
             host["host"]
             for host in netboot_arming.listing(records)

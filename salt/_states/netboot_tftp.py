@@ -70,8 +70,7 @@ def firmware_copied(name):
             if change:
                 state.done(file["file"], change)
         if state.changes:
-            would = "would be" if state.test else "were"
-            state.comment = f"{len(state.changes)} boot loaders {would} installed."
+            state.comment = state.counted(len(state.changes), "boot loader", "installed")
         if absent:
             state.comment += f" This system's packages have no boot loader for {', '.join(absent)}."
     return state.ret
@@ -189,8 +188,7 @@ def menus_written(name, template):
         if plan.foreign:
             state.warn(f"Foreign files, left unchanged: {', '.join(sorted(plan.foreign))}")
         if plan.changes:
-            would = "would be" if state.test else "were"
-            state.comment = f"{len(plan.changes)} menus {would} written."
+            state.comment = state.counted(len(plan.changes), "menu", "written")
         if act or (not state.test and set(plan.owned) != {*plan.menus, *plan.hosts}):
             netboot_scripts.carry_out(records, plan)
         if plan.problems:

@@ -59,6 +59,20 @@ class State:
         """The verb for comments: "would be" under ``test=True``, otherwise "was"."""
         return "would be" if self.test else "was"
 
+    def counted(self, number: int, what: str, done: str) -> str:
+        """
+        Return a sentence for the comment: "2 menus were written.", also under ``test=True``.
+
+        number
+            How many.
+
+        what, done
+            The noun, in the singular, and the participle.
+        """
+        one = number == 1
+        were = "would be" if self.test else "was" if one else "were"
+        return f"{number} {what}{'' if one else 's'} {were} {done}."
+
     def plan(self, changes: dict[str, Any]) -> bool:
         """
         Plan changes. Returns whether to act now.

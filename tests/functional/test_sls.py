@@ -58,7 +58,7 @@ def test_pillar_of_any_shape_renders(rendered, netboot):
 @pytest.mark.parametrize(
     "more",
     [
-        {},
+        {"images": {"ALT p11": {**IMAGE, "mount": True}}},
         {"methods": ["http", "cifs", "nfs", "ftp"], "hosts": {"pc1": {**HOST, "once": True}}},
         {
             "firewall": "off",
