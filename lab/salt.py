@@ -131,6 +131,7 @@ class SaltCall(UserTrees):
     home = "/var/tmp/salt"
     # The folder that gets coverage's data of what salt-call runs; None: it isn't measured.
     coverage = None
+    # As the machine sees them: the words that start salt-call, and the state tree.
     program = (str(PROGRAMS / "salt-call"),)
     states = CHECKOUT / "salt"
 
