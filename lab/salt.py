@@ -9,6 +9,7 @@ from pathlib import Path
 
 import jsonschema
 import yaml
+from jsonschema.exceptions import best_match
 
 from . import roots
 from .host import LabError
@@ -53,12 +54,14 @@ class UserTrees:
         write_pillar(self.directory / "pillar", pillar)
 
     def _applied(self, done, minion):
-        """As applied(). A pillar that the states accept must fit its schema."""
+        """As applied(). A pillar that the netboot states accept must fit its schema."""
         found = applied(done, minion)
-        if "netboot-config-valid" not in found.failed:
-            jsonschema.validate(
-                json.loads(json.dumps(self._pillar)), json.loads(SCHEMA.read_text())
-            )
+        accepted = found.states.get("netboot-config-resolved")
+        if accepted and accepted["result"] is not False:
+            schema = jsonschema.Draft202012Validator(json.loads(SCHEMA.read_text()))
+            wrong = best_match(schema.iter_errors(json.loads(json.dumps(self._pillar))))
+            if wrong:
+                raise LabError(f"The pillar was applied, its schema refuses it: {wrong.message}")
         return found
 
     @contextlib.contextmanager
