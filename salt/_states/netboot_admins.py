@@ -13,12 +13,12 @@ from salt.exceptions import CommandExecutionError
 
 import netboot_files
 import netboot_run
+from netboot_paths import SUDOERS
 from netboot_records import Records
 from netboot_state import State
 
 __virtualname__ = "netboot_admins"
 
-_SUDOERS = "/etc/sudoers.d/netboot"
 _SHELL = "/bin/bash"
 _MANAGED = "# Managed by netboot-alt: changes are lost at the next apply.\n"
 # Run as the account itself, so that links in its home cannot mislead root.
@@ -193,30 +193,30 @@ def _write_sudoers(known, gone, state, _records):
     ]
     text = _MANAGED
     text += "".join(f"{user} ALL=(ALL:ALL) NOPASSWD: ALL\n" for user in sorted(users))
-    before = netboot_files.read(_SUDOERS)
+    before = netboot_files.read(SUDOERS)
     if before and not before.startswith(_MANAGED):
         if users:
-            raise CommandExecutionError(f"{_SUDOERS} is a foreign file; rename it.")
+            raise CommandExecutionError(f"{SUDOERS} is a foreign file; rename it.")
         return
     if users and before != text:
-        state.done(_SUDOERS, "written")
+        state.done(SUDOERS, "written")
     elif not users and before is not None:
-        state.done(_SUDOERS, "removed")
-    if state.test or _SUDOERS not in state.changes:
+        state.done(SUDOERS, "removed")
+    if state.test or SUDOERS not in state.changes:
         return
     if not users:
-        os.unlink(_SUDOERS)
+        os.unlink(SUDOERS)
         return
     # sudo ignores names with a dot (sudoers(5)).
-    unchecked = f"{_SUDOERS}.unchecked"
+    unchecked = f"{SUDOERS}.unchecked"
     netboot_files.write(unchecked, text, 0o440)
     try:
         done = netboot_run.tried("visudo", "-c", "-f", unchecked)
     finally:
         os.unlink(unchecked)
     if done.returncode:
-        raise CommandExecutionError(f"visudo rejects the new {_SUDOERS}: {done.stderr}")
-    netboot_files.write(_SUDOERS, text, 0o440)
+        raise CommandExecutionError(f"visudo rejects the new {SUDOERS}: {done.stderr}")
+    netboot_files.write(SUDOERS, text, 0o440)
 
 
 def _shut_out(user, known, state, records):

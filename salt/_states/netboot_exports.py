@@ -39,10 +39,12 @@ def nfs(name):
           netboot_exports.nfs:
             - name: /etc/exports.d/netboot.exports
     """
-    records = Records.of(__opts__, __context__)
-    mounts = [image["tree"] for image in records.ready() if image.get("form") == "mount"]
-    text = netboot_shares.nfs(records.config(), mounts)
-    return __states__["file.managed"](name, contents=text, mode="0644", makedirs=True)
+    with State(name, "The exports are in place.", __opts__["test"]) as state:
+        records = Records.of(__opts__, __context__)
+        mounts = [image["tree"] for image in records.ready() if image.get("form") == "mount"]
+        text = netboot_shares.nfs(records.config(), mounts)
+        state.adopt(__states__["file.managed"](name, contents=text, mode="0644", makedirs=True))
+    return state.ret
 
 
 def smb(name, include):

@@ -7,6 +7,7 @@ import netboot_fresh
 netboot_fresh.forget_old()
 
 from netboot_records import Records
+from netboot_state import State
 
 __virtualname__ = "netboot_packages"
 
@@ -42,30 +43,27 @@ def installed(name, pkgs, silence=()):
             - pkgs: [nginx]
     """
     missing = [package for package in pkgs if not __salt__["pkg.version"](package)]
-    if missing and __opts__["test"]:
-        return {
-            "name": name,
-            "result": None,
-            "changes": dict.fromkeys(missing, "would be installed"),
-            "comment": f"{', '.join(missing)} would be installed.",
-        }
-    records = Records.of(__opts__, __context__)
-    known = records.owned("silenced", [])
-    ret = {"name": name, "result": True, "changes": {}, "comment": "All packages are installed."}
-    if missing:
-        if set(silence) - set(known):
-            # Before they are installed: after a kill, the next run must know that it may stop
-            # these services.
-            known = sorted({*known, *silence})
-            records.write("owned", "silenced", known)
-        # Samba recommends the packages of a domain controller, as large as all the others.
-        ret = __states__["pkg.installed"](name, pkgs=pkgs, refresh=True, install_recommends=False)
-    for service in (service for service in silence if service in known):
-        if __salt__["service.status"](service) or __salt__["service.enabled"](service):
-            ret["changes"][service] = "stopped and disabled"
-            if __opts__["test"]:
-                ret["result"] = None
-            else:
-                __salt__["service.stop"](service)
-                __salt__["service.disable"](service)
-    return ret
+    with State(name, "All packages are installed.", __opts__["test"]) as state:
+        if missing and state.test:
+            state.plan(dict.fromkeys(missing, "would be installed"))
+            state.comment = f"{', '.join(missing)} would be installed."
+            return state.ret
+        records = Records.of(__opts__, __context__)
+        known = records.owned("silenced", [])
+        if missing:
+            if set(silence) - set(known):
+                # Before they are installed: after a kill, the next run must know that it may stop
+                # these services.
+                known = sorted({*known, *silence})
+                records.write("owned", "silenced", known)
+            state.adopt(
+                # Samba recommends the packages of a domain controller, as large as all the others.
+                __states__["pkg.installed"](name, pkgs=pkgs, refresh=True, install_recommends=False)
+            )
+        for service in (service for service in silence if service in known):
+            if __salt__["service.status"](service) or __salt__["service.enabled"](service):
+                state.done(service, "stopped and disabled")
+                if not state.test:
+                    __salt__["service.stop"](service)
+                    __salt__["service.disable"](service)
+    return state.ret

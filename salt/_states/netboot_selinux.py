@@ -9,6 +9,14 @@ NFS server all read ``public_content_t``.
 import os
 import re
 
+import netboot_fresh
+
+netboot_fresh.forget_old()
+
+from salt.exceptions import CommandExecutionError
+
+from netboot_state import State
+
 __virtualname__ = "netboot_selinux"
 
 
@@ -55,8 +63,7 @@ def unlabeled(name):
             - name: /srv/export
     """
     if "selinux.fcontext_policy_absent" not in __states__:
-        comment = "semanage is not installed, so there is nothing to remove."
-        return {"name": name, "result": True, "changes": {}, "comment": comment}
+        return State(name, "semanage is missing: nothing to remove.", __opts__["test"]).ret
     return _in_turn(name, [("fcontext_policy_absent", {"name": _spec(name)}), *_relabel(name)])
 
 
@@ -92,18 +99,18 @@ def _relabel(folder):
 
 def _in_turn(name, steps):
     """Run some of Salt's states, up to the first that fails; return the combined result."""
-    ret = {"name": name, "result": True, "changes": {}, "comment": "SELinux labels are up to date."}
-    for function, arguments in steps:
-        if f"selinux.{function}" not in __states__:
-            ret["result"] = None if __opts__["test"] else False
-            ret["comment"] = "semanage is not installed" + (" yet." if __opts__["test"] else ".")
-            return ret
-        done = __states__[f"selinux.{function}"](**arguments)
-        if done["result"] is False:
-            ret.update(result=False, comment=str(done["comment"]))
-            return ret
-        if done["result"] is None or done["changes"]:
-            ret["result"] = done["result"]
-            ret["changes"][function] = done["changes"] or arguments
-            ret["comment"] = f"SELinux labels {'would be' if __opts__['test'] else 'were'} updated."
-    return ret
+    with State(name, "SELinux labels are up to date.", __opts__["test"]) as state:
+        for function, arguments in steps:
+            if f"selinux.{function}" not in __states__:
+                if not state.test:
+                    raise CommandExecutionError("semanage is not installed.")
+                state.done(function, arguments)
+                state.comment = "SELinux labels would be updated, once semanage is installed."
+                break
+            done = __states__[f"selinux.{function}"](**arguments)
+            if done["result"] is False:
+                raise CommandExecutionError(str(done["comment"]))
+            if done["result"] is None or done["changes"]:
+                state.done(function, done["changes"] or arguments)
+                state.comment = f"SELinux labels {'would be' if state.test else 'were'} updated."
+    return state.ret

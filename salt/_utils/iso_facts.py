@@ -16,6 +16,8 @@ import posixpath
 import re
 from typing import Any
 
+from netboot_names import ARCHES, OVERRIDES
+
 Facts = dict[str, Any]
 Tree = Any
 
@@ -65,13 +67,10 @@ LIVE_RESCUE = "systemd.unit=live-rescue.target"  # features.in/grub/cfg.in/33liv
 # 2021-12-12 are the first known to boot this way; older images boot from the unpacked tree.
 HTTP_ISO_SINCE = {"altboot": "2023-07-11", "propagator": "2021-12-12"}
 
+# ALT builds for more than iPXE can boot; such an ISO is told by its name, not as unknown.
 ALT_ARCHES = (
-    "x86_64",
-    "aarch64",
-    "i586",
+    *ARCHES,
     "ppc64le",
-    "riscv64",
-    "loongarch64",
     "armh",
     "mipsel",
     "e2kv6",
@@ -88,13 +87,7 @@ EFI_ARCHES = {  # UEFI specification, 3.5.1.1
 }
 
 # Facts without which nothing boots, each with the pillar field of the image that sets it, if any
-FIELDS = {
-    "arch": "alt_arch",
-    "dialect": "dialect",
-    "kernel": "kernel",
-    "initrd": "initrd",
-    "stages": "",
-}
+FIELDS = {**OVERRIDES, "stages": ""}
 # Optional facts that no key sets; without a build date, http_iso is false
 GOOD_TO_KNOW = ("product", "version", "branch", "uuid", "build_date")
 

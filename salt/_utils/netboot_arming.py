@@ -34,7 +34,7 @@ Boots = dict[str, "Boot | None"]
 @contextlib.contextmanager
 def _locked(records: Records) -> Iterator[None]:
     """Lock records and scripts against netboot-once."""
-    directory = os.path.join(records.directory, "once")
+    directory = records.directory_of("once")
     os.makedirs(directory, mode=0o700, exist_ok=True)
     with open(os.path.join(directory, "lock"), "w", encoding="ascii") as file:
         fcntl.flock(file, fcntl.LOCK_EX)

@@ -13,7 +13,7 @@ import urllib.parse
 from typing import Any, Callable, Optional
 
 from netboot_names import iso_file, nearest
-from netboot_paths import STATE_DIR
+from netboot_paths import LEASES, STATE_DIR
 
 Wrong = Optional[str]
 Check = Callable[[Any], Wrong]
@@ -208,7 +208,7 @@ _NO_ROOTS = (
 _NO_ROOTS_NOR_BELOW = (
     *("/bin", "/boot", "/dev", "/etc", "/lib", "/lib64", "/proc", "/run", "/sbin", "/sys", "/usr"),
     *("/home", "/root", "/var/cache", "/var/log", "/var/spool", "/var/tmp"),
-    *(STATE_DIR, "/var/lib/netboot-dnsmasq", "/var/lib/samba"),
+    *(STATE_DIR, LEASES, "/var/lib/samba"),
 )
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import netboot_dhcp
 import netboot_firmware
 import netboot_values
-from netboot_names import ARCHES, VERSION, iso_file, label, server_url, words
+from netboot_names import ARCHES, OVERRIDES, VERSION, iso_file, label, server_url, words
 from netboot_paths import paths
 from netboot_shapes import Config, Image, ImageRecord, Offer, Pillar, Target
 
@@ -145,9 +145,7 @@ def _image(name: str, image: dict[str, Any], mirrors: list[str]) -> Image:
         "sums": image["sums"],
         "refresh": image["refresh"],
         "verify": image["verify"],
-        "overrides": {
-            key: image[key] for key in ("alt_arch", "dialect", "kernel", "initrd") if key in image
-        },
+        "overrides": {key: image[key] for key in OVERRIDES.values() if key in image},
         "offer": _offer(image),
         "unpack": image.get("unpack", ""),
         "mount": image["mount"],

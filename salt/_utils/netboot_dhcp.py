@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from netboot_names import server_url
 from netboot_shapes import Pillar, Target
 
 
@@ -192,7 +193,8 @@ def config(pillar: Pillar, target: Target) -> dict[str, Any]:
 def _interface(name: str, pillar: Pillar, target: Target) -> dict[str, str]:
     first = ipaddress.IPv4Interface(target["interfaces"][name][0])
     address = str(pillar.get("address") or first.ip)
-    return {"name": name, "address": address, **_network(str(first.network))}
+    url = server_url(address, pillar["http"]["port"])
+    return {"name": name, "address": address, "url": url, **_network(str(first.network))}
 
 
 def _network(name: str) -> dict[str, str]:

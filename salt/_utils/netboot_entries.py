@@ -1,7 +1,7 @@
 """
 Boot entries: what clients can boot, from the facts of the images and the applied configuration.
 
-Pure. The table ``FORMS`` lists what a first stage accepts: a new method needs new rows. Sources:
+Pure. The table ``STARTS`` lists what a first stage accepts: a new method needs new rows. Sources:
 altboot's manual (make-initrd-bootchain, "From propagator to altboot", chapters 10, 30, 35, 62, 63,
 65 and 69) and scripts (translate.d/100-download, 350-squashfs), the change log of propagator,
 mkimage-profiles (features.in/grub/cfg.in) for the arguments in ALT's own menus, and
@@ -35,7 +35,7 @@ _BOTH, _LIVE, _INSTALL = ("livecd", "install"), ("livecd",), ("install",)
 #: whether it also accepts the size of the download, which saves a HEAD request that is never
 #: retried. hash: whose digest ``hash=`` is, where the client can check it: propagator checks a
 #: stage while downloading it; altboot aborts the boot on ``hash=`` with an http or ftp tree.
-FORMS = tuple(
+STARTS = tuple(
     dict(zip(("method", "dialect", "form", "over", "keys", "imgsize", "hash", "proven"), row))
     for row in (
         ("http", "propagator", "tree", "ram", "network:dhcp", False, "stage", _BOTH),
@@ -155,7 +155,7 @@ def _offered(image: ImageRecord, offer: Offer) -> list[str]:
 
 def _forms(config: Config, facts: Facts, setting: Row, variant: str) -> list[Row]:
     """
-    Return the rows of FORMS for a variant, best first.
+    Return the rows of STARTS for a variant, best first.
 
     For each method: the forms that the pillar sets, or the best form that the first stage accepts.
     """
@@ -166,7 +166,7 @@ def _forms(config: Config, facts: Facts, setting: Row, variant: str) -> list[Row
     for method in offer.get("methods") or config["methods"]:
         can = {
             row["form"]: row
-            for row in FORMS
+            for row in STARTS
             if (row["method"], row["dialect"]) == (method, facts["dialect"])
             and (facts["http_iso"] or (row["form"], row["over"]) != ("iso", "ram"))
         }

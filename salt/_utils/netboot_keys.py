@@ -759,7 +759,7 @@ KEYS: tuple[Key, ...] = (
             ),
             ("nginx.service", check.unit, "Unit of nginx."),
             ("nginx.group", check.user_name, "Group that nginx runs as."),
-            ("nginx.folder", check.file, "Directory of `nginx.conf`."),
+            ("nginx.directory", check.file, "Directory of `nginx.conf`."),
             ("nginx.site", check.file_below, "File for the netboot site, below that directory."),
             ("nginx.once_log", check.file, "Log that nginx writes for hosts that boot once."),
             ("smb.service", check.unit, "Unit of Samba's smbd."),

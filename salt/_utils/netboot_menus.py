@@ -70,7 +70,7 @@ def render(template: str, config: Config, entries: list[Entry]) -> dict[str, str
 def _context(config: Config, arch: str, entries: list[Entry]) -> dict[str, Any]:
     offered = [entry for entry in entries if entry["arch"] in MENUS[arch]]
     pages = _pages(offered, arch) if len(offered) > _LONGEST_PAGE else []
-    extras = [
+    extras: list[dict[str, Any]] = [
         {**extra, "label": f"+{number}"}
         for number, extra in enumerate(config["menu"]["extra"], 1)
         if arch in extra["arches"]

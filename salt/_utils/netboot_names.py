@@ -21,6 +21,9 @@ SAFE_DIGESTS = ("sha512", "sha256")
 #: ALT's names of the architectures that iPXE can boot.
 ARCHES = ("x86_64", "i586", "aarch64", "riscv64", "loongarch64")
 
+#: What the pillar may set instead of the ISO: fact -> key below ``netboot:images:NAME``.
+OVERRIDES = {"arch": "alt_arch", "dialect": "dialect", "kernel": "kernel", "initrd": "initrd"}
+
 #: Variants that users boot, each with the fact of an image that describes it.
 VARIANTS = {"livecd": "livecd", "install": "installer", "rescue": "rescue"}
 

@@ -9,6 +9,10 @@ from netboot_shapes import Config
 
 #: Default of the minion option ``netboot.state_dir``.
 STATE_DIR = "/var/lib/netboot"
+#: What dnsmasq writes; its unit names it below ``/var/lib``.
+LEASES = "/var/lib/netboot-dnsmasq"
+#: What sudo reads of the admins.
+SUDOERS = "/etc/sudoers.d/netboot"
 
 
 def paths(root: str, state_dir: str) -> dict[str, str]:
@@ -37,7 +41,7 @@ def paths(root: str, state_dir: str) -> dict[str, str]:
         "vsftpd": "/etc/netboot/vsftpd.conf",
         "programs": "/usr/local/lib/netboot",
         "once_program": "/usr/local/lib/netboot/netboot-once",
-        "leases": "/var/lib/netboot-dnsmasq",
+        "leases": LEASES,
         "units": "/etc/systemd/system",
     }
 

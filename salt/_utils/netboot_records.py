@@ -184,9 +184,13 @@ class Records:
 
     # -- by kind and name -------------------------------------------------------------------------
 
+    def directory_of(self, kind: str) -> str:
+        """Return the directory with the records of a kind."""
+        return os.path.join(self.directory, kind)
+
     def names(self, kind: str) -> list[str]:
         """List the names of the records of a kind, sorted."""
-        path = os.path.join(self.directory, kind)
+        path = self.directory_of(kind)
         try:
             files = os.listdir(path)
         except FileNotFoundError:
@@ -252,7 +256,7 @@ class Records:
         Returns whether the directory of the records is gone, under ``test`` whether it would be.
         """
         self._version()  # newer records are refused
-        kinds = [os.path.join(self.directory, kind) for kind in _KINDS]
+        kinds = [self.directory_of(kind) for kind in _KINDS]
         gone: set[str] = set()
         for directory in filter(os.path.isdir, (*kinds, self.directory)):
             there = {os.path.join(directory, file) for file in os.listdir(directory)}
@@ -272,7 +276,7 @@ class Records:
         for part in (kind, name):
             if not re.fullmatch(_NAME, part):
                 raise SaltInvocationError(f"{part!r} cannot be the kind or name of a record.")
-        return os.path.join(self.directory, kind, name + ".json")
+        return os.path.join(self.directory_of(kind), name + ".json")
 
     def _version(self) -> int:
         """Return the schema of the stored records; 0: before schemas had numbers."""

@@ -32,6 +32,7 @@ class Target(TypedDict):
 class Interface(TypedDict):
     name: str
     address: str  # from which its clients fetch
+    url: str  # of the web server
     network: str
     netmask: str
 
@@ -92,6 +93,84 @@ class Image(TypedDict):
     keep_iso: bool
 
 
+class Network(TypedDict):
+    network: str
+    netmask: str
+
+
+class Subnet(Network):
+    """What a DHCP server gives to the clients of a network."""
+
+    first: str  # of its addresses
+    last: str
+    lease_s: int
+    router: str  # or empty, like the domain
+    dns: list[str]
+    domain: str
+
+
+class Dhcp(TypedDict):
+    mode: str  # proxy, server, off
+    clients_at_once: int
+    relayed: list[Network]
+    subnets: list[Subnet]
+
+
+class Http(TypedDict):
+    port: int
+    url: str
+    listen: list[str]  # addresses; none: all
+    listing: str  # json, html, off
+    certificate: str  # path, or empty: no HTTPS
+    key: str
+    https_port: int
+
+
+class _Extra(TypedDict):
+    title: str
+    arches: list[str]  # whose menus have it
+    arguments: list[str]
+    password: bool
+
+
+class Extra(_Extra, total=False):
+    """A line of the menu that the admin wrote."""
+
+    kernel: str
+    initrd: str
+    chain: str
+    script: str
+
+
+class Menu(TypedDict):
+    title: str
+    timeout_s: int
+    arch_timeout_s: dict[str, int]
+    languages: list[str]
+    shell: bool
+    password: dict[str, Any]  # users: hashes by name; variants: those that ask for one
+    extra: list[Extra]
+
+
+class Admin(TypedDict):
+    keys: list[str]  # of ssh
+    sudo: bool
+
+
+class Fetch(TypedDict):
+    at_once: int
+    attempts: int
+    stall_timeout_s: int
+
+
+class Schedule(TypedDict, total=False):
+    """When highstate is applied; empty: never."""
+
+    hours: int  # or minutes
+    minutes: int
+    splay_s: int
+
+
 class Config(TypedDict):
     """What the pillar resolves to on a machine: every setting, with its default."""
 
@@ -102,31 +181,31 @@ class Config(TypedDict):
     root: str
     paths: dict[str, str]  # see netboot_paths
     interfaces: list[Interface]
-    dhcp: dict[str, Any]
+    dhcp: Dhcp
     firmware: list[Firmware]
     boot_files: list[BootFile]
-    http: dict[str, Any]
-    menu: dict[str, Any]
+    http: Http
+    menu: Menu
     default_image: dict[str, str]  # image's name, by architecture
     default_variant: dict[str, str]
     methods: list[str]
     serves: list[str]  # methods that any image uses
-    smb: dict[str, Any]
-    ftp: dict[str, Any]
-    tftp: dict[str, Any]
-    nfs: dict[str, Any]
-    admins: dict[str, dict[str, Any]]
+    smb: dict[str, bool]  # smb1
+    ftp: dict[str, list[int]]  # passive_ports: first, last
+    tftp: dict[str, list[int]]  # ports: first, last
+    nfs: dict[str, list[str]]  # clients: networks
+    admins: dict[str, Admin]  # by account
     selinux: bool
     firewall: str
     arguments: dict[str, list[str]]  # by architecture
     kernel_over: dict[str, str]
     prune: bool
     clean_images: bool
-    schedule: dict[str, Any]
-    fetch: dict[str, int]
+    schedule: Schedule
+    fetch: Fetch
     images: list[Image]
     elsewhere: list[ImageRecord]  # images on other servers, as if their ISOs had been inspected
-    platform: dict[str, dict[str, Any]]
+    platform: dict[str, dict[str, Any]]  # a row of salt/netboot/platforms.yaml
     once: bool  # whether any host has once: true
 
 
@@ -216,6 +295,11 @@ class IsoRecord(_IsoRecord, total=False):
 # -- what clients boot ----------------------------------------------------------------------------
 
 
+class StageFile(TypedDict):
+    path: str  # below the root
+    bytes: int
+
+
 class Entry(TypedDict):
     """One line of the menu, see ``netboot_entries.build``."""
 
@@ -232,7 +316,7 @@ class Entry(TypedDict):
     cmdline: str
     files: str  # what must be unpacked: boot, stage, tree
     needs_iso: bool
-    stage: dict[str, Any]  # path, bytes
+    stage: StageFile
     bytes: int  # fetched by one boot
     memory_mib: int
     proven: bool

@@ -15,11 +15,9 @@ import iso9660
 import iso_tree
 import netboot_files
 import netboot_images
+from netboot_names import OVERRIDES
 from netboot_records import Records
 from netboot_shapes import Image, ImageRecord
-
-#: What the pillar may set instead of the ISO: fact -> key below netboot:images:NAME.
-OVERRIDES = {"arch": "alt_arch", "dialect": "dialect", "kernel": "kernel", "initrd": "initrd"}
 
 # A hostile ISO can have any number of entries that are not unpacked; the record has at most this.
 _REJECTED_SHOWN = 20

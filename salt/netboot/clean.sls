@@ -25,7 +25,7 @@ netboot-clean-{{ service[8:] }}:
 
 netboot-clean-site:
   file.absent:
-    - name: {{ platform.nginx.folder }}/{{ platform.nginx.site }}
+    - name: {{ platform.nginx.directory }}/{{ platform.nginx.site }}
 
 netboot-clean-shares:
   netboot_exports.smb_absent:

@@ -34,7 +34,8 @@ netboot-ftp-config:
 netboot-ftp-unit:
   file.managed:
     - name: {{ paths.units }}/netboot-vsftpd.service
-    - source: salt://netboot/files/netboot-vsftpd.service
+    - source: salt://netboot/files/netboot-vsftpd.service.jinja
+    - template: jinja
     - user: root
     - group: root
     - mode: '0644'

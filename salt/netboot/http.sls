@@ -38,7 +38,7 @@ netboot-http-ready:
 # nginx can only test a whole configuration, so a copy with the new site is tested.
 netboot-http-site:
   file.managed:
-    - name: {{ nginx.folder }}/{{ nginx.site }}
+    - name: {{ nginx.directory }}/{{ nginx.site }}
     - source: salt://netboot/files/nginx.conf.jinja
     - template: jinja
     - user: root
@@ -46,8 +46,8 @@ netboot-http-site:
     - mode: '0644'
     - check_cmd: >-
         sh -c 'set -e; copy=$(mktemp -d); trap "rm -r $copy" EXIT;
-        cp -RP {{ nginx.folder }}/. $copy; cp "$0" $copy/{{ nginx.site }};
-        sed -i "s|{{ nginx.folder }}/|$copy/|g" $copy/nginx.conf; nginx -t -q -c $copy/nginx.conf'
+        cp -RP {{ nginx.directory }}/. $copy; cp "$0" $copy/{{ nginx.site }};
+        sed -i "s|{{ nginx.directory }}/|$copy/|g" $copy/nginx.conf; nginx -t -q -c $copy/nginx.conf'
     - require:
       - netboot_packages: netboot-http-packages
       - file: netboot-http-passwords
@@ -56,7 +56,7 @@ netboot-http-site:
 netboot-http-service:
   netboot_service.current:
     - name: {{ nginx.service }}
-    - files: [{{ nginx.folder }}/{{ nginx.site }}]
+    - files: [{{ nginx.directory }}/{{ nginx.site }}]
     - reload: true
     - require:
       - file: netboot-http-site

@@ -4,17 +4,22 @@ Salt's own pkg states on ALT's os-release, with our provider and a stand-in for 
 The stand-in keeps its packages with the real rpm; rpm's database is the test's own.
 """
 
+import contextlib
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 
 import pytest
+from salt.utils.args import parse_input
 
 from lab.altlike import packages
 from lab.host import require
 from tests.conftest import CHECKOUT
+from tests.functional.test_commands import EXAMPLE
+from tests.unit.test_layers import functions
 
 SERVER = """NAME="ALT Server"
 VERSION="11.0"
@@ -324,6 +329,27 @@ def test_repositories(alt):
     with pytest.raises(RuntimeError, match="apt-get update failed: E: Some index files failed"):
         alt("pkg.refresh_db")
     assert len(alt("pkg.remove_repo", "all")) == 2
+
+
+def test_examples_run_and_nothing_is_removed_without_arguments(alt):
+    for name in ("nginx", "samba"):
+        alt.build(name, "4.20-alt1")
+    alt.build("hello", "1.0-alt1", into=packages.task(alt.prefix, 281213))
+    documented = alt("sys.doc", "pkg")
+    for name in functions("_modules/aptrpm"):
+        examples = EXAMPLE.findall(documented[f"pkg.{name}"])
+        assert examples, name
+        for function, rest in examples:
+            assert function == f"pkg.{name}"
+            positional, keywords = parse_input(shlex.split(rest), condition=False)
+            alt(function, *positional, **keywords)
+    alt("pkg.install", "nginx")
+    before, repositories = alt.installed(), alt("pkg.list_repos")
+    assert before
+    for name in functions("_modules/aptrpm"):
+        with contextlib.suppress(RuntimeError):  # an argument is missing
+            alt(f"pkg.{name}")
+    assert (alt.installed(), alt("pkg.list_repos")) == (before, repositories)
 
 
 @pytest.mark.parametrize("name", ["ALT Server", "ALT", "Fedora"])

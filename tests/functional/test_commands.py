@@ -13,7 +13,7 @@ from tests.isos import make_iso
 from tests.unit.test_layers import FILES, functions
 
 MODULES = [file.partition("/")[2] for file in FILES if file.startswith("_modules/")]
-# On ALT they are Salt's pkg; tests/functional/test_aptrpm.py calls them.
+# On ALT they are Salt's pkg; tests/functional/test_aptrpm.py runs their examples.
 OURS = [
     f"{module}.{name}"
     for module in MODULES

@@ -107,7 +107,10 @@ WRONG = [
     ({"firmware": {"bios": ["x.kpxe"]}}, "netboot:platform:firmware:bios: must be a list of abs"),
     ({"nginx": {"site": "/x"}}, "netboot:platform:nginx:site: must be a path without a leading"),
     ({"nginx": {"site": "../x"}}, "netboot:platform:nginx:site: must be a path without a leading"),
-    ({"nginx": {"folder": "/etc/a b"}}, "netboot:platform:nginx:folder: must be an absolute path"),
+    (
+        {"nginx": {"directory": "/etc/a b"}},
+        "netboot:platform:nginx:directory: must be an absolute path",
+    ),
     (
         {"nfs": {"service": "a;b"}},
         "netboot:platform:nfs:service: must be the name of a systemd unit",
