@@ -73,9 +73,7 @@ class Master(Salt):
         settings: more for its configuration. Raises LabError, with the ends of both logs, when that
         takes longer than `timeout` seconds.
         """
-        settings = {"id": machine.name, "master": self._lab.address, **settings}
-        machine.run(["mkdir", "-p", "/etc/salt"])
-        machine.run(["tee", "/etc/salt/minion"], input=yaml.safe_dump(settings))
+        self._configure(machine, settings)
         # As in the unit of Salt's packages: a minion that is restarted lets its jobs finish.
         machine.run(
             [
@@ -86,6 +84,17 @@ class Master(Salt):
             ]
         )
         self._wait_for(machine, timeout)
+
+    def restart_minion(self, machine, timeout=120, **settings):
+        """Start it again with these settings, until it answers."""
+        self._configure(machine, settings)
+        machine.run(["systemctl", "restart", "salt-minion"])
+        self._wait_for(machine, timeout)
+
+    def _configure(self, machine, settings):
+        settings = {"id": machine.name, "master": self._lab.address, **settings}
+        machine.run(["mkdir", "-p", "/etc/salt"])
+        machine.run(["tee", "/etc/salt/minion"], input=yaml.safe_dump(settings))
 
     def _wait_for(self, machine, timeout):
         deadline = time.monotonic() + timeout
