@@ -153,11 +153,11 @@ def _effective(text):
 
 def _check(text, include, shares):
     """Check a configuration with testparm, which exits with 0 even on unknown options."""
-    with tempfile.TemporaryDirectory() as folder:
-        copy = os.path.join(folder, "netboot.conf")
+    with tempfile.TemporaryDirectory() as directory:
+        copy = os.path.join(directory, "netboot.conf")
         with open(copy, "w", encoding="utf-8") as file:
             file.write(shares)
-        whole = os.path.join(folder, "smb.conf")
+        whole = os.path.join(directory, "smb.conf")
         with open(whole, "w", encoding="utf-8", errors="surrogateescape") as file:
             file.write(text.replace(f"include = {include}", f"include = {copy}"))
         said = _testparm(whole)

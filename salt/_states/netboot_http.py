@@ -49,7 +49,7 @@ def site_ready(name):
         try:
             # Under test=True nginx may not be installed yet.
             if netboot_run.has("nginx"):
-                others = netboot_nginx.others(nginx["folder"], nginx["site"])
+                others = netboot_nginx.others(nginx["directory"], nginx["site"])
                 said += netboot_nginx.clashes(others, config)
         except (CommandExecutionError, OSError) as err:
             said.append(str(err))

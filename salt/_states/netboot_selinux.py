@@ -86,15 +86,15 @@ def http_port(name):
     return _in_turn(str(name), steps)
 
 
-def _spec(folder):
+def _spec(directory):
     """Return the regular expression for semanage (semanage-fcontext(8))."""
-    return re.sub(r"([.+])", r"\\\1", folder) + "(/.*)?"
+    return re.sub(r"([.+])", r"\\\1", directory) + "(/.*)?"
 
 
-def _relabel(folder):
-    if not os.path.exists(folder):
+def _relabel(directory):
+    if not os.path.exists(directory):
         return []
-    return [("fcontext_policy_applied", {"name": folder, "recursive": True})]
+    return [("fcontext_policy_applied", {"name": directory, "recursive": True})]
 
 
 def _in_turn(name, steps):

@@ -134,14 +134,14 @@ class Part:
         """Refuse a file that does not fit on the disk beside the rest of other fetches."""
         if total is None:
             return
-        folder = os.path.dirname(self._path)
+        directory = os.path.dirname(self._path)
         others = 0
-        for name in os.listdir(folder):
-            part = os.path.join(folder, name)
+        for name in os.listdir(directory):
+            part = os.path.join(directory, name)
             one = progress(part) if name.endswith(".part") and part != self._path else None
             if one and one["running"] and one["total"]:
                 others += max(0, one["total"] - one["size"])
-        free = max(0, shutil.disk_usage(folder).free - others)
+        free = max(0, shutil.disk_usage(directory).free - others)
         if total - self.size > free:
             raise CommandExecutionError(
                 f"it has {total} bytes, but only {free} are free on the disk of {self._path}"

@@ -38,9 +38,9 @@ def expected(
     """
     problems = []
     for url in sources:
-        folder, name = url.rsplit("/", 1)
+        directory, name = url.rsplit("/", 1)
         for file, kind in FILES.items():
-            at = f"{folder}/{file}"
+            at = f"{directory}/{file}"
             unless = known["validator"] if known and known["url"] == at else None
             try:
                 found = iso_sources.text(at, stall_timeout_s, unless)
@@ -58,7 +58,7 @@ def expected(
                 return {"checksum": {kind: digest}, "url": at, "validator": found[1]}
         else:
             problems.append(
-                f"{iso_sources.shown(folder)}/ has no {', '.join(FILES)} that lists {name}"
+                f"{iso_sources.shown(directory)}/ has no {', '.join(FILES)} that lists {name}"
             )
     raise CommandExecutionError("; ".join(problems) + ".")
 

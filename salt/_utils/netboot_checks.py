@@ -295,7 +295,7 @@ def urls(value: Any) -> Wrong:
 
 
 @_like(**_list_of({"type": "string"}))
-def folders(value: Any) -> Wrong:
+def directories(value: Any) -> Wrong:
     if not isinstance(value, list):
         return "must be a list of URLs"
     for one in value:

@@ -131,7 +131,7 @@ def sources(image: dict[str, Any], mirrors: list[str]) -> list[str]:
         ``netboot:mirrors``.
     """
     file = iso_file(image["url"])
-    nearer = [f"{folder.rstrip('/')}/{file}" for folder in mirrors]
+    nearer = [f"{directory.rstrip('/')}/{file}" for directory in mirrors]
     return [*nearer, image["url"], *(image.get("mirrors") or [])]
 
 

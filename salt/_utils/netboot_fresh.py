@@ -5,7 +5,7 @@ Salt loads a module again once it has been synced, but what that module imports 
 ``sys.modules``. There, a minion that runs its jobs in threads (``multiprocessing: false``) keeps
 the version from before the sync, and so does one whose parent process has loaded the module. So
 each module and state of this project begins with these lines, and imports its libraries after
-them, never inside a function, as this folder is on Python's path only while a module is loaded::
+them, never inside a function, as this directory is on Python's path only while a module is loaded::
 
     import netboot_fresh
 
@@ -23,8 +23,8 @@ from types import ModuleType
 
 Versions = dict[str, tuple[int, int, int]]
 
-_FOLDER = os.path.dirname(os.path.abspath(__file__))
-# Salt syncs the libraries of everybody into this folder; what else lies here is not ours to forget.
+_DIRECTORY = os.path.dirname(os.path.abspath(__file__))
+# Salt syncs everybody's libraries into this directory; what else lies here is not ours to forget.
 _OURS = ("iso9660", "iso_", "netboot_")
 
 # Not when importlib.reload below executes this file again: the lock is held then.
@@ -64,12 +64,12 @@ def _drop(name: str) -> None:
 def _is_ours(name: str, module: ModuleType) -> bool:
     """Whether a library is one that was imported by its plain name, not by Salt's loader."""
     path = getattr(module, "__file__", None) or ""
-    return name.startswith(_OURS) and os.path.dirname(os.path.abspath(path)) == _FOLDER
+    return name.startswith(_OURS) and os.path.dirname(os.path.abspath(path)) == _DIRECTORY
 
 
 def _versions() -> Versions:
     versions = {}
-    with os.scandir(_FOLDER) as files:
+    with os.scandir(_DIRECTORY) as files:
         for file in files:
             if file.name.startswith(_OURS) and file.name.endswith(".py"):
                 # Absent, if a sync removes it at this moment.

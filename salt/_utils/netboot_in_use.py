@@ -87,10 +87,10 @@ def _inodes(path: str) -> Iterator[Inode]:
         yield _inode(os.lstat(path))
     except OSError:
         return
-    for folder, folders, files in os.walk(path):
-        for name in (*folders, *files):
+    for directory, directories, files in os.walk(path):
+        for name in (*directories, *files):
             try:
-                yield _inode(os.lstat(os.path.join(folder, name)))
+                yield _inode(os.lstat(os.path.join(directory, name)))
             except OSError:
                 continue
 
@@ -99,14 +99,14 @@ def _opened() -> Iterator[Inode]:
     """Yield (device, inode) of all files that processes have open or mapped."""
     for process in filter(str.isdigit, os.listdir("/proc")):
         for kind in ("fd", "map_files"):
-            folder = f"/proc/{process}/{kind}"
+            directory = f"/proc/{process}/{kind}"
             try:
-                names = os.listdir(folder)
+                names = os.listdir(directory)
             except OSError:  # it ended, or access is denied
                 continue
             for name in names:
                 try:
-                    yield _inode(os.stat(os.path.join(folder, name)))
+                    yield _inode(os.stat(os.path.join(directory, name)))
                 except OSError:
                     continue
 

@@ -329,7 +329,7 @@ KEYS: tuple[Key, ...] = (
     ),
     Key(
         "mirrors",
-        check.folders,
+        check.directories,
         None,
         "List of URLs of directories with copies of ISOs, such as `http://192.0.2.1/dist`. They "
         "are tried first, in order, with the file name at the end of an image's `url`.",

@@ -130,11 +130,11 @@ def clashes(found: list[Site], config: Config) -> list[str]:
     return list(dict.fromkeys(said))
 
 
-def others(folder: str, site: str) -> list[Site]:
+def others(directory: str, site: str) -> list[Site]:
     """
     List the sites of this machine's nginx except the netboot site; see ``netboot_nginx.sites``.
 
-    folder
+    directory
         Directory of ``nginx.conf``.
 
     site
@@ -144,18 +144,18 @@ def others(folder: str, site: str) -> list[Site]:
     """
     with tempfile.TemporaryDirectory() as work:
         copy = os.path.join(work, "nginx")
-        shutil.copytree(folder, copy, symlinks=True)
+        shutil.copytree(directory, copy, symlinks=True)
         if os.path.lexists(os.path.join(copy, site)):
             os.unlink(os.path.join(copy, site))
         main = os.path.join(copy, "nginx.conf")
         with open(main, encoding="utf-8", errors="surrogateescape") as file:
             text = file.read()
         with open(main, "w", encoding="utf-8", errors="surrogateescape") as file:
-            file.write(text.replace(f"{folder}/", f"{copy}/"))
+            file.write(text.replace(f"{directory}/", f"{copy}/"))
         said = netboot_run.tried("nginx", "-T", "-q", "-c", main)
     if said.returncode:
         raise CommandExecutionError(
             "nginx rejects its existing configuration (without ours); fix it first: "
-            + said.stderr.replace(copy, folder)
+            + said.stderr.replace(copy, directory)
         )
-    return sites(said.stdout.replace(f"{copy}/", f"{folder}/"))
+    return sites(said.stdout.replace(f"{copy}/", f"{directory}/"))

@@ -12,7 +12,7 @@ import uuid
 from netboot_shapes import Config
 
 #: Directories below the root that clients see.
-FOLDERS = ("dist", "tftp")
+DIRECTORIES = ("dist", "tftp")
 
 #: Options of Samba's [global] with the values that keep guests out (smb.conf(5)); guests cannot
 #: sign or encrypt, as they have no password from which to derive a key.
@@ -43,7 +43,7 @@ def nfs(config: Config, mounts: list[str]) -> str:
     """
     lines = ["# Managed by netboot-alt: changes are lost at the next apply."]
     common = "ro,all_squash,insecure"
-    for path in [*(f"{config['root']}/{folder}" for folder in FOLDERS), *sorted(mounts)]:
+    for path in [*(f"{config['root']}/{directory}" for directory in DIRECTORIES), *sorted(mounts)]:
         options = f"{common},fsid={uuid.uuid5(uuid.NAMESPACE_URL, path)}"
         options += ",no_subtree_check,mountpoint" if path in mounts else ",subtree_check"
         lines.append(" ".join([path, *(f"{one}({options})" for one in config["nfs"]["clients"])]))
@@ -68,10 +68,10 @@ def smb(config: Config, guests: bool) -> str:
         settings["server min protocol"] = "NT1"
     if settings:
         lines += ["[global]", *(f"    {key} = {value}" for key, value in settings.items())]
-    for folder in FOLDERS:
+    for directory in DIRECTORIES:
         lines += [
-            f"[{folder}]",
-            f"    path = {config['root']}/{folder}",
+            f"[{directory}]",
+            f"    path = {config['root']}/{directory}",
             "    comment = ALT Linux network boot",
             "    read only = yes",
             "    guest ok = yes",
@@ -112,9 +112,9 @@ def smb_contradictions(text: str, effective: dict[str, str]) -> list[str]:
     Returns a list of one-line strings.
     """
     found = [
-        f"it has its own share [{folder}]; remove or rename that"
-        for folder in FOLDERS
-        if re.search(rf"^\s*\[{folder}\]", text, flags=re.MULTILINE | re.IGNORECASE)
+        f"it has its own share [{directory}]; remove or rename that"
+        for directory in DIRECTORIES
+        if re.search(rf"^\s*\[{directory}\]", text, flags=re.MULTILINE | re.IGNORECASE)
     ]
     for option, values in FORBIDS_GUESTS.items():
         value = effective.get(option, "").strip().lower()

@@ -58,7 +58,7 @@ netboot-clean-{{ state }}-read:
       - {{ module }}: netboot-clean-{{ state }}
 {%- endfor %}
 
-netboot-clean-folders:
+netboot-clean-directories:
   file.absent:
     - names: {{ [paths.passwords, paths.programs, paths.leases, platform.nginx.once_log] | json }}
 {%- if opts.get('file_client') == 'remote' %}
@@ -86,7 +86,7 @@ netboot-clean-served:
       {%- endfor %}
       - file: netboot-clean-site
       - file: netboot-clean-exports
-      - file: netboot-clean-folders
+      - file: netboot-clean-directories
       - netboot_exports: netboot-clean-shares
       {%- for facility in platform.nfs.control %}
       - netboot_control: netboot-clean-control-{{ facility }}

@@ -10,7 +10,7 @@ netboot-selinux-packages:
     - name: semanage
     - pkgs: {{ config.platform.packages.selinux | json }}
     - reload_modules: True
-{%- for state, folder, type in [
+{%- for state, directory, type in [
     ('root', config.root, 'public_content_t'),
     ('leases', paths.leases, 'dnsmasq_lease_t'),
     ('programs', paths.programs, 'bin_t'),
@@ -18,7 +18,7 @@ netboot-selinux-packages:
 
 netboot-selinux-{{ state }}:
   netboot_selinux.labeled:
-    - name: {{ folder }}
+    - name: {{ directory }}
     - selinux_type: {{ type }}
     - require:
       - netboot_packages: netboot-selinux-packages
