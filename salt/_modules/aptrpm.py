@@ -22,6 +22,8 @@ log = logging.getLogger(__name__)
 
 __virtualname__ = "pkg"
 
+# This module needs none of the libraries of these states: it is Salt's pkg on any ALT.
+_OS_RELEASE = "/etc/os-release"
 _QUERY = "%{NAME}\\t%|EPOCH?{%{EPOCH}:}|%{VERSION}-%{RELEASE}\\n"
 # More might not fit into a command line.
 _NAMES_AT_ONCE = 2000
@@ -29,14 +31,14 @@ _NAMES_AT_ONCE = 2000
 
 def __virtual__():
     try:
-        with open("/etc/os-release", encoding="utf-8") as file:
+        with open(_OS_RELEASE, encoding="utf-8") as file:
             lines = [line.strip().partition("=") for line in file]
     except OSError:
-        return False, "/etc/os-release does not exist"
+        return False, f"{_OS_RELEASE} does not exist"
     values = {key: value.strip("'\"") for key, _, value in lines}
     kin = [values.get("ID", ""), *values.get("ID_LIKE", "").split()]
     if "altlinux" not in kin and not kin[0].startswith("alt-atomic"):
-        return False, "only for ALT Linux, by ID in /etc/os-release"
+        return False, f"only for ALT Linux, by ID in {_OS_RELEASE}"
     missing = [one for one in ("apt-get", "apt-cache", "rpm") if not salt.utils.path.which(one)]
     if missing:
         return False, "{} not found".format(" and ".join(missing))

@@ -110,6 +110,16 @@ def start(applied, entry, cmdline=None):
     return said[2]
 
 
+def test_it_is_served_and_enabled(applied):
+    tree = "/srv/export/tftp/netboot/x86_64/mounted"
+    assert_is_served(applied, applied.isos["mounted"], tree)
+    units = ["netboot-dnsmasq", "nginx", "smbd", "netboot-vsftpd", "nfs-server"]
+    enabled = applied.server.run(["systemctl", "is-enabled", *units]).stdout.split()
+    assert enabled == ["enabled"] * len(units)
+    assert tree in applied.server.run(["cat", "/etc/fstab"]).stdout
+
+
+@pytest.mark.long
 def test_after_a_reboot_all_is_there_before_any_apply(applied):
     """Loop mount, services and exports; all that follows is served by the machine after it."""
     applied.server.reboot()
@@ -127,7 +137,7 @@ def test_second_apply_changes_nothing(applied):
     ("ident", "method", "form", "dialect"),
     [
         ("mounted-livecd", "nfs", "tree", "altboot"),
-        ("p11-livecd-nfs-iso", "nfs", "iso", "altboot"),
+        pytest.param("p11-livecd-nfs-iso", "nfs", "iso", "altboot", marks=pytest.mark.long),
         ("p11-livecd-cifs-tree", "cifs", "tree", "altboot"),
         pytest.param("p11-livecd-cifs-iso", "cifs", "iso", "altboot", marks=pytest.mark.long),
         pytest.param("p11-livecd-ftp-tree", "ftp", "tree", "altboot", marks=pytest.mark.long),
@@ -135,8 +145,8 @@ def test_second_apply_changes_nothing(applied):
         ("p10-livecd-cifs-iso", "cifs", "iso", "propagator"),
         ("p10-livecd-nfs-tree", "nfs", "tree", "propagator"),
         pytest.param("p10-livecd-nfs-iso", "nfs", "iso", "propagator", marks=pytest.mark.long),
-        ("p10-livecd-ftp-tree", "ftp", "tree", "propagator"),
-        ("p9-livecd", "nfs", "iso", "propagator"),
+        pytest.param("p10-livecd-ftp-tree", "ftp", "tree", "propagator", marks=pytest.mark.long),
+        pytest.param("p9-livecd", "nfs", "iso", "propagator", marks=pytest.mark.long),
     ],
 )
 def test_boots(applied, ident, method, form, dialect):
@@ -249,7 +259,8 @@ def test_nfs_handles_lead_to_the_exports_alone(applied):
 
 
 @pytest.mark.parametrize(
-    ("number", "image", "method"), [(None, "p11", "nfs"), (HOST, "p10", "cifs")]
+    ("number", "image", "method"),
+    [pytest.param(None, "p11", "nfs", marks=pytest.mark.long), (HOST, "p10", "cifs")],
 )
 def test_through_firmware_and_menu(applied, number, image, method):
     with applied.lab.client("efi-x86_64", number=number) as client:

@@ -15,6 +15,7 @@ import sys
 import pytest
 from salt.utils.args import parse_input
 
+from _modules import aptrpm
 from lab.altlike import packages
 from lab.host import require
 from tests.conftest import CHECKOUT
@@ -115,7 +116,15 @@ def alt(tmp_path):
 
 
 @pytest.mark.parametrize("name", [*ALT, *OTHER])
-def test_loads_on_alt_alone_whatever_its_name(tmp_path, name):
+def test_is_for_alt_alone_whatever_its_name(tmp_path, monkeypatch, name):
+    monkeypatch.setenv("PATH", f"{packages.install_standin(tmp_path)}:{os.environ['PATH']}")
+    monkeypatch.setattr(aptrpm, "_OS_RELEASE", tmp_path / "os-release")
+    (tmp_path / "os-release").write_text({**ALT, **OTHER}[name])
+    assert (aptrpm.__virtual__() == "pkg") == (name in ALT)
+
+
+@pytest.mark.parametrize("name", ["ALT Atomic", "Debian"])
+def test_loads(tmp_path, name):
     machine = Alt(tmp_path, {**ALT, **OTHER}[name])
     loaded = machine("sys.list_functions", "pkg")
     assert ("pkg.add_repo" in loaded) == (name in ALT)
