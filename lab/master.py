@@ -54,15 +54,17 @@ class Master(Salt):
         self._wait_for(machine, timeout)
 
     def run(self, *argv):
-        """As Salt.run(); again when the master did not send the command at all.
+        """As Salt.run(); again when the master did not send the command at all, or sent it twice.
 
-        It may be too busy; and it removes a minion's key for a moment when that logs in once more
+        It may be too busy: `salt` then sends its request again, and the second job finds the first
+        one running. And it removes a minion's key for a moment when that logs in once more
         (salt.cache.localfs_key.store), so that no such minion is known.
         """
-        for _attempt in range(5):
+        for attempt in range(60):
             done = super().run(*argv)
             said = done.stdout + done.stderr
-            if not any(one in said for one in ("could not be contacted", "No command was sent")):
+            lost = any(one in said for one in ("could not be contacted", "No command was sent"))
+            if not (lost and attempt < 5) and "is running as PID" not in said:
                 break
             time.sleep(2)
         return done
