@@ -70,6 +70,9 @@ class Offer(TypedDict, total=False):
     arguments: list[str]
     extra_ipxe_conf: list[dict[str, str]]
     password: bool
+    nic: str  # booted, any
+    imgsize: bool
+    hash_mounted: bool
     kernel_url: str
     initrd_url: str
     stage2_http_url: str
@@ -319,6 +322,7 @@ class Entry(TypedDict):
     stage: StageFile
     bytes: int  # fetched by one boot
     memory_mib: int
+    nic: str  # booted, any; empty: propagator's own
     proven: bool
     password: bool
     before: list[str]  # lines of iPXE script
@@ -342,6 +346,7 @@ class Host(TypedDict, total=False):
     timeout_s: int
     arguments: list[str]
     kernel_over: str
+    nic: str
 
 
 class OnceHost(TypedDict):
