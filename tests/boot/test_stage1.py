@@ -147,7 +147,10 @@ def lan(tmp_path_factory):
             marks=LONG,
         ),
         pytest.param(
-            f"{FAULT}no-length,imgsize:{{stage_size}}", {"form": "tree"}, id="imgsize needs no HEAD"
+            f"{FAULT}no-length,imgsize:{{stage_size}}",
+            {"form": "tree"},
+            id="imgsize needs no HEAD",
+            marks=LONG,
         ),
     ],
 )
@@ -176,7 +179,10 @@ def test_names_the_boot_nic(lan):
     ("cmdline", "reason"),
     [
         pytest.param(
-            TREE.replace("root=bootchain", "root=/dev/ram0"), "no root=bootchain", id="no root="
+            TREE.replace("root=bootchain", "root=/dev/ram0"),
+            "no root=bootchain",
+            id="no root=",
+            marks=LONG,
         ),
         pytest.param(
             TREE.replace("bootchain=fg,altboot", ""),
@@ -193,7 +199,7 @@ def test_names_the_boot_nic(lan):
             id="no stagename=",
             marks=LONG,
         ),
-        pytest.param(f"{FAULT}redirect", "301, a redirect", id="redirect"),
+        pytest.param(f"{FAULT}redirect", "301, a redirect", id="redirect", marks=LONG),
         pytest.param(
             f"{FAULT}no-length", "without a Content-Length", id="no Content-Length", marks=LONG
         ),
@@ -221,7 +227,10 @@ def test_names_the_boot_nic(lan):
             marks=LONG,
         ),
         pytest.param(
-            f"{TREE} ramdisk_size=4096", "does not fit", id="stage larger than ramdisk_size"
+            f"{TREE} ramdisk_size=4096",
+            "does not fit",
+            id="stage larger than ramdisk_size",
+            marks=LONG,
         ),
         pytest.param(f"{WHOLE_ISO} hash={{stage_sha256}}", "is not hash=", id="wrong hash="),
         pytest.param(
@@ -381,6 +390,7 @@ def test_other_generations_boot(lan, generation, stage, cmdline, expected):
             f"{PROPAGATOR_ISO} stagename=live hash={{iso_sha256}}",
             "hash= .* is not known",
             id="10.1: whole ISO with hash",
+            marks=LONG,
         ),
         pytest.param(
             "p10.1",
