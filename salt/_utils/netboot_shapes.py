@@ -13,6 +13,8 @@ from __future__ import annotations
 from typing import Any, TypedDict
 
 Pillar = dict[str, Any]
+# Of a check: key, severity (error, warning, info), text (one line).
+Finding = tuple[str, str, str]
 
 
 class Target(TypedDict):
