@@ -26,17 +26,18 @@ def ask(
     arch,
     vendor="PXEClient",
     mac="52:54:00:00:00:01",
-    ipxe="",
+    features=(),
+    machine=bytes(range(16)),
     seconds=4,
     relay="",
     device=BRIDGE,
 ):
     """What DHCP servers on the lab's network answer to a boot ROM.
 
-    arch: number in option 93, None: no boot ROM at all; vendor: how option 60 begins; ipxe: how it
-    says that it is iPXE: "class" (option 77), "175" (option 175); seconds: how long to ask
-    and to wait; relay: address of the relay in whose subnet it is, an address of the lab;
-    device: the lab's network device that it is at.
+    arch: number in option 93, None: no boot ROM at all; vendor: how option 60 begins; features: it
+    is an iPXE that tells these numbers in option 175; machine: the 16 bytes that identify it in
+    option 97; seconds: how long to ask and to wait; relay: address of the relay in whose subnet it
+    is, an address of the lab; device: the lab's network device that it is at.
     Returns a list of the offers. Each is a dict with server (its address), address (for the client,
     "0.0.0.0" where it gives none), next_server, file, options (hexadecimal by number), and ack: the
     answer to the request that follows, which for an offer without address goes to port 4011.
@@ -45,7 +46,8 @@ def ask(
         "arch": arch,
         "vendor": vendor,
         "mac": mac,
-        "ipxe": ipxe,
+        "features": list(features),
+        "machine": machine.hex(),
         "seconds": seconds,
         "relay": relay,
         "address": lab.address,
@@ -61,11 +63,10 @@ def _packet(client, kind, xid, own="0.0.0.0", wanted=None, server=None):  # noqa
         name = f"{client['vendor']}:Arch:{client['arch']:05d}:UNDI:002001".encode()
         options += bytes((60, len(name))) + name
         options += bytes((93, 2)) + struct.pack("!H", client["arch"])
-        options += bytes((94, 3, 1, 2, 1, 97, 17, 0)) + bytes(range(16))
-    if client["ipxe"] == "class":
-        options += bytes((77, 4)) + b"iPXE"
-    if client["ipxe"] == "175":
-        options += bytes((175, 3, 19, 1, 1))
+        options += bytes((94, 3, 1, 2, 1, 97, 17, 0)) + bytes.fromhex(client["machine"])
+    if client["features"]:
+        told = b"".join(bytes((number, 1, 1)) for number in client["features"])
+        options += bytes((77, 4)) + b"iPXE" + bytes((175, len(told))) + told
     for number, address in ((50, wanted), (54, server)):
         if address:
             options += bytes((number, 4)) + socket.inet_aton(address)

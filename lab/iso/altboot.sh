@@ -3,22 +3,31 @@
 # the change log of make-initrd-bootchain. Methods nfs and cifs are in share.sh.
 
 set_up_network() {
-    nics='' every_nic='' configured=''
+    nics='' every_nic=''
     for word in $cmdline; do
         case $word in
-            ip=dhcp | ip=dhcp4) every_nic=yes configured=yes ;;
-            ip=*:dhcp | ip=*:dhcp4) word=${word#ip=} nics="$nics ${word%:*}" configured=yes ;;
+            ip=dhcp | ip=dhcp4) every_nic=yes ;;
+            ip=*:dhcp | ip=*:dhcp4) word=${word#ip=} nics="$nics ${word%:*}" ;;
             ip=*) refuse "$word is not one of ip=dhcp4, ip=dhcp, ip=NIC:dhcp4" ;;
-            ifname=*:*) word=${word#ifname=} configured=yes; rename_nic "${word%%:*}" "${word#*:}" ;;
+            ifname=*:*) word=${word#ifname=}; rename_nic "${word%%:*}" "${word#*:}" ;;
         esac
     done
-    if [ -n "$every_nic" ] || [ -z "$configured" ]; then
+    if [ -n "$every_nic" ]; then
         dhcp
     elif [ -n "$nics" ]; then
         dhcp $nics
     else
-        refuse "ifname= is given without ip=, so no NIC is set up"
+        refuse "there is no ip=, so no NIC is set up (can't reconfigure network settings)"
     fi
+}
+
+# What stage 2 finds in /.initrd/kernenv, for the marker.
+tell() {
+    told=" METHOD=$method DEVICE=$nic BOOTPROTO=dhcp"
+    case $form-$method in
+        iso-http | iso-ftp) told="$told URL=$method://$server$directory" ;;
+        *) told="$told HOST=$server PREFIX=$directory" ;;
+    esac
 }
 
 [ "$(option root)" = bootchain ] || refuse "the command line has no root=bootchain"
@@ -34,13 +43,13 @@ server=${server:-${next_server:-$router}}
 directory=${directory:-/pub/netinst/current}
 
 if [ "$method" = nfs ] || [ "$method" = cifs ]; then
-    nfs=vers=4.2,clientaddr=$address smb=3.1.1
-    # The words live and rescue count only with a stage of that name.
-    case "$stagename $cmdline " in
-        *" lowmem "* | "live "*" live "* | "rescue "*" rescue "*) in_place=yes ;;
-        *) in_place='' ;;
-    esac
+    # mount.nfs and mount.cifs negotiate; from version 4.2 on, NFS goes back as far as 3.
+    nfs="vers=4.2,clientaddr=$address $NFS3" smb=''
+    # 350-squashfs looks at lowmem alone, whatever the manual says of the words live and rescue.
+    case " $cmdline " in *" lowmem "*) in_place=yes ;; *) in_place='' ;; esac
     share
+    [ "$stagename" != live ] || look_for_overlays
+    tell
     if has_option hash; then
         [ "$(digest "$stage" "$size")" = "$(option hash)" ] || refuse "the stage's SHA-256 is not hash="
     fi
@@ -53,6 +62,7 @@ form=tree path=$directory/$stagename
 if ! has_option ramdisk_size && { [ "$type" = iso ] || [ "$VERSION" -lt 17 ]; }; then
     form=iso path=$directory
 fi
+tell
 if [ -n "$imgsize" ]; then size=$imgsize; else "${method}_size" "$server" "$path"; fi
 download
 

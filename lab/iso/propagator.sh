@@ -3,6 +3,11 @@
 # altboot manual on hash=. Methods nfs and cifs are in share.sh. Where no source says what propagator
 # does, this refuses, so that no boot entry can rely on it.
 
+# Its ancestor reads 511 characters and 50 words (mdk-stage1, tools.c), of two equal keys the first.
+cmdline=$(echo "$cmdline" | cut -c 1-511)
+[ "$(echo "$cmdline" | wc -w)" -le 50 ] || refuse "the command line has more than 50 words"
+again=$(option automatic | tr , '\n' | cut -d : -f 1 | sort | uniq -d)
+[ -z "$again" ] || refuse "automatic= has two of $again, and which one propagator takes is not known"
 [ "$(option root)" != bootchain ] || say "stage1: root=bootchain is altboot's, propagator ignores it"
 stagename=$(option stagename altinst)
 parse_automatic
@@ -24,8 +29,8 @@ if [ -n "$mounts" ]; then
     ! has_option hash || refuse "what propagator does with hash= and $method is not known"
     # Assumed of NFS: it comes from mdk-stage1, which mounts version 3. SMB 1 alone until 2021-09-02,
     # when it learnt to try an older one after the kernel's own choice (ALT's bug 40554).
-    nfs=vers=3,proto=tcp,mountproto=tcp,nolock smb=3.1.1
-    [ "$VERSION" -ge 20210902 ] || smb=1.0
+    nfs=$NFS3 smb=''
+    [ "$VERSION" -ge 20210902 ] || smb=vers=1.0,
     share
     start
 fi

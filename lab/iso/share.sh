@@ -25,22 +25,47 @@ share() {
     stage=$target
 }
 
+# What mount.nfs asks for when it goes back to version 3.
+NFS3=vers=3,proto=tcp,mountproto=tcp,nolock
+
+# mount_nfs DIRECTORY PLACE: by the first of the words in $nfs that works.
+mount_nfs() {
+    for version in $nfs; do
+        mount -t nfs -o "ro,$version,addr=$server,soft,timeo=30" "$server:$1" "$2" && return
+    done
+    return 1
+}
+
 # A folder, or, if that can't be mounted, a file in the folder above.
 share_nfs() {
-    options=ro,$nfs,addr=$server,soft,timeo=30
     found=/share
-    mount -t nfs -o "$options" "$server:$directory" /share && return
+    mount_nfs "$directory" /share && return
     found=/share/${directory##*/}
-    mount -t nfs -o "$options" "$server:${directory%/*}" /share ||
-        refuse "$server:$directory can't be mounted"
+    mount_nfs "${directory%/*}" /share || refuse "$server:$directory can't be mounted"
     [ -f "$found" ] || refuse "$server:$directory is neither a folder nor a file"
+}
+
+# altboot does it at each start of a live system; what it finds, it lays over that system.
+look_for_overlays() {
+    mkdir -p /overlays
+    if [ "$method" = nfs ]; then
+        mount_nfs "${directory%/*}/overlays-live" /overlays || say "stage1: NFS mount failed"
+    else
+        mount -t cifs -o "ro,user=,ip=$server" "//$server/netinst" /overlays ||
+            say "stage1: there is no share netinst"
+    fi
+    set +f
+    for overlay in /overlays/default/*.squashfs; do
+        [ ! -f "$overlay" ] || refuse "$overlay of $server would lie over the system"
+    done
+    set -f
 }
 
 # The first word is the share, the rest a folder or a file in it.
 share_cifs() {
     name=${directory#/} name=${name%%/*}
     found=/share${directory#"/$name"}
-    mount -t cifs -o "ro,user=,vers=$smb,ip=$server" "//$server/$name" /share ||
+    mount -t cifs -o "ro,${smb}user=,ip=$server" "//$server/$name" /share ||
         refuse "//$server/$name can't be mounted: $(dmesg | tail -n 3 | tr '\n' ' ')"
     [ -e "$found" ] || refuse "the share $name of $server has no ${directory#"/$name"}"
 }

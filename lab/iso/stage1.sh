@@ -15,11 +15,15 @@ set_up() {
     mount -t proc proc /proc
     mount -t sysfs sysfs /sys
     mount -t devtmpfs devtmpfs /dev
+    mount -t tmpfs tmpfs /run
     . /image.conf  # GENERATION DIALECT VERSION
     cmdline=$(cat /proc/cmdline)
     find_consoles
     say "stage1: $GENERATION, $DIALECT $VERSION, command line: $cmdline"
     load /modules/order
+    # ALT's kernels are believed to have RAM disks built in; module_blacklist=brd makes one without.
+    [ ! -f /modules/brd.ko ] ||
+        insmod /modules/brd.ko rd_nr=1 rd_size="$(option ramdisk_size 4096)" || say "stage1: no RAM disk"
 }
 
 # load FILE: the modules that it lists.
@@ -96,7 +100,8 @@ parse_automatic() {
     esac
 }
 
-# dhcp [NIC ...]: asks on these NICs, or on every NIC there is, until the first has an address.
+# dhcp [NIC ...]: asks on these NICs, or on every NIC there is, until the first has an address: as
+# make-initrd does (handlers/network/100-dhcp), three times, 5 s apart, and never again.
 # Sets nic, address, router, next_server.
 dhcp() {
     nics=$*
@@ -104,7 +109,7 @@ dhcp() {
     for nic in $nics; do
         [ -d "/sys/class/net/$nic" ] || refuse "there is no NIC $nic"
         ip link set "$nic" up
-        udhcpc -f -q -n -t 40 -T 1 -i "$nic" -s /dhcp.sh > /dev/null 2>&1 &
+        udhcpc -f -q -n -t 3 -T 5 -i "$nic" -s /dhcp.sh > /dev/null 2>&1 &
     done
     tries=240
     while [ $tries -gt 0 ]; do
@@ -121,28 +126,34 @@ dhcp() {
     refuse "no NIC got an IPv4 address (asked: ${nics:-none})"
 }
 
+# rename_nic NAME ADDRESS: as make-initrd's rule for udev does, which leaves all other cards alone
+# (network/data/lib/initrd/post/cmdline/network: dev_id 0x0, type 1, a driver of a bus).
 rename_nic() {
     for nic in $(ls /sys/class/net); do
-        if [ "$(cat "/sys/class/net/$nic/address")" = "$2" ]; then
+        card=/sys/class/net/$nic
+        if [ "$(cat "$card/address" "$card/dev_id" "$card/type" | tr '\n' ' ')" = "$2 0x0 1 " ] &&
+            [ -e "$card/device/driver" ]; then
             ip link set "$nic" down
             ip link set "$nic" name "$1"
             say "stage1: $nic is now $1"
             return
         fi
     done
-    say "stage1: no NIC has the address $2"
+    say "stage1: no NIC that can be renamed has the address $2"
 }
 
 # http VERB SERVER[:PORT] PATH [SECONDS]: the raw answer on stdout, cut off after SECONDS. busybox
 # wget would follow redirects, which ALT's first stages don't. The request comes through a FIFO
 # that stays open, because nginx gives up on a client that closes its half of the connection.
+# propagator's ancestor sends no Host: (mdk-stage1, url.c).
 http() {
+    host="Host: $2\r\n"
+    [ "$DIALECT" = altboot ] || host=''
     case $2 in *:*) port=${2##*:} ;; *) port=80 ;; esac
     rm -f /run/request
     mkfifo /run/request
     exec 3<>/run/request
-    printf '%s %s HTTP/1.0\r\nHost: %s\r\nUser-Agent: netboot-test\r\nAccept: */*\r\n\r\n' \
-        "$1" "$3" "$2" >&3
+    printf "%s %s HTTP/1.0\r\n${host}User-Agent: netboot-test\r\nAccept: */*\r\n\r\n" "$1" "$3" >&3
     ${4:+timeout $4} nc -w 5 "${2%:*}" "$port" <&3
 }
 
@@ -177,24 +188,33 @@ http_size() {
     size=$length
 }
 
-# http_get SERVER PATH SIZE TARGET: the body into a file or a device.
+# http_get SERVER PATH SIZE TARGET: the body into a file or a device. altboot looks at no status here
+# (curl without -f), and takes fewer bytes than it expected, if that is what the server says it sends.
 http_get() {
     received=$(http GET "$1" "$2" | {
         read_head || refuse "GET http://$1$2 got no answer"
-        [ "$status" = 200 ] || refuse "GET http://$1$2 answered $status"
-        [ "${length:-$3}" = "$3" ] ||
+        expected=$3
+        if [ "$DIALECT" = altboot ]; then
+            say "stage1: GET http://$1$2 answered $status"
+            [ "${length:-$3}" -gt "$3" ] || expected=$length
+        elif [ "$status" != 200 ]; then
+            refuse "GET http://$1$2 answered $status"
+        fi
+        [ "${length:-$3}" = "${expected:=$3}" ] ||
             refuse "GET http://$1$2 offers $length bytes where $3 were expected"
-        tee "$4" | wc -c
+        count=$(tee "$4" | wc -c)
+        [ "$count" = "$expected" ] ||
+            refuse "GET http://$1$2 delivered $count bytes where $expected were expected"
+        echo "$count"
     })
-    [ "$received" = "$3" ] ||
-        refuse "GET http://$1$2 delivered $received bytes where $3 were expected"
+    size=$received
 }
 
-# Sets target for size bytes: the RAM disk if the kernel made one, otherwise a file in a tmpfs, which may take at
-# most half of the memory that is available (alt27 asks for the file's size and a reserve instead).
+# Sets target for size bytes: the RAM disk if the kernel made one, otherwise a file in a tmpfs (for
+# altboot: /run), which may take at most half of the memory that is available; since alt27 altboot
+# asks for the size and a reserve instead.
 choose_target() {
     if has_option ramdisk_size; then
-        [ -b /dev/ram0 ] || insmod /modules/brd.ko rd_nr=1 rd_size="$(option ramdisk_size)"
         if [ -b /dev/ram0 ]; then
             [ $(($(cat /sys/block/ram0/size) * 512)) -ge "$size" ] ||
                 refuse "the stage has $size bytes and does not fit into ramdisk_size=$(option ramdisk_size)"
@@ -204,11 +224,15 @@ choose_target() {
         say "stage1: no /dev/ram0, so the stage goes to a tmpfs"
     fi
     available=$(sed -n 's/^MemAvailable: *\([0-9]*\) kB/\1/p' /proc/meminfo)
-    [ $((available * 1024 / 2)) -ge "$size" ] ||
-        refuse "$size bytes are more than half of the available memory ($available KiB)"
-    mkdir -p /download
-    mount -t tmpfs tmpfs /download
-    target=/download/tmpfs
+    if [ "$DIALECT" = altboot ] && [ "$VERSION" -ge 27 ]; then
+        [ "$available" -ge $((size / 1024 + RESERVE_KIB)) ] ||
+            refuse "$size bytes and the reserve of $RESERVE_KIB KiB are more than the available memory ($available KiB)"
+    else
+        [ $((available * 1024 / 2)) -ge "$size" ] ||
+            refuse "$size bytes are more than half of the available memory ($available KiB)"
+    fi
+    target=/run/rootfs.squash
+    [ "$form" != iso ] || target=/run/boot-image.iso
 }
 
 # ftp_size SERVER PATH: what the server says of a file. Sets size.
@@ -273,10 +297,12 @@ start() {
     read -r seconds _ < /proc/uptime
     say "NETBOOT-ALT-MARKER digest=$(digest "$stage" "$size") method=$method form=$form" \
         "bytes=$size target=${target##*/} stage=$stagename variant=$variant seconds=$seconds" \
-        "generation=$GENERATION dialect=$DIALECT nic=$nic address=$address"
+        "generation=$GENERATION dialect=$DIALECT nic=$nic address=$address$told"
     finish
 }
 
+RESERVE_KIB=524288
+told=''  # more words for the marker: what the dialect tells the installer
 set_up
 . /share.sh
 . /dialect.sh

@@ -14,6 +14,7 @@ import netboot_fresh
 netboot_fresh.forget_old()
 
 import netboot_arming
+import netboot_findings
 import netboot_hints
 import netboot_images
 import netboot_listing
@@ -258,6 +259,29 @@ def dhcp_hints(server=None):
             f"There are no hints for {server!r}, only for {', '.join(sorted(hints))}."
         )
     return hints if server is None else hints[server]
+
+
+def check():
+    """
+    Check what was applied: what clients would not get, and what may keep them from booting.
+
+    Changes nothing. Asks the web server of this machine as clients do.
+
+    Returns a list of maps, the worst first: ``key`` (such as ``menu.missing``), ``severity``
+    (``error``, ``warning``, ``info``) and ``text``; it is empty when nothing was found.
+
+    Raises CommandExecutionError when nothing was applied to this machine yet.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt 'netboot*' netboot.check
+    """
+    return [
+        {"key": key, "severity": severity, "text": text}
+        for key, severity, text in netboot_findings.findings(_records())
+    ]
 
 
 def firewall_rules():

@@ -4,6 +4,7 @@ Accounts for the admins of a netboot server: ssh keys, and sudo.
 
 import os
 import pwd
+import tempfile
 
 import netboot_fresh
 
@@ -19,6 +20,8 @@ from netboot_state import State
 
 __virtualname__ = "netboot_admins"
 
+# What earlier versions wrote beside it, and a kill left there.
+_UNCHECKED = f"{SUDOERS}.unchecked"
 _SHELL = "/bin/bash"
 _MANAGED = "# Managed by netboot-alt: changes are lost at the next apply.\n"
 # Run as the account itself, so that links in its home cannot mislead root.
@@ -185,7 +188,7 @@ def _key(line):
     return tuple(line.split()[:2])
 
 
-def _write_sudoers(known, gone, state, _records):
+def _write_sudoers(known, gone, state, records):
     users = [
         user
         for user, record in known.items()
@@ -202,21 +205,25 @@ def _write_sudoers(known, gone, state, _records):
         state.done(SUDOERS, "written")
     elif not users and before is not None:
         state.done(SUDOERS, "removed")
+    left = [*netboot_files.left_behind(SUDOERS), *netboot_files.left_behind(_UNCHECKED)]
+    left += [_UNCHECKED] * os.path.lexists(_UNCHECKED)
+    for path in left:
+        state.done(path, "removed")
+        if not state.test:
+            os.unlink(path)
     if state.test or SUDOERS not in state.changes:
         return
     if not users:
         os.unlink(SUDOERS)
         return
-    # sudo ignores names with a dot (sudoers(5)).
-    unchecked = f"{SUDOERS}.unchecked"
-    netboot_files.write(unchecked, text, 0o440)
-    try:
-        done = netboot_run.tried("visudo", "-c", "-f", unchecked)
-    finally:
-        os.unlink(unchecked)
+    with tempfile.NamedTemporaryFile("w", encoding="utf-8") as unchecked:
+        unchecked.write(text)
+        unchecked.flush()
+        done = netboot_run.tried("visudo", "-c", "-f", unchecked.name)
     if done.returncode:
         raise CommandExecutionError(f"visudo rejects the new {SUDOERS}: {done.stderr}")
-    netboot_files.write(SUDOERS, text, 0o440)
+    staging = records.config()["paths"]["etc"]
+    netboot_files.write(SUDOERS, text, 0o440, staging)
 
 
 def _shut_out(user, known, state, records):

@@ -14,6 +14,7 @@ from salt.exceptions import CommandExecutionError
 import netboot_files
 import netboot_run
 import netboot_shares
+import netboot_templates
 from netboot_records import Records
 from netboot_state import State
 
@@ -41,9 +42,12 @@ def nfs(name):
     """
     with State(name, "The exports are in place.", __opts__["test"]) as state:
         records = Records.of(__opts__, __context__)
+        config = records.config()
         mounts = [image["tree"] for image in records.ready() if image.get("form") == "mount"]
-        text = netboot_shares.nfs(records.config(), mounts)
-        state.adopt(__states__["file.managed"](name, contents=text, mode="0644", makedirs=True))
+        text = netboot_shares.nfs(config, mounts)
+        if not state.test:
+            os.makedirs(os.path.dirname(name), mode=0o755, exist_ok=True)
+        netboot_templates.in_step(state, name, text, config["paths"]["etc"])
     return state.ret
 
 
@@ -96,8 +100,10 @@ def smb(name, include):
             _check(new[name], include, new[include])
             state.comment = f"The shares {'would be' if state.test else 'were'} changed."
         if state.plan(changes):
+            staging = config["paths"]["etc"]
             for path, text in new.items():
-                netboot_files.write(path, text)
+                netboot_files.sweep(path)
+                netboot_files.write(path, text, staging=staging)
     return state.ret
 
 
@@ -131,6 +137,8 @@ def smb_absent(name, include):
                 netboot_files.write(name, without)
             if include in changes:
                 os.unlink(include)
+            netboot_files.sweep(name)
+            netboot_files.sweep(include)
     return state.ret
 
 

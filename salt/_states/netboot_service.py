@@ -126,7 +126,8 @@ def _put_back(records, name, known, reload):
             if os.path.exists(path):
                 os.unlink(path)
         else:
-            netboot_files.write(path, content)
+            staging = records.config()["paths"]["etc"]
+            netboot_files.write(path, content, staging=staging)
     try:
         _activate(name, __salt__["service.status"](name), reload)
     except CommandExecutionError as err:
@@ -155,7 +156,8 @@ def absent(name, files):
             - files: [/etc/netboot/vsftpd.conf, /etc/systemd/system/netboot-vsftpd.service]
     """
     with State(name, f"{name} does not exist.", __opts__["test"]) as state:
-        changes = {path: "removed" for path in files if os.path.lexists(path)}
+        left = [one for path in files for one in netboot_files.left_behind(path)]
+        changes = {path: "removed" for path in [*files, *left] if os.path.lexists(path)}
         if __salt__["service.available"](name) and (
             __salt__["service.status"](name) or __salt__["service.enabled"](name)
         ):
@@ -168,7 +170,7 @@ def absent(name, files):
                 __salt__["service.stop"](name) and __salt__["service.disable"](name)
             ):
                 raise CommandExecutionError(f"{name} cannot be stopped and disabled.")
-            for path in set(files) & set(changes):
+            for path in {*files, *left} & set(changes):
                 os.unlink(path)
             __salt__["service.systemctl_reload"]()
             Records.of(__opts__, __context__).remove("services", name)

@@ -191,6 +191,7 @@ def menus_written(name, template):
             state.comment = state.counted(len(plan.changes), "menu", "written")
         if act or (not state.test and set(plan.owned) != {*plan.menus, *plan.hosts}):
             netboot_scripts.carry_out(records, plan)
+        state.warn(*plan.warnings)
         if plan.problems:
             state.fail("\n".join([state.comment, *plan.problems]))
     return state.ret

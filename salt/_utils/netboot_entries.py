@@ -11,6 +11,7 @@ asheplyakov/netinstall-alt for lines that booted real media.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Any
 
 from netboot_names import VARIANTS
@@ -32,9 +33,9 @@ _BOTH, _LIVE, _INSTALL = ("livecd", "install"), ("livecd",), ("install",)
 #: the same to every propagator and to every altboot since 2021-10), which only some images can do
 #: with a whole ISO; ``mount``, it mounts the server's directory and reads what it needs
 #: (``lowmem``). keys: what ``automatic=`` contains besides method, server and directory. imgsize:
-#: whether it also accepts the size of the download, which saves a HEAD request that is never
-#: retried. hash: whose digest ``hash=`` is, where the client can check it: propagator checks a
-#: stage while downloading it; altboot aborts the boot on ``hash=`` with an http or ftp tree.
+#: whether it also accepts the size of the download. hash: whose digest ``hash=`` is, where the
+#: client can check it: propagator checks a stage while downloading it; altboot aborts the boot on
+#: ``hash=`` with an http or ftp tree, and reads a mounted stage once more for it.
 STARTS = tuple(
     dict(zip(("method", "dialect", "form", "over", "keys", "imgsize", "hash", "proven"), row))
     for row in (
@@ -61,13 +62,18 @@ STARTS = tuple(
 #: both forms, and an ISO need not be unpacked.
 FORMS_OF = {"livecd": ("tree",), "install": ("iso", "tree"), "rescue": ("tree",)}
 
-#: What each dialect needs before ``automatic=``. altboot must use the network card that booted,
-#: whichever others exist: ``netX`` is the card that iPXE opened last.
+#: What each dialect needs before ``automatic=``; ``nb-ip`` is one of ``NICS``.
 DIALECTS = {
-    "altboot": "fastboot root=bootchain bootchain=fg,altboot "
-    "ifname=bootif0:${netX/mac} ip=bootif0:dhcp4",
+    "altboot": "fastboot root=bootchain bootchain=fg,altboot ${nb-ip}",
     "propagator": "changedisk fastboot",
 }
+
+#: The card of a variant's system. ``booted`` boots more machines: of several cards, another may get
+#: an address first, from a network without this server. What it does not boot is rarer: cards that
+#: udev's rule of ``ifname=`` leaves alone (without a bus driver, or with a dev_id that is not 0).
+#: But an installer may configure what it installs for a card named bootif0, and each published
+#: line that installs has ``any``.
+NIC_OF = {"livecd": "booted", "install": "any", "rescue": "booted"}
 
 # What the running system needs besides the download: altboot since 0.1.5-alt27 keeps this much free
 # (the default of its key reserve:). And an estimate of what the kernel and the unpacked initrd take
@@ -82,8 +88,10 @@ _LONGEST_CMDLINE = 2048 - 4 * 193
 _LONGEST_CMDLINE_OF = {"riscv64": 1024 - 256}
 # From the board, from hand-written scripts for netinstall-alt, from the host.
 _MORE_ARGUMENTS = "${nb-board-arguments} ${linux_extra_cmdline} ${nb-arguments}"
-# Other values of ``${...}``: a MAC address, a locale, the path of a host that boots once.
+# Other values of ``${...}``: one of ``NICS``, a locale, the path of a host that boots once.
 _LONGEST_SETTING = 64
+# propagator's ancestor reads so many characters, and so many words (mdk-stage1, tools.c).
+_PROPAGATOR_READS = (511, 50)
 
 
 def build(config: Config, images: list[ImageRecord]) -> dict[str, Any]:
@@ -96,8 +104,9 @@ def build(config: Config, images: list[ImageRecord]) -> dict[str, Any]:
     images
         The images that are ready, as ``netboot.images`` lists them.
 
-    Returns a map: ``entries`` (see ``netboot_shapes.Entry``); and ``problems``, one line with the
-    reason for each image without an entry and each entry whose command line is too long.
+    Returns a map: ``entries`` (see ``netboot_shapes.Entry``); ``problems``, one line with the
+    reason for each image without an entry and each entry whose command line is too long; and
+    ``warnings``, one line for each entry that may not boot.
 
     In an entry's ``cmdline``, ``${...}`` stands for what is known when a client boots: the address
     of its network card, the chosen language, arguments of the host. ``proven`` means that a line of
@@ -122,25 +131,28 @@ def build(config: Config, images: list[ImageRecord]) -> dict[str, Any]:
         problems += filter(None, too_long)
         if not made:
             problems.append(f"{image['name']}: {_why_none(config, image, offer)}")
-    return {"entries": entries, "problems": problems}
+    warnings = [wrong for entry in entries for wrong in _doubts(config, entry)]
+    return {"entries": entries, "problems": problems, "warnings": warnings}
 
 
-def memory_mib(form: str, size: int) -> int:
+def memory_mib(dialect: str, form: str, size: int) -> int:
     """
     Return how much memory a client must have, in MiB.
 
-    form
-        ``tree``: the stage goes into a RAM disk of its own size. ``iso``: altboot requires twice
-        the file's size to be available (its manual, chapter 10; since alt27 only the size and
-        ``reserve:``); for propagator no rule is known, so the same is assumed.
+    dialect, form
+        propagator's ``tree`` goes into a RAM disk of its own size. altboot before alt27 takes half
+        of the available memory for a whole ISO (its manual, chapter 10), and for a stage wherever
+        the kernel has no RAM disk, such as real-time kernels (translate.d/100-download); since then
+        it needs the size and ``reserve:``. For a whole ISO on propagator no rule is known, so the
+        same is assumed.
 
     size
         Bytes of the stage or of the ISO; 0 when the client mounts it.
     """
     mib = -(-size // _MIB)
-    if form == "iso":
-        return max(2 * mib, mib + RESERVE_MIB) + KERNEL_MIB
-    return mib + RESERVE_MIB + KERNEL_MIB
+    if (dialect, form) == ("propagator", "tree"):
+        return mib + RESERVE_MIB + KERNEL_MIB
+    return max(2 * mib, mib + RESERVE_MIB) + KERNEL_MIB
 
 
 def _offered(image: ImageRecord, offer: Offer) -> list[str]:
@@ -217,7 +229,8 @@ def _entry(
     sizes = image.get("boot_files", {})
     iso_size = facts.get("tree", {}).get("iso", {}).get("size", 0)
     size = iso_size if whole and not mounted else stage["size"]
-    memory = memory_mib("tree" if mounted else row["form"], 0 if mounted else size)
+    memory = memory_mib(facts["dialect"], row["form"], 0 if mounted else size)
+    nic = (offer.get("nic") or NIC_OF[variant]) if facts["dialect"] == "altboot" else ""
     return {
         "id": f"{image['label']}-{variant}" + (f"-{row['method']}-{row['form']}" if number else ""),
         "image": image["name"],
@@ -237,7 +250,8 @@ def _entry(
         "stage": {"path": directory if whole else f"{directory}/{stage['path']}", "bytes": size},
         "bytes": size + sum(sizes.get(facts[file], 0) for file in ("kernel", "initrd")),
         "memory_mib": memory,
-        "proven": variant in row["proven"],
+        "nic": nic,
+        "proven": variant in row["proven"] and nic != "booted" and not offer.get("imgsize"),
         "password": _asks_for_password(config, offer, variant),
         "before": [one["snippet"] for one in offer.get("extra_ipxe_conf", [])],
     }
@@ -267,7 +281,7 @@ def _cmdline(
         f"stagename={started['stage']}",
         started["argument"],
         "lowmem" if row["over"] == "mount" else ram,
-        _hash(image, row, stage["path"]),
+        _hash(image, offer, row, stage["path"]),
         # UEFI kernels find their initrd by this name when iPXE is older than 2.0.
         f"initrd={(offer.get('initrd_url') or facts['initrd']).rpartition('/')[2]}",
         "showopts lang=${lang}",
@@ -286,8 +300,7 @@ def _asks_for_password(config: Config, offer: Offer, variant: str) -> bool:
 
 def _too_long(entry: Entry) -> str | None:
     """Return the problem of a command line that the kernel would cut off, or None."""
-    own = entry["cmdline"].replace(_MORE_ARGUMENTS, "")
-    length = len(re.sub(r"\$\{.+?\}", "x" * _LONGEST_SETTING, own))
+    length = len(_longest(entry["cmdline"]))
     most = _LONGEST_CMDLINE_OF.get(entry["arch"], _LONGEST_CMDLINE)
     if length <= most:
         return None
@@ -296,6 +309,33 @@ def _too_long(entry: Entry) -> str | None:
         f"{entry['arch']} is {most}; shorten netboot:arguments:{entry['arch']} or "
         f"netboot:images:{entry['image']}:arguments"
     )
+
+
+def _doubts(config: Config, entry: Entry) -> Iterator[str]:
+    """Yield why propagator may not boot an entry: its ancestor cannot, its source is not public."""
+    if entry["nic"]:
+        return
+    key = f"netboot:images:{entry['image']}"
+    server = re.search(r"server:[^,]+:\d+", entry["cmdline"])
+    if server and entry["method"] == "http":
+        yield (
+            f"{entry['id']}: its first stage may know no port but 80; set netboot:http:port to 80, "
+            f"or {key}:methods to [nfs]"
+        )
+    words = _longest(entry["cmdline"]).split()
+    length, most = len(" ".join(words)), _PROPAGATOR_READS
+    if length > most[0] or len(words) > most[1]:
+        yield (
+            f"{entry['id']}: its kernel command line has up to {length} characters and "
+            f"{len(words)} words; its first stage may read {most[0]} and {most[1]}; shorten "
+            f"netboot:arguments:{entry['arch']} or {key}:arguments"
+        )
+
+
+def _longest(cmdline: str) -> str:
+    """Return a command line with values as long as they get for what a client knows."""
+    own = cmdline.replace(_MORE_ARGUMENTS, "")
+    return re.sub(r"\$\{.+?\}", "x" * _LONGEST_SETTING, own)
 
 
 def _automatic(config: Config, offer: Offer, row: Row, directory: str, size: int) -> str:
@@ -313,14 +353,16 @@ def _automatic(config: Config, offer: Offer, row: Row, directory: str, size: int
     keys = [
         f"method:{row['method']}",
         row["keys"],
-        f"imgsize:{size}" if row["imgsize"] and size else "",
+        f"imgsize:{size}" if row["imgsize"] and offer.get("imgsize") and size else "",
         f"server:{server}",
         f"directory:{directory}",
     ]
     return "automatic=" + ",".join(filter(None, keys))
 
 
-def _hash(image: ImageRecord, row: Row, stage: str) -> str:
+def _hash(image: ImageRecord, offer: Offer, row: Row, stage: str) -> str:
+    if row["over"] == "mount" and not offer.get("hash_mounted"):
+        return ""
     digest = {
         None: None,
         "iso": image["iso_sha256"],

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import stat
 from collections.abc import Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -43,8 +44,8 @@ def write(path: str, text: str, mode: int | None = None, staging: str | None = N
         Its permissions. Default: unchanged, 0644 for a new file.
 
     staging : None
-        Directory on the same file system for the file while it is written. Default: the file's own
-        directory.
+        Directory for the file while it is written. Default, and if it does not exist or is on
+        another file system: the file's own directory.
 
     Raises OSError when it cannot be written.
     """
@@ -56,9 +57,11 @@ def _replace(path: str, text: str, mode: int | None, staging: str | None) -> Non
     data = text.encode(errors="surrogateescape")
     if mode is None:
         mode = stat.S_IMODE(os.stat(path).st_mode) if os.path.exists(path) else 0o644
+    directory = os.path.dirname(path)
+    if not staging or not _is_beside(staging, directory):
+        staging = directory
     # Always the same name, so that what a killed write left is used up by the next one.
-    name = f".netboot.{os.path.basename(path)}.new"
-    temporary = os.path.join(staging or os.path.dirname(path), name)
+    temporary = os.path.join(staging, _temporary(path))
     with os.fdopen(_open_alone(temporary), "wb") as file:
         try:
             file.truncate(0)
@@ -70,6 +73,48 @@ def _replace(path: str, text: str, mode: int | None, staging: str | None) -> Non
         except BaseException:
             os.unlink(temporary)
             raise
+
+
+def _is_beside(staging: str, directory: str) -> bool:
+    try:
+        return os.stat(staging).st_dev == os.stat(directory).st_dev
+    except FileNotFoundError:
+        return False
+
+
+def _temporary(path: str) -> str:
+    return f".netboot.{os.path.basename(path)}.new"
+
+
+def left_behind(path: str) -> list[str]:
+    """
+    List what killed writes of a file left in its directory, by these states or by Salt's own.
+
+    path
+        Absolute path of the file, which need not exist.
+    """
+    directory, name = os.path.split(path)
+    try:
+        there = os.listdir(directory)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    # salt.utils.files.copyfile: the file's name, and what tempfile.mkstemp appends
+    left = re.compile(rf"{re.escape(name)}[a-z0-9_]{{8}}|{re.escape(_temporary(path))}")
+    paths = [os.path.join(directory, one) for one in sorted(there) if left.fullmatch(one)]
+    return [one for one in paths if os.path.isfile(one) and not os.path.islink(one)]
+
+
+def sweep(path: str) -> list[str]:
+    """
+    Remove what ``left_behind`` lists, and return it.
+
+    path
+        Absolute path of the file.
+    """
+    left = left_behind(path)
+    for one in left:
+        os.unlink(one)
+    return left
 
 
 def _open_alone(path: str) -> int:

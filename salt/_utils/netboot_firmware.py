@@ -8,16 +8,28 @@ from typing import Any
 
 from netboot_shapes import BootFile, Config, Firmware, Pillar
 
+# Features in iPXE's option 175 (ipxe/features.h).
+_HTTP, _BZIMAGE, _EFI, _MENU = 19, 24, 36, 39
+
 
 def _uefi(kind: str, arch: str, pxe: list[int], http: list[int]) -> Firmware:
-    file = f"snponly-{arch}.efi"
-    return {"kind": kind, "arch": arch, "boots": [arch], "pxe": pxe, "http": http, "file": file}
+    return {
+        "kind": kind,
+        "arch": arch,
+        "boots": [arch],
+        "pxe": pxe,
+        "http": http,
+        "ipxe": [_HTTP, _MENU, _EFI],
+        "file": f"snponly-{arch}.efi",
+    }
 
 
 #: ``arch``: the architecture whose menu it gets; ``boots``: architectures of images that it can
 #: start; ``pxe`` and ``http``: what it sends in DHCP option 93 (RFC 4578 and IANA's "Processor
-#: Architecture Types"; 9 is EBC, which some x86_64 firmware sends, and so is 17 over HTTP);
-#: ``file``: its boot loader in the TFTP root.
+#: Architecture Types"; 9 is EBC, which some x86_64 firmware sends, and so is 17 over HTTP; 22 is
+#: U-Boot's on arm64, which starts EFI programs);
+#: ``ipxe``: what an iPXE needs to run the menu's scripts and start a kernel; ``file``: its boot
+#: loader in the TFTP root.
 FIRMWARE: tuple[Firmware, ...] = (
     {
         "kind": "bios",
@@ -25,11 +37,12 @@ FIRMWARE: tuple[Firmware, ...] = (
         "boots": ["x86_64", "i586"],
         "pxe": [0],
         "http": [],
+        "ipxe": [_HTTP, _MENU, _BZIMAGE],
         "file": "undionly.kpxe",
     },
     _uefi("efi-i386", "i586", [6], [15]),
     _uefi("efi-x86_64", "x86_64", [7, 9], [16, 17]),
-    _uefi("efi-aarch64", "aarch64", [11], [19]),
+    _uefi("efi-aarch64", "aarch64", [11, 22], [19]),
     _uefi("efi-riscv64", "riscv64", [27], [28]),
     _uefi("efi-loongarch64", "loongarch64", [39], [40]),
 )

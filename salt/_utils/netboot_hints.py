@@ -20,20 +20,21 @@ def table(config: Config) -> list[Row]:
         The applied configuration; its ``firmware`` are the kinds to list.
 
     Returns a list of maps: ``kind``, ``option_93`` (list of numbers that such a client sends),
-    ``ipxe`` (True: the client is already iPXE, which sends user class ``iPXE`` and option 175),
-    ``next_server``, ``file`` and ``option_60`` (what the server must answer, or empty).
+    ``ipxe`` (features that it has, by their numbers in option 175; none: it is the firmware, or an
+    iPXE without them), ``next_server``, ``file`` and ``option_60`` (what the server must answer, or
+    empty).
     """
     rows: list[Row] = []
     for one in config["firmware"]:
         common = {"kind": one["kind"], "next_server": config["address"], "option_60": ""}
-        for ipxe, file in ((False, one["file"]), (True, f"config-{one['arch']}.ipxe")):
+        for ipxe, file in ((one["ipxe"], f"config-{one['arch']}.ipxe"), ([], one["file"])):
             rows.append({**common, "option_93": one["pxe"], "ipxe": ipxe, "file": file})
         if one["http"]:
             rows.append(
                 {
                     **common,
                     "option_93": one["http"],
-                    "ipxe": False,
+                    "ipxe": [],
                     "file": f"{config['http']['url']}/tftp/{one['file']}",
                     "option_60": "HTTPClient",
                 }
@@ -59,7 +60,12 @@ def _isc(rows: list[Row]) -> str:
     lines = [
         "# For dhcpd.conf, outside of all subnets.",
         "option netboot-arch code 93 = unsigned integer 16;",
-        "option netboot-ipxe code 175 = string;",
+        "option space netboot-ipxe;",
+        "option netboot-ipxe-options code 175 = encapsulate netboot-ipxe;",
+        *(
+            f"option netboot-ipxe.feature-{number} code {number} = unsigned integer 8;"
+            for number in _features(rows)
+        ),
     ]
     word = "if"
     for row in rows:
@@ -67,11 +73,12 @@ def _isc(rows: list[Row]) -> str:
             f"option netboot-arch = {number >> 8:02x}:{number & 255:02x}"
             for number in row["option_93"]
         )
-        is_ipxe = '(exists netboot-ipxe or option user-class = "iPXE")'
+        conditions = [f"({is_arch})"]
+        conditions += [f"exists netboot-ipxe.feature-{number}" for number in row["ipxe"]]
         # dhcpd takes a leading parenthesis as enclosing the whole condition
         lines += [
             f"# {_title(row)}",
-            f"{word} (({is_arch}) and {'' if row['ipxe'] else 'not '}{is_ipxe}) {{",
+            f"{word} ({' and '.join(conditions)}) {{",
             f"  next-server {row['next_server']};",
             f'  filename "{row["file"]}";',
         ]
@@ -95,10 +102,14 @@ def _kea(rows: list[Row]) -> str:
         is_arch = " or ".join(
             f"substring(option[93].hex,0,2) == 0x{number:04x}" for number in row["option_93"]
         )
-        is_ipxe = "(option[175].exists or option[77].hex == 'iPXE')"
+        menu = [f"option[175].option[{number}].exists" for number in _features(rows, row["kind"])]
+        is_ipxe = f"({' and '.join(menu)})"
+        conditions = [f"({is_arch})"]
+        if not row["option_60"]:
+            conditions.append(is_ipxe if row["ipxe"] else f"not {is_ipxe}")
         one = {
             "name": f"netboot: {_title(row)}",
-            "test": f"({is_arch}) and {'' if row['ipxe'] else 'not '}{is_ipxe}",
+            "test": " and ".join(conditions),
             "next-server": row["next_server"],
             "boot-file-name": row["file"],
         }
@@ -111,20 +122,35 @@ def _kea(rows: list[Row]) -> str:
                 }
             ]
         classes.append(one)
-    return json.dumps({"Dhcp4": {"client-classes": classes}}, indent=2) + "\n"
+    space = "netboot-ipxe"
+    options: list[dict[str, Any]] = [
+        {"name": space, "code": 175, "type": "empty", "encapsulate": space}
+    ]
+    for number in _features(rows):
+        name = f"feature-{number}"
+        options.append({"name": name, "code": number, "space": space, "type": "uint8"})
+    told = {"option-def": options, "client-classes": classes}
+    return json.dumps({"Dhcp4": told}, indent=2) + "\n"
+
+
+def _features(rows: list[Row], kind: str = "") -> list[int]:
+    """Return the features that iPXE needs, of one kind of firmware or of all."""
+    return sorted({number for row in rows if kind in ("", row["kind"]) for number in row["ipxe"]})
 
 
 def _dnsmasq(rows: list[Row]) -> str:
     lines = [
         "# For dnsmasq.conf of a dnsmasq that assigns the addresses.",
-        "dhcp-userclass=set:ipxe,iPXE",
-        "dhcp-match=set:ipxe,175",
+        *(f"dhcp-match=set:ipxe-{number},175,{number}" for number in _features(rows)),
     ]
     for row in rows:
         tag = f"{row['kind']}{'-http' if row['option_60'] else ''}"
-        if not row["ipxe"]:
-            lines.append(f"# {_title(row)}")
+        if row["ipxe"] or row["option_60"]:
+            lines.append(f"# {row['kind']}{', HTTP boot' if row['option_60'] else ''}")
             lines += [f"dhcp-match=set:{tag},option:client-arch,{n}" for n in row["option_93"]]
+        if row["ipxe"]:
+            features = "".join(f",tag:ipxe-{number}" for number in row["ipxe"])
+            lines.append(f"tag-if=set:ipxe,tag:{tag}{features}")
         if row["option_60"]:
             lines.append(f"dhcp-boot=tag:{tag},{row['file']}")
             lines.append(f"dhcp-option-force=tag:{tag},60,{row['option_60']}")

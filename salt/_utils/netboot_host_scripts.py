@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from netboot_hosts import BOARDS, BUILT_IN, IDENTITIES, identities, settings_of
-from netboot_names import host_key, label
+from netboot_names import NICS, host_key, label
 from netboot_paths import in_url
 from netboot_shapes import Arming, Config, Entry, Host, OnceHost
 
@@ -62,6 +62,8 @@ def _values(settings: Host, config: Config, arguments: str) -> dict[str, str]:
         values["nb-timeout"] = str(settings["timeout_s"] * 1000)
     if settings.get("arguments"):
         values[arguments] = " ".join(settings["arguments"])
+    if "nic" in settings:
+        values["nb-nic"] = NICS[settings["nic"]]
     if "kernel_over" in settings:
         tftp = settings["kernel_over"] == "tftp"
         values["nb-files"] = (

@@ -33,9 +33,9 @@ def built(records: Records) -> dict[str, Any]:
     return netboot_entries.build(records.config(), records.ready())
 
 
-def offered(records: Records) -> tuple[list[Entry], list[str]]:
+def offered(records: Records) -> tuple[list[Entry], list[str], list[str]]:
     """
-    Return the boot entries whose files are all there, and the problems of the others.
+    Return the boot entries whose files are all there, the problems of the others, and warnings.
 
     records
         The records of this machine.
@@ -50,7 +50,7 @@ def offered(records: Records) -> tuple[list[Entry], list[str]]:
             problems.append(f"{entry['id']}: {iso} does not exist")
         else:
             bootable.append(entry)
-    return bootable, problems
+    return bootable, problems, made["warnings"]
 
 
 def needs(records: Records, record: ImageRecord, asked: str = "") -> dict[str, Any]:

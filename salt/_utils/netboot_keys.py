@@ -12,7 +12,16 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import netboot_checks as check
-from netboot_names import ARCHES, DIGEST_DIGITS, FIRMWARE, FORMS, METHODS, SAFE_DIGESTS, VARIANTS
+from netboot_names import (
+    ARCHES,
+    DIGEST_DIGITS,
+    FIRMWARE,
+    FORMS,
+    METHODS,
+    NICS,
+    SAFE_DIGESTS,
+    VARIANTS,
+)
 
 
 class Key(NamedTuple):
@@ -89,6 +98,12 @@ _HOST_SETTINGS: tuple[Key, ...] = (
         check.one_of("http", "tftp"),
         None,
         "How kernel and initrd are fetched. Default: `kernel_over` of the architecture.",
+    ),
+    Key(
+        "nic",
+        check.one_of(*NICS),
+        None,
+        "Which network card the booted system sets up, see `images:NAME:nic`, whatever it boots.",
     ),
 )
 
@@ -238,6 +253,27 @@ KEYS: tuple[Key, ...] = (
         check.arguments(check.LONGEST_ARGUMENTS),
         (),
         "Extra kernel arguments for this image, such as `[ai, 'curl=http://192.0.2.1/meta/']`.",
+    ),
+    Key(
+        "images.*.nic",
+        check.one_of(*NICS),
+        None,
+        "Which network card the system sets up (altboot only). `booted`: the one that it booted "
+        "from, then named bootif0; `any`: all, and uses the first with an address. Default: `any` "
+        "for installers, else `booted`.",
+    ),
+    Key(
+        "images.*.imgsize",
+        check.yes_or_no,
+        False,
+        "`true`: tell altboot the size of the download, so that many clients at once do not fail "
+        "because they ask for it; but an error of the web server then looks like a broken image.",
+    ),
+    Key(
+        "images.*.hash_mounted",
+        check.yes_or_no,
+        False,
+        "`true`: over nfs and cifs, altboot reads the whole stage at each boot to verify it.",
     ),
     Key(
         "images.*.password",

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import jinja2
 from salt.exceptions import CommandExecutionError
 
+from netboot_names import NICS
 from netboot_shapes import Config, Entry
 
 #: Architectures that have a menu, each with the architectures of the images that it offers. A BIOS
@@ -78,6 +79,7 @@ def _context(config: Config, arch: str, entries: list[Entry]) -> dict[str, Any]:
     lines = [Line(page["label"], page["title"], "", page["bios_only"]) for page in pages]
     return {
         "config": config,
+        "nics": NICS,
         "arch": arch,
         "entries": offered,
         "default": _default(offered, config, arch),

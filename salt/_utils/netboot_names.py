@@ -33,8 +33,16 @@ FIRMWARE = ("bios", "efi-x86_64", "efi-i386", "efi-aarch64", "efi-riscv64", "efi
 #: Methods by which clients get stages.
 METHODS = ("http", "cifs", "nfs", "ftp")
 
+#: Which network cards altboot sets up, with the words for it. ``booted``: the card that booted,
+#: whichever others exist; ``netX`` is the card that iPXE opened last. ``any``: all of them.
+NICS = {"booted": "ifname=bootif0:${netX/mac} ip=bootif0:dhcp4", "any": "ip=dhcp4"}
+
 #: Forms in which clients get them: a stage of the unpacked tree, or the whole ISO.
 FORMS = ("tree", "iso")
+
+#: A directory beside a tree or ISO with this name: altboot lays what it contains over each system
+#: that it starts from there over NFS (make-initrd-bootchain, livecd-slice.d/700-nfs).
+OVERLAYS = "overlays-live"
 
 
 def label(name: object) -> str:

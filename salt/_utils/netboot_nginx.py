@@ -1,19 +1,29 @@
 """
-Existing sites of nginx: which of them conflict with the netboot site.
+Existing sites of nginx: which of them conflict with the netboot site, or answer in its place.
+
+nginx first selects the sites that listen on the requested address and port, and only among these
+the site with the name; without such a site, the default server (nginx.org, "How nginx processes a
+request"). A request without ``Host:`` has the empty name.
 """
 
 from __future__ import annotations
 
+import contextlib
+import fnmatch
+import hashlib
 import os
 import re
 import shutil
+import socket
 import tempfile
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 from salt.exceptions import CommandExecutionError
 
+import netboot_files
 import netboot_run
-from netboot_shapes import Config
+from netboot_shapes import Config, Finding
 
 Site = dict[str, Any]
 
@@ -29,6 +39,23 @@ _TOKEN = re.compile(
 _FILE = "# configuration file "
 # Names that mean any name, or none.
 _NAMELESS = {"", "_", "localhost"}
+_ANY = {"*", "0.0.0.0", "0"}  # noqa: S104 (compared, not bound)
+#: What becomes of first stages that send no Host.
+OLD = "images of p10 and older may not boot"
+
+
+class Nginx(NamedTuple):
+    """
+    The configuration of a machine's nginx, without the netboot site.
+
+    ``sites``
+        Its sites, see ``sites``.
+    ``included``
+        Patterns of the files that it includes in its block ``http``.
+    """
+
+    sites: list[Site]
+    included: list[str]
 
 
 def sites(text: str) -> list[Site]:
@@ -38,53 +65,111 @@ def sites(text: str) -> list[Site]:
     text
         The configuration, as ``nginx -T`` prints it.
 
-    Returns maps: ``file``, ``listen`` (pairs of IPv4 address, ``*`` for all, and port) and
-    ``names`` (see ``server_name``).
+    Returns maps: ``file``, ``kind`` (``http``, ``stream`` or ``mail``), ``listen`` and ``names``
+    (see ``server_name``; ``[""]`` without one). ``listen`` has maps: ``at`` (IPv4 address, ``*``
+    for all, another notation as it is), ``port`` (0: none), ``default``, and ``both`` for an IPv6
+    socket that takes IPv4 too.
     """
-    file = ""
+    return read(text).sites
+
+
+def read(text: str) -> Nginx:
+    """
+    Return sites and inclusions of a configuration of nginx.
+
+    text
+        The configuration, as ``nginx -T`` prints it.
+    """
+    file, main = "", ""
     blocks: list[str] = []
     words: list[str] = []
     found: list[Site] = []
+    includes: list[tuple[str, list[str]]] = []
     for token in _TOKEN.finditer(text):
         if token.lastgroup == "comment":
             if token[0].startswith(_FILE):
-                file, blocks, words = token[0][len(_FILE) :].rstrip(":"), [], []
+                file, words = token[0][len(_FILE) :].rstrip(":"), []
+                main = main or file
+                # Included files are printed separately, after the file that includes them.
+                blocks = next((list(b) for one, b in includes if fnmatch.fnmatch(file, one)), [])
         elif token.lastgroup != "sign":
             words.append(token[token.lastgroup or 0])
         elif token["sign"] == "{":
-            # Included files are printed separately.
-            if words == ["server"] and blocks in ([], ["http"]):
-                found.append({"file": file, "listen": [], "names": []})
+            if words == ["server"] and blocks in ([], ["http"], ["stream"], ["mail"]):
+                kind = blocks[0] if blocks else "http"
+                found.append({"file": file, "kind": kind, "listen": None, "names": []})
             blocks.append(" ".join(words))
             words = []
         else:
-            if token["sign"] == ";" and words and blocks[-1:] == ["server"] and found:
+            if token["sign"] == ";" and len(words) > 1 and words[0] == "include":
+                includes.append((os.path.join(os.path.dirname(main), words[1]), blocks.copy()))
+            elif token["sign"] == ";" and words and blocks[-1:] == ["server"] and found:
                 _directive(found[-1], words)
-            elif token["sign"] == "}" and blocks:
-                if blocks.pop() == "server" and found and not found[-1]["listen"]:
-                    found[-1]["listen"].append(["*", 80])
+            elif token["sign"] == "}" and blocks and blocks.pop() == "server" and found:
+                _complete(found[-1])
             words = []
-    return found
+    for site in found:
+        site["listen"] = site["listen"] or []  # of a block that never ends
+    return Nginx(found, [one for one, inside in includes if inside == ["http"]])
+
+
+def _complete(site: Site) -> None:
+    if site["listen"] is None:
+        site["listen"] = [_listen(["80"])] if site["kind"] == "http" else []
+    if site["kind"] == "http":
+        site["names"] = site["names"] or [""]
 
 
 def _directive(site: Site, words: list[str]) -> None:
     if words[0] == "server_name":
         site["names"] += words[1:]
     elif words[0] == "listen" and len(words) > 1:
-        match = re.fullmatch(r"(?:(\*|\d+\.\d+\.\d+\.\d+)(?::|$))?(\d+)?", words[1])
-        # No match: IPv6 and Unix sockets, which the netboot site does not use.
-        address = (match[1] or "*") if match else words[1]
-        address = "*" if address == "0.0.0.0" else address  # noqa: S104 (compared, not bound)
-        site["listen"].append([address, int(match[2] or 80) if match else 0])
+        site["listen"] = site["listen"] or []
+        if {"udp", "quic"} & set(words):
+            return
+        first = _listen(words[1:])
+        last = re.search(r"-(\d+)$", words[1])
+        ports = range(first["port"], int(last[1]) + 1 if last else first["port"] + 1)
+        site["listen"] += [{**first, "port": port} for port in ports]
+
+
+def _listen(words: list[str]) -> dict[str, Any]:
+    """Return what a ``listen`` means (nginx, ngx_parse_url), of a range the first port."""
+    match = re.fullmatch(
+        r"(?:(?P<six>\[[^\]]*\])|(?P<name>[^:]*[^:\d-][^:]*?))?"
+        r"(?:(?:^|:)(?P<port>\d+)(?:-\d+)?)?",
+        words[0],
+    )
+    if words[0].startswith("unix:") or not match:
+        return {"at": words[0], "port": 0, "default": False, "both": False}
+    at = match["six"] or match["name"] or "*"
+    mapped = re.fullmatch(r"\[::ffff:(\d+\.\d+\.\d+\.\d+)\]", at, re.IGNORECASE)
+    if mapped:
+        at = mapped[1]
+    elif not match["six"]:
+        at = "*" if at in _ANY else _resolved(at)
+    return {
+        "at": at,
+        "port": int(match["port"] or 80),
+        "default": bool({"default_server", "default"} & set(words)),
+        "both": at == "[::]" and "ipv6only=off" in words,
+    }
+
+
+def _resolved(name: str) -> str:
+    if re.fullmatch(r"[\d.]+", name):
+        return name
+    try:
+        return socket.gethostbyname(name)
+    except OSError:
+        return name
 
 
 def clashes(found: list[Site], config: Config) -> list[str]:
     """
     Return the conflicts between the netboot site and other sites, one line each.
 
-    nginx first selects the sites that listen on the requested address and port, and only among
-    these the site with the name (nginx.org, "How nginx processes a request"); of two sites with the
-    same name it ignores one.
+    Of two sites with the same name nginx ignores one.
 
     found
         The result of ``netboot_nginx.sites``, without the netboot site.
@@ -92,47 +177,190 @@ def clashes(found: list[Site], config: Config) -> list[str]:
     config
         The configuration, as ``netboot.config`` resolves it.
     """
-    http = config["http"]
-    ours = http["listen"] or ["*"]
-    names = {config["address"], *(one["address"] for one in config["interfaces"])}
     said: list[str] = []
     for site in found:
-        start = f"The nginx site in {site['file']}"
-        for address, port in site["listen"]:
-            same = address in ours
-            if http["certificate"] and port == http["https_port"]:
-                if same or "*" in (address, *ours):
-                    said.append(
-                        f"{start} also listens on TCP port {port}, where nginx selects "
-                        "certificates by name, not by address; set another "
-                        "netboot:http:https_port."
-                    )
-            elif port != http["port"]:
-                continue
-            elif same and names & set(site["names"]):
-                name = min(names & set(site["names"]))
-                said.append(
-                    f"{start} has the name {name} on TCP port {port}, as the netboot site does, so "
-                    "nginx would ignore one of the two; remove it from server_name there, or "
-                    "change netboot:http:port."
-                )
-            elif address in names and not same:
-                said.append(
-                    f"{start} listens on {address}:{port} and would get all requests there; add "
-                    f"{address} to netboot:http:listen, or change netboot:http:port."
-                )
-            elif address == "*" and not same and set(site["names"]) - _NAMELESS:
-                name = min(set(site["names"]) - _NAMELESS)
-                said.append(
-                    f"{start} would no longer get requests for {name} on {', '.join(ours)}; remove "
-                    "netboot:http:listen, or change netboot:http:port."
-                )
+        for listen in site["listen"]:
+            clash = _clash(site, listen, config)
+            if clash:
+                said.append(f"The nginx site in {site['file']} {clash}")
     return list(dict.fromkeys(said))
 
 
-def others(directory: str, site: str) -> list[Site]:
+def _clash(site: Site, listen: dict[str, Any], config: Config) -> str | None:
+    http = config["http"]
+    address, port = listen["at"], listen["port"]
+    ours = http["listen"] or ["*"]
+    names = {config["address"], *(one["address"] for one in config["interfaces"])}
+    same = address in ours
+    https = http["certificate"] and port == http["https_port"]
+    key = "netboot:http:https_port" if https else "netboot:http:port"
+    if not https and port != http["port"]:
+        return None
+    if listen["both"]:
+        return (
+            f"listens on all IPv4 and IPv6 addresses in one socket (listen {address}:{port} "
+            "ipv6only=off), so nginx could not open the netboot site's; write "
+            f"`listen {port}; listen {address}:{port};` there, or change {key}."
+        )
+    if site["kind"] != "http":
+        if same or "*" in (address, *ours):
+            return f"has TCP port {port} in its block {site['kind']}; change that, or {key}."
+        return None
+    if https:
+        if same or "*" in (address, *ours):
+            return (
+                f"also listens on TCP port {port}, where nginx selects certificates by name, not "
+                f"by address; set another {key}."
+            )
+        return None
+    if same and names & set(site["names"]):
+        return (
+            f"has the name {min(names & set(site['names']))} on TCP port {port}, as the netboot "
+            "site does, so nginx would ignore one of the two; remove it from server_name there, or "
+            f"change {key}."
+        )
+    if address in names and not same:
+        return (
+            f"listens on {address}:{port} and would get all requests there; add {address} to "
+            f"netboot:http:listen, or change {key}."
+        )
+    if address == "*" and not same and set(site["names"]) - _NAMELESS:
+        return (
+            f"would no longer get requests for {min(set(site['names']) - _NAMELESS)} on "
+            f"{', '.join(ours)}; remove netboot:http:listen, or change {key}."
+        )
+    return None
+
+
+def shares_port(site: Site, config: Config) -> bool:
     """
-    List the sites of this machine's nginx except the netboot site; see ``netboot_nginx.sites``.
+    Return whether a site has an address and port of the netboot site.
+
+    site
+        One of ``sites``.
+
+    config
+        The configuration.
+    """
+    return bool(_shared(site, config))
+
+
+def _shared(site: Site, config: Config) -> list[dict[str, Any]]:
+    http = config["http"]
+    ours = http["listen"] or ["*"]
+    if site["kind"] != "http":
+        return []
+    return [one for one in site["listen"] if one["port"] == http["port"] and one["at"] in ours]
+
+
+def defaults(found: list[Site], config: Config) -> list[Site]:
+    """
+    List the sites that are meant to answer requests for unknown names where the netboot site is.
+
+    These are explicit default servers, and sites for any name. Beside these the netboot site is not
+    the default server.
+
+    found, config
+        See ``clashes``.
+    """
+    return [
+        site
+        for site in found
+        for shared in [_shared(site, config)]
+        if shared and (any(one["default"] for one in shared) or set(site["names"]) <= _NAMELESS)
+    ]
+
+
+def nameless(found: list[Site], config: Config) -> list[Site]:
+    """
+    List the sites that have the empty name, so that nginx sends them requests without ``Host:``.
+
+    found, config
+        See ``clashes``.
+    """
+    return [site for site in found if shares_port(site, config) and "" in site["names"]]
+
+
+def findings(nginx: Nginx, config: Config) -> list[Finding]:
+    """
+    Return what is wrong, or could be, with the sites beside the netboot site.
+
+    nginx
+        The result of ``others``.
+
+    config
+        The configuration, as ``netboot.config`` resolves it.
+
+    Returns triples of key, severity (``error``, ``warning``, ``info``) and text.
+    """
+    found: list[Finding] = [("nginx.clash", "error", text) for text in clashes(nginx.sites, config)]
+    platform = config["platform"]["nginx"]
+    site = os.path.join(platform["directory"], platform["site"])
+    if not any(fnmatch.fnmatch(site, pattern) for pattern in nginx.included):
+        there = [one for one in nginx.included if "*" in one]
+        found.append(
+            (
+                "nginx.not_included",
+                "error",
+                f"{platform['directory']}/nginx.conf does not include {site} in its block http; "
+                "set netboot:platform:nginx:site to a file that it includes"
+                + (f" ({', '.join(there)})." if there else ", or add an include line."),
+            )
+        )
+    port = config["http"]["port"]
+    claimed = nameless(nginx.sites, config)
+    for one in claimed:
+        found.append(
+            (
+                "nginx.no_host",
+                "warning",
+                f"{OLD[0].upper()}{OLD[1:]}: their requests have no Host, and the nginx site in "
+                f"{one['file']} gets such requests on TCP port {port}; give it a server_name.",
+            )
+        )
+    for one in defaults(nginx.sites, config):
+        if one not in claimed:
+            found.append(
+                (
+                    "nginx.default_server",
+                    "info",
+                    f"The nginx site in {one['file']} stays the default server on TCP port {port}. "
+                    "Requests without Host, as p10 and older send them, go to the netboot site.",
+                )
+            )
+    return found
+
+
+# -- on this machine -------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def _copied(directory: str, site: str, text: str | None, without: list[str]) -> Iterator[str]:
+    """Yield the path of a copy of nginx's directory, with this text as the netboot site."""
+    with tempfile.TemporaryDirectory() as work:
+        copy = os.path.join(work, "nginx")
+        shutil.copytree(directory, copy, symlinks=True, ignore_dangling_symlinks=True)
+        path = os.path.join(copy, site)
+        # What a killed apply of an earlier version left is no site.
+        for one in [path, *netboot_files.left_behind(path)]:
+            if os.path.lexists(one):
+                os.unlink(one)
+        for one in without:
+            os.unlink(os.path.join(copy, os.path.relpath(one, directory)))
+        if text is not None:
+            with open(path, "w", encoding="utf-8", errors="surrogateescape") as file:
+                file.write(text)
+        main = os.path.join(copy, "nginx.conf")
+        with open(main, encoding="utf-8", errors="surrogateescape") as file:
+            whole = file.read()
+        with open(main, "w", encoding="utf-8", errors="surrogateescape") as file:
+            file.write(whole.replace(f"{directory}/", f"{copy}/"))
+        yield copy
+
+
+def others(directory: str, site: str) -> Nginx:
+    """
+    Return the configuration of this machine's nginx without the netboot site.
 
     directory
         Directory of ``nginx.conf``.
@@ -142,20 +370,71 @@ def others(directory: str, site: str) -> list[Site]:
 
     Raises CommandExecutionError when nginx rejects its configuration.
     """
-    with tempfile.TemporaryDirectory() as work:
-        copy = os.path.join(work, "nginx")
-        shutil.copytree(directory, copy, symlinks=True)
-        if os.path.lexists(os.path.join(copy, site)):
-            os.unlink(os.path.join(copy, site))
-        main = os.path.join(copy, "nginx.conf")
-        with open(main, encoding="utf-8", errors="surrogateescape") as file:
-            text = file.read()
-        with open(main, "w", encoding="utf-8", errors="surrogateescape") as file:
-            file.write(text.replace(f"{directory}/", f"{copy}/"))
-        said = netboot_run.tried("nginx", "-T", "-q", "-c", main)
-    if said.returncode:
-        raise CommandExecutionError(
-            "nginx rejects its existing configuration (without ours); fix it first: "
-            + said.stderr.replace(copy, directory)
-        )
-    return sites(said.stdout.replace(f"{copy}/", f"{directory}/"))
+    with _copied(directory, site, None, []) as copy:
+        said = netboot_run.tried("nginx", "-T", "-q", "-c", os.path.join(copy, "nginx.conf"))
+        if said.returncode:
+            raise CommandExecutionError(
+                "nginx rejects its existing configuration (without ours); fix it first: "
+                + said.stderr.replace(copy, directory)
+            )
+        return read(said.stdout.replace(f"{copy}/", f"{directory}/"))
+
+
+def check(directory: str, site: str, text: str, without: list[str]) -> None:
+    """
+    Check the netboot site in a copy of the whole configuration: nginx cannot test a single site.
+
+    directory, site
+        See ``others``.
+
+    text
+        The site.
+
+    without
+        Paths of sites that are about to be removed.
+
+    Raises CommandExecutionError when nginx rejects it.
+    """
+    with _copied(directory, site, text, without) as copy:
+        said = netboot_run.tried("nginx", "-t", "-q", "-c", os.path.join(copy, "nginx.conf"))
+        if said.returncode:
+            raise CommandExecutionError(
+                f"nginx rejects the netboot site: {said.stderr.replace(copy, directory)}"
+            )
+
+
+def untouched(path: str) -> bool:
+    """
+    Return whether a site is as its Debian package brought it.
+
+    path
+        Absolute path of the site, or of a link to it.
+    """
+    if not netboot_run.has("dpkg-query"):
+        return False
+    real = os.path.realpath(path)
+    said = netboot_run.tried("dpkg-query", "-W", "-f=${Conffiles}\n", "nginx*").stdout
+    known = dict(line.split()[:2] for line in said.splitlines() if len(line.split()) > 1)
+    try:
+        with open(real, "rb") as file:
+            # dpkg's own digest, which protects nothing here
+            return known.get(real) == hashlib.md5(file.read(), usedforsecurity=False).hexdigest()
+    except OSError:
+        return False
+
+
+def giving_way(found: list[Site], config: Config) -> list[str]:
+    """
+    List the sites that a package enabled, nobody changed, and the netboot site replaces.
+
+    found, config
+        See ``clashes``.
+    """
+    platform = config["platform"]["nginx"]
+    directory = os.path.dirname(os.path.join(platform["directory"], platform["site"]))
+    paths = dict.fromkeys(site["file"] for site in found if shares_port(site, config))
+    return [
+        path
+        for path in paths
+        if os.path.dirname(path) == directory and os.path.islink(path) and untouched(path)
+    ]

@@ -18,7 +18,7 @@ import netboot_dhcp
 import netboot_hosts
 import netboot_ports
 import netboot_values
-from netboot_names import SAFE_DIGESTS, VARIANTS, iso_file, label, nearest
+from netboot_names import OVERLAYS, SAFE_DIGESTS, VARIANTS, iso_file, label, nearest
 from netboot_shapes import Config, Pillar, Target
 
 Problems = list[str]
@@ -67,6 +67,8 @@ def _check_images(images: dict[str, Any], problems: Problems) -> None:
                 f"{key}: has the same directory name {label(name)!r} as "
                 f"netboot:images:{labels[label(name)]}; rename one of the two"
             )
+        if label(name) == OVERLAYS:
+            problems.append(f"{key}: altboot lays what {OVERLAYS} contains over systems; rename it")
         if not isinstance(image, dict):
             continue
         if image.get("skip_iso_deploy") is True:

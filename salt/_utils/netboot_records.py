@@ -22,6 +22,7 @@ owned      silenced         names of services                           netboot_
 owned      out-of-service   seconds since 1970, by path                 alt_image states
 owned      admins           uid, keys, sudo, by account                 netboot_admins states
 owned      firewalld        rules: by zone; copies: zones               netboot_firewalld
+owned      nginx            link of each disabled site, by path         netboot_http states
 =========  ===============  ==========================================  ======================
 
 No writer undoes another's work.

@@ -29,6 +29,8 @@ class Plan(NamedTuple):
         Names of foreign files that are in the way and stay.
     ``problems``
         Images and defaults that the menus cannot offer, one line each.
+    ``warnings``
+        Entries that may not boot, one line each.
     """
 
     menus: dict[str, str]
@@ -37,6 +39,7 @@ class Plan(NamedTuple):
     changes: dict[str, str]
     foreign: list[str]
     problems: list[str]
+    warnings: list[str]
 
 
 def plan(records: Records, template: str, hosts: dict[str, Any], groups: dict[str, Any]) -> Plan:
@@ -53,7 +56,7 @@ def plan(records: Records, template: str, hosts: dict[str, Any], groups: dict[st
         ``netboot:hosts`` and ``netboot:groups``.
     """
     config = records.config()
-    entries, problems = netboot_images.offered(records)
+    entries, problems, doubts = netboot_images.offered(records)
     menus = netboot_menus.render(template, config, entries)
     scripts = netboot_host_scripts.scripts(hosts, groups, config)
     owned = records.owned("menus", [])
@@ -71,6 +74,7 @@ def plan(records: Records, template: str, hosts: dict[str, Any], groups: dict[st
         foreign,
         [f"Not in the menu: {problem}" for problem in problems]
         + netboot_menus.unmet_defaults(config, entries),
+        doubts,
     )
 
 

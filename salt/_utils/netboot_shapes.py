@@ -13,6 +13,8 @@ from __future__ import annotations
 from typing import Any, TypedDict
 
 Pillar = dict[str, Any]
+# Of a check: key, severity (error, warning, info), text (one line).
+Finding = tuple[str, str, str]
 
 
 class Target(TypedDict):
@@ -45,6 +47,7 @@ class Firmware(TypedDict):
     boots: list[str]  # architectures of the images that it can start
     pxe: list[int]  # numbers in DHCP option 93, over PXE
     http: list[int]  # and over UEFI HTTP boot
+    ipxe: list[int]  # features that its iPXE needs for the menu, as in option 175
     file: str  # its boot loader in the TFTP root
 
 
@@ -70,6 +73,9 @@ class Offer(TypedDict, total=False):
     arguments: list[str]
     extra_ipxe_conf: list[dict[str, str]]
     password: bool
+    nic: str  # booted, any
+    imgsize: bool
+    hash_mounted: bool
     kernel_url: str
     initrd_url: str
     stage2_http_url: str
@@ -319,6 +325,7 @@ class Entry(TypedDict):
     stage: StageFile
     bytes: int  # fetched by one boot
     memory_mib: int
+    nic: str  # booted, any; empty: propagator's own
     proven: bool
     password: bool
     before: list[str]  # lines of iPXE script
@@ -342,6 +349,7 @@ class Host(TypedDict, total=False):
     timeout_s: int
     arguments: list[str]
     kernel_over: str
+    nic: str
 
 
 class OnceHost(TypedDict):

@@ -27,6 +27,8 @@ netboot-root:
       - {{ paths.dist }}
       - {{ paths.tftp }}
       - {{ paths.trees }}
+      # The web server reads passwords below it.
+      - {{ paths.etc }}
     - user: root
     - group: root
     - mode: '0755'

@@ -24,7 +24,7 @@ netboot-clean-{{ service[8:] }}:
 {%- endfor %}
 
 netboot-clean-site:
-  file.absent:
+  netboot_http.site_absent:
     - name: {{ platform.nginx.directory }}/{{ platform.nginx.site }}
 
 netboot-clean-shares:
@@ -46,7 +46,7 @@ netboot-clean-control-{{ facility }}:
 
 # Each only if it runs: the packages may never have been installed.
 {%- for state, module, command in [
-    ('site', 'file', 'systemctl try-reload-or-restart ' ~ platform.nginx.service),
+    ('site', 'netboot_http', 'systemctl try-reload-or-restart ' ~ platform.nginx.service),
     ('shares', 'netboot_exports', 'systemctl try-reload-or-restart ' ~ platform.smb.service),
     ('exports', 'file', 'exportfs -ra'),
 ] %}
@@ -84,7 +84,7 @@ netboot-clean-served:
       {%- for service in service_files %}
       - netboot_service: netboot-clean-{{ service[8:] }}
       {%- endfor %}
-      - file: netboot-clean-site
+      - netboot_http: netboot-clean-site
       - file: netboot-clean-exports
       - file: netboot-clean-directories
       - netboot_exports: netboot-clean-shares

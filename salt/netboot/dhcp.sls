@@ -27,13 +27,9 @@ netboot-dhcp-config:
       - netboot_packages: netboot-dhcp-packages
 
 netboot-dhcp-unit:
-  file.managed:
+  netboot_file.written:
     - name: {{ paths.units }}/netboot-dnsmasq.service
     - source: salt://netboot/files/netboot-dnsmasq.service.jinja
-    - template: jinja
-    - user: root
-    - group: root
-    - mode: '0644'
     - require:
       - netboot_packages: netboot-dhcp-packages
 
@@ -44,5 +40,5 @@ netboot-dhcp-service:
     - require:
       - file: netboot-root
       - file: netboot-dhcp-config
-      - file: netboot-dhcp-unit
+      - netboot_file: netboot-dhcp-unit
 {%- endif %}

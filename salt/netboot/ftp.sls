@@ -32,13 +32,9 @@ netboot-ftp-config:
       - netboot_packages: netboot-ftp-packages
 
 netboot-ftp-unit:
-  file.managed:
+  netboot_file.written:
     - name: {{ paths.units }}/netboot-vsftpd.service
     - source: salt://netboot/files/netboot-vsftpd.service.jinja
-    - template: jinja
-    - user: root
-    - group: root
-    - mode: '0644'
     - require:
       - netboot_packages: netboot-ftp-packages
 
@@ -48,7 +44,7 @@ netboot-ftp-service:
     - files: {{ service_files['netboot-vsftpd'] | json }}
     - require:
       - file: netboot-ftp-config
-      - file: netboot-ftp-unit
+      - netboot_file: netboot-ftp-unit
       - file: netboot-root
 {%- else %}
 

@@ -1,5 +1,6 @@
-# Web server for dist/ and tftp/. Existing sites of the machine stay unchanged.
-{%- from "netboot/map.jinja" import config, paths, problems with context %}
+# Web server for dist/ and tftp/. Existing sites of the machine stay; only Debian's untouched default
+# site is disabled.
+{%- from "netboot/map.jinja" import config, order, paths, problems with context %}
 
 include:
   - netboot.{{ 'invalid' if problems else 'base' }}
@@ -35,19 +36,10 @@ netboot-http-ready:
     - require:
       - netboot_packages: netboot-http-packages
 
-# nginx can only test a whole configuration, so a copy with the new site is tested.
 netboot-http-site:
-  file.managed:
+  netboot_http.site:
     - name: {{ nginx.directory }}/{{ nginx.site }}
     - source: salt://netboot/files/nginx.conf.jinja
-    - template: jinja
-    - user: root
-    - group: root
-    - mode: '0644'
-    - check_cmd: >-
-        sh -c 'set -e; copy=$(mktemp -d); trap "rm -r $copy" EXIT;
-        cp -RP {{ nginx.directory }}/. $copy; cp "$0" $copy/{{ nginx.site }};
-        sed -i "s|{{ nginx.directory }}/|$copy/|g" $copy/nginx.conf; nginx -t -q -c $copy/nginx.conf'
     - require:
       - netboot_packages: netboot-http-packages
       - file: netboot-http-passwords
@@ -59,5 +51,18 @@ netboot-http-service:
     - files: [{{ nginx.directory }}/{{ nginx.site }}]
     - reload: true
     - require:
-      - file: netboot-http-site
+      - netboot_http: netboot-http-site
+
+# As soon as it runs, and again when the images are ready.
+{%- for state, when in [('netboot-http-answers', none), ('netboot-http-complete', order.complete)] %}
+
+{{ state }}:
+  netboot_http.answers:
+    - name: web server
+    {%- if when %}
+    - order: {{ when }}
+    {%- endif %}
+    - require:
+      - netboot_service: netboot-http-service
+{%- endfor %}
 {%- endif %}

@@ -39,13 +39,9 @@ netboot-once-program:
     - makedirs: True
 
 netboot-once-unit:
-  file.managed:
+  netboot_file.written:
     - name: {{ paths.units }}/netboot-once.service
     - source: salt://netboot/files/netboot-once.service.jinja
-    - template: jinja
-    - user: root
-    - group: root
-    - mode: '0644'
 
 netboot-once-service:
   netboot_service.current:
@@ -56,7 +52,7 @@ netboot-once-service:
       - file: netboot-once-scripts
       - file: netboot-once-records
       - file: netboot-once-program
-      - file: netboot-once-unit
+      - netboot_file: netboot-once-unit
 
 # Only when boots can be detected. After the images are ready, before the last menus.
 netboot-once-armed:

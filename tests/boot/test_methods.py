@@ -102,7 +102,7 @@ def start(applied, entry, cmdline=None):
         initrd=tree / iso.initrd[1:],
         # What iPXE would fill in; without a card's address the first stage takes every card.
         cmdline=(cmdline or entry["cmdline"])
-        .replace("ifname=bootif0:${netX/mac} ip=bootif0:dhcp4", "ip=dhcp4")
+        .replace("${nb-ip}", "ip=dhcp4")
         .replace("${lang}", "en_US")
         .partition(" ${nb-board-arguments}")[0],
     ) as client:

@@ -102,7 +102,7 @@ def lan(tmp_path_factory):
     [
         pytest.param(
             TREE,
-            {"form": "tree", "target": "tmpfs", "variant": "livecd", "nic": "eth0"},
+            {"form": "tree", "target": "rootfs.squash", "variant": "livecd", "nic": "eth0"},
             id="tree",
         ),
         pytest.param(
@@ -113,19 +113,25 @@ def lan(tmp_path_factory):
         ),
         pytest.param(
             f"{TREE} ramdisk_size={{ramdisk_size}} module_blacklist=brd",
-            {"form": "tree", "target": "tmpfs"},
+            {"form": "tree", "target": "rootfs.squash"},
             id="ramdisk_size on a kernel without RAM disks",
             marks=LONG,
         ),
         pytest.param(
             f"{TREE} {INSTALLER}",
-            {"form": "tree", "variant": "install"},
+            {
+                "form": "tree",
+                "variant": "install",
+                "METHOD": "http",
+                "PREFIX": "/tree",
+                "DEVICE": "eth0",
+            },
             id="installer from tree",
             marks=LONG,
         ),
         pytest.param(
             f"{WHOLE_ISO} hash={{iso_sha256}} {INSTALLER}",
-            {"form": "iso", "target": "tmpfs", "variant": "install"},
+            {"form": "iso", "target": "boot-image.iso", "variant": "install", "DEVICE": "eth0"},
             id="installer from ISO with its hash",
         ),
         pytest.param(
@@ -135,13 +141,16 @@ def lan(tmp_path_factory):
             marks=LONG,
         ),
         pytest.param(
-            f"{ALTBOOT} stagename=live {HTTP},directory:/other,unknown:key,directory:/tree",
+            TREE.replace("directory:", "directory:/other,unknown:key,directory:"),
             {"nic": "eth0"},
-            id="no ip=, an unknown key, the last directory wins",
+            id="an unknown key, the last directory wins",
             marks=LONG,
         ),
         pytest.param(
-            f"{FAULT}no-length,imgsize:{{stage_size}}", {"form": "tree"}, id="imgsize needs no HEAD"
+            f"{FAULT}no-length,imgsize:{{stage_size}}",
+            {"form": "tree"},
+            id="imgsize needs no HEAD",
+            marks=LONG,
         ),
     ],
 )
@@ -170,7 +179,10 @@ def test_names_the_boot_nic(lan):
     ("cmdline", "reason"),
     [
         pytest.param(
-            TREE.replace("root=bootchain", "root=/dev/ram0"), "no root=bootchain", id="no root="
+            TREE.replace("root=bootchain", "root=/dev/ram0"),
+            "no root=bootchain",
+            id="no root=",
+            marks=LONG,
         ),
         pytest.param(
             TREE.replace("bootchain=fg,altboot", ""),
@@ -187,7 +199,7 @@ def test_names_the_boot_nic(lan):
             id="no stagename=",
             marks=LONG,
         ),
-        pytest.param(f"{FAULT}redirect", "301, a redirect", id="redirect"),
+        pytest.param(f"{FAULT}redirect", "301, a redirect", id="redirect", marks=LONG),
         pytest.param(
             f"{FAULT}no-length", "without a Content-Length", id="no Content-Length", marks=LONG
         ),
@@ -197,8 +209,12 @@ def test_names_the_boot_nic(lan):
         pytest.param(
             f"{FAULT}late", "HEAD .* no answer", id="HEAD takes more than 7 seconds", marks=LONG
         ),
+        # curl without -f: the error page becomes the stage
         pytest.param(
-            f"{FAULT}get-404", "GET .* answered 404", id="HEAD is fine, GET is not", marks=LONG
+            f"{FAULT}get-404", "is no squashfs", id="HEAD is fine, GET is not", marks=LONG
+        ),
+        pytest.param(
+            f"{ALTBOOT} stagename=live {HTTP},directory:/tree", "no ip=", id="no ip=", marks=LONG
         ),
         pytest.param(f"{FAULT}short", r"delivered \d+ bytes", id="body breaks off", marks=LONG),
         pytest.param(
@@ -211,7 +227,10 @@ def test_names_the_boot_nic(lan):
             marks=LONG,
         ),
         pytest.param(
-            f"{TREE} ramdisk_size=4096", "does not fit", id="stage larger than ramdisk_size"
+            f"{TREE} ramdisk_size=4096",
+            "does not fit",
+            id="stage larger than ramdisk_size",
+            marks=LONG,
         ),
         pytest.param(f"{WHOLE_ISO} hash={{stage_sha256}}", "is not hash=", id="wrong hash="),
         pytest.param(
@@ -274,7 +293,7 @@ def test_refuses(lan, cmdline, reason):
             "p10-2021-09",
             "live",
             f"{PROPAGATOR_TREE} stagename=live",
-            {"form": "tree", "target": "tmpfs", "dialect": "propagator"},
+            {"form": "tree", "target": "rootfs.squash", "dialect": "propagator"},
             id="from 2021-09-08: tree without ramdisk_size",
             marks=LONG,
         ),
@@ -282,7 +301,12 @@ def test_refuses(lan, cmdline, reason):
             "p10.1",
             "altinst",
             f"{PROPAGATOR_ISO} stagename=altinst",
-            {"form": "iso", "target": "tmpfs", "variant": "install", "dialect": "propagator"},
+            {
+                "form": "iso",
+                "target": "boot-image.iso",
+                "variant": "install",
+                "dialect": "propagator",
+            },
             id="10.1: whole ISO",
             marks=LONG,
         ),
@@ -366,26 +390,50 @@ def test_other_generations_boot(lan, generation, stage, cmdline, expected):
             f"{PROPAGATOR_ISO} stagename=live hash={{iso_sha256}}",
             "hash= .* is not known",
             id="10.1: whole ISO with hash",
+            marks=LONG,
         ),
         pytest.param(
             "p10.1",
-            f"{PROPAGATOR_ISO},method:ftp stagename=live",
+            f"{PROPAGATOR_ISO} stagename=live".replace("method:http", "method:ftp"),
             "whole ISO over ftp is not known",
             id="10.1: whole ISO over FTP",
             marks=LONG,
         ),
         pytest.param(
             "p10.1",
-            f"{PROPAGATOR_TREE},method:cifs stagename=live lowmem hash={{stage_sha256}}",
+            f"{PROPAGATOR_TREE} stagename=live lowmem hash={{stage_sha256}}".replace(
+                "method:http", "method:cifs"
+            ),
             "hash= and cifs is not known",
             id="10.1: hash and a share",
             marks=LONG,
         ),
         pytest.param(
             "p9",
-            f"{PROPAGATOR_TREE},method:nfs stagename=live",
+            f"{PROPAGATOR_TREE} stagename=live".replace("method:http", "method:nfs"),
             "no ramdisk_size=, which propagator needs",
             id="before 2021-09-08: a share without lowmem or ramdisk_size",
+            marks=LONG,
+        ),
+        pytest.param(
+            "p9",
+            f"{PROPAGATOR_TREE},directory:/other stagename=live ramdisk_size={{ramdisk_size}}",
+            "two of directory",
+            id="propagator: a key twice",
+            marks=LONG,
+        ),
+        pytest.param(
+            "p9",
+            f"{PROPAGATOR_TREE} {'a ' * 45} stagename=live ramdisk_size={{ramdisk_size}}",
+            "more than 50 words",
+            id="propagator: 50 words",
+            marks=LONG,
+        ),
+        pytest.param(
+            "p9",
+            f"{PROPAGATOR_TREE} {'a' * 450} stagename=live ramdisk_size={{ramdisk_size}}",
+            "no ramdisk_size=",
+            id="propagator: 511 characters",
             marks=LONG,
         ),
         pytest.param(

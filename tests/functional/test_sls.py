@@ -177,6 +177,6 @@ def test_renders_for_every_platform(rendered, name):
     others = set().union(*(words(other) for key, other in PLATFORMS.items() if key != name))
     assert said & (others - words(row)) == set()
     removed = words(rendered("netboot.clean", pillar))
-    site = f"{row['nginx']['folder']}/{row['nginx']['site']}"
+    site = f"{row['nginx']['directory']}/{row['nginx']['site']}"
     assert {site, row["smb"]["config"], row["nfs"]["exports"]} <= removed
     assert any("netboot_control" in word for word in removed) == (name == "altlinux")

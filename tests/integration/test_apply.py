@@ -276,6 +276,23 @@ def test_facts_are_on_record_and_functions_read_them(lan):
     assert record == "700 root\n"
 
 
+def test_check_names_what_clients_do_not_get(lan):
+    def check():
+        return [(one["key"], one["severity"]) for one in lan.salt.call(lan.server, "netboot.check")]
+
+    hint = ("network.spanning_tree", "info")
+    assert check() == [hint]
+    iso, menu = f"/srv/export/dist/{lan.iso.path.name}", "/srv/export/tftp/config-aarch64.ipxe"
+    lan.server.run(["mv", iso, f"{iso}.away"])
+    lan.server.run(["chmod", "600", menu])
+    assert check() == [("menu.missing", "error"), ("http.answer", "error"), hint]
+    lan.server.run(["chmod", "644", menu])
+    lan.server.run(["mv", f"{iso}.away", iso])
+    lan.server.run(["systemctl", "stop", "nginx"])
+    assert check() == [("http.answer", "error"), ("http.answer", "error"), hint]
+    lan.server.run(["systemctl", "start", "nginx"])
+
+
 def test_daemons_accept_their_configurations(lan):
     lan.server.run(["nginx", "-t"])
     lan.server.run(["dnsmasq", "--test", "--conf-file=/etc/netboot/dnsmasq.conf"])

@@ -21,19 +21,23 @@ DAEMONS = {
 PXE, HTTP = b"PXEClient".hex(), b"HTTPClient".hex()
 NONE = "0.0.0.0"  # noqa: S104 (an address that is none)
 PI = "b8:27:eb:12:34:56"
+# Numbers of features in iPXE's option 175 (ipxe/features.h).
+HTTP_19, BZIMAGE, EFI, MENU, ISCSI, TFTP = 19, 24, 36, 39, 17, 21
+BIOS, UEFI, ROM = (TFTP, HTTP_19, BZIMAGE, MENU), (HTTP_19, EFI, MENU), (ISCSI, TFTP, HTTP_19, MENU)
 # what the client says, the file it is given (None: silence), option 60 of the answer
 KINDS = [
     ({"arch": 0}, "undionly.kpxe", PXE),
-    ({"arch": 0, "ipxe": "class"}, "config-x86_64.ipxe", PXE),
-    ({"arch": 0, "ipxe": "175"}, "config-x86_64.ipxe", PXE),
+    ({"arch": 0, "features": BIOS}, "config-x86_64.ipxe", PXE),
+    ({"arch": 0, "features": ROM}, "undionly.kpxe", PXE),
     ({"arch": 6}, "snponly-i586.efi", PXE),
-    ({"arch": 6, "ipxe": "175"}, "config-i586.ipxe", PXE),
+    ({"arch": 6, "features": UEFI}, "config-i586.ipxe", PXE),
     ({"arch": 7}, "snponly-x86_64.efi", PXE),
-    ({"arch": 7, "ipxe": "class"}, "config-x86_64.ipxe", PXE),
+    ({"arch": 7, "features": UEFI}, "config-x86_64.ipxe", PXE),
     ({"arch": 9}, "snponly-x86_64.efi", PXE),
-    ({"arch": 9, "ipxe": "175"}, "config-x86_64.ipxe", PXE),
+    ({"arch": 9, "features": UEFI}, "config-x86_64.ipxe", PXE),
     ({"arch": 11}, "snponly-aarch64.efi", PXE),
-    ({"arch": 11, "ipxe": "175"}, "config-aarch64.ipxe", PXE),
+    ({"arch": 11, "features": UEFI}, "config-aarch64.ipxe", PXE),
+    ({"arch": 22}, "snponly-aarch64.efi", PXE),
     ({"arch": 11, "mac": PI}, "snponly-aarch64.efi", PXE),
     ({"arch": 27}, "snponly-riscv64.efi", PXE),
     ({"arch": 39}, "snponly-loongarch64.efi", PXE),
@@ -165,11 +169,14 @@ def test_second_address_of_an_interface_may_be_the_one(proxy):
     assert sorted(addresses) == sorted(["127.0.0.1", proxy.server.address, first, second])
 
 
+@pytest.mark.parametrize(
+    "told", [{"mac": PI}, {"mac": "88:a2:9e:12:34:56"}, {"machine": b"RPi4" + bytes(12)}], ids=str
+)
 @pytest.mark.parametrize("mode", ["proxy", "dhcp_server"])
-def test_raspberry_pi(request, mode):
+def test_raspberry_pi(request, mode, told):
     """Its boot ROM knows its server by a text, and gets no PC's boot loader."""
     lan = request.getfixturevalue(mode)
-    offer = answer_of(lan, arch=0, mac=PI)
+    offer = answer_of(lan, arch=0, **told)
     assert b"Raspberry Pi Boot" in bytes.fromhex(offer["options"]["43"])
     assert offer["file"] == ""
     other = answer_of(lan, arch=0)

@@ -15,6 +15,7 @@ from lab.salt import CHECKOUT, SaltCall
 from tests.servers import INSTALLED
 
 SITE = "/etc/nginx/sites-enabled/netboot.conf"
+DEFAULT = "/etc/nginx/sites-enabled/default"
 OWN = "/etc/nginx/sites-enabled/own"
 OWN_SITE = 'server {{ listen {}; server_name {}; location / {{ return 200 "mine"; }} }}\n'
 SECOND = ".200"  # the last byte of another address of the machine
@@ -72,6 +73,10 @@ def get(machine, path, *options):
     return curl(machine, f"http://{machine.server.address}{path}", *options)
 
 
+def warnings(done):
+    return [one for state in done.states.values() for one in state.get("warnings", [])]
+
+
 def test_name_that_another_site_has_is_told_before_anything_is_put_in_place(machine, apply):
     server = machine.server
     server.run(["tee", OWN], input=OWN_SITE.format(80, server.address))
@@ -85,18 +90,122 @@ def test_name_that_another_site_has_is_told_before_anything_is_put_in_place(mach
     server.run(["systemctl", "reload", "nginx"])
 
 
-def test_sites_of_the_machine_stay(machine, apply):
+MENU = "/tftp/config-x86_64.ipxe"
+KERNEL = "/tftp/netboot/x86_64/alt_p11/boot/vmlinuz"
+NO_HOST = ("--http1.0", "-H", "Host:")
+
+
+def test_port_in_another_notation_is_told_before_anything_is_put_in_place(machine, apply):
     server = machine.server
-    default = get(machine, "/", "-H", "Host: else.example").body
-    before = server.run(["sha256sum", OWN, "/etc/nginx/sites-enabled/default"]).stdout
-    assert b"Welcome to nginx" in default
+    server.run(["mv", DEFAULT, "/root/default"])
+    both = OWN_SITE.format("[::]:80 ipv6only=off default_server", "both.example")
+    server.run(["tee", f"{OWN}2"], input=both)
+    said = apply("netboot.http").failed["netboot-http-ready"]["comment"]
+    server.run(["rm", f"{OWN}2"])
+    server.run(["mv", "/root/default", DEFAULT])
+    assert f"{OWN}2 listens on all IPv4 and IPv6 addresses in one socket" in said
+    assert server.run(["test", "-e", SITE], check=False).returncode == 1
+
+
+def test_directory_that_nginx_does_not_read_is_told(machine, apply):
+    main = "/etc/nginx/nginx.conf"
+    server = machine.server
+    server.run(["sed", "-i.was", "s,include /etc/nginx/sites-enabled,# &,", main])
+    said = apply("netboot.http").failed["netboot-http-ready"]["comment"]
+    server.run(["mv", f"{main}.was", main])
+    assert said.startswith(f"{main} does not include {SITE}")
+    assert "conf.d/*.conf" in said
+    assert server.run(["test", "-e", SITE], check=False).returncode == 1
+
+
+def test_sites_of_the_machine_stay_and_the_untouched_default_gives_way(machine, apply):
+    server = machine.server
+    before = server.run(["sha256sum", OWN, "/etc/nginx/sites-available/default"]).stdout
+    assert b"Welcome to nginx" in get(machine, "/", "-H", "Host: else.example").body
+    foretold = apply("test=True")
+    assert foretold.failed == {}
+    assert DEFAULT in foretold.changed["netboot-http-site"]
+    server.run(["test", "-L", DEFAULT])
     assert apply().failed == {}
-    again = apply()
-    assert (again.failed, again.changed) == ({}, {})
-    assert get(machine, "/", "-H", "Host: else.example").body == default
+    for arguments in ((), ("test=True",)):
+        again = apply(*arguments)
+        assert (again.failed, again.changed, warnings(again)) == ({}, {}, [])
+    assert get(machine, "/", "-H", "Host: else.example").status == 404
     assert get(machine, "/", "-H", "Host: example.org").body == b"mine"
-    assert server.run(["sha256sum", OWN, "/etc/nginx/sites-enabled/default"]).stdout == before
+    assert server.run(["sha256sum", OWN, "/etc/nginx/sites-available/default"]).stdout == before
     assert get(machine, "/").status == 404
+
+
+def test_requests_without_host(machine):
+    """Those of the first stages of p10 and older."""
+    for path in (MENU, KERNEL, f"/dist/{machine.iso.path.name}"):
+        without, with_host = get(machine, path, *NO_HOST), get(machine, path)
+        assert (without.status, with_host.status) == (200, 200)
+        assert without.body == with_host.body
+
+
+def test_foreign_default_server(machine, apply):
+    """It stays; requests without Host come to us as long as it has a name."""
+    server = machine.server
+    server.run(["tee", f"{OWN}2"], input=OWN_SITE.format("80 default_server", "blog.example"))
+    try:
+        done = apply("netboot.http")
+        assert (done.failed, warnings(done)) == ({}, [])
+        said = done.states["netboot-http-ready"]["comment"]
+        assert f"{OWN}2 stays the default server on TCP port 80" in said
+        assert get(machine, "/", "-H", "Host: else.example").body == b"mine"
+        assert get(machine, MENU, *NO_HOST).status == get(machine, MENU).status == 200
+        server.run(["tee", f"{OWN}2"], input="server { listen 80 default_server; return 410; }\n")
+        done = apply("netboot.http")
+        assert done.failed == {}
+        first, *others = warnings(done)
+        assert f"the nginx site in {OWN}2 gets such requests" in first
+        assert others
+        for one in others:
+            assert "without Host: 410" in one
+            assert "images of p10 and older may not boot" in one
+        assert get(machine, MENU, *NO_HOST).status == 410
+        assert get(machine, MENU).status == 200
+    finally:
+        server.run(["rm", f"{OWN}2"])
+    assert apply("netboot.http").failed == {}
+    assert get(machine, MENU, *NO_HOST).status == 200
+
+
+def test_what_clients_get_is_asked_for(machine, apply):
+    """A site that gets our requests, and a mode that keeps them out, whoever made them."""
+    server = machine.server
+    other = f"server {{ listen {server.address}:80; return 410; }}\n"
+    tree = KERNEL.rpartition("/")[0]
+    server.run(["chmod", "700", f"/srv/export{tree}"])
+    said = apply("netboot.http").failed["netboot-http-answers"]["comment"]
+    server.run(["chmod", "755", f"/srv/export{tree}"])
+    assert f"{KERNEL}: 403, the web server may not read it" in said
+    # Put there after the site was written: what runs is not what is on the disk.
+    server.run(["tee", "/etc/nginx/conf.d/late.conf"], input=other)
+    server.run(["systemctl", "restart", "nginx"])
+    server.run(["mv", "/etc/nginx/conf.d/late.conf", "/root/late.conf"])
+    said = apply("netboot.http").failed["netboot-http-answers"]["comment"]
+    server.run(["systemctl", "restart", "nginx"])
+    assert f"http://{server.address}/tftp/config-aarch64.ipxe: 410, so another site" in said
+    assert f"http://{server.address}{KERNEL}: 410, so another site or program" in said
+    assert apply("netboot.http").failed == {}
+
+
+def test_what_a_killed_apply_left(machine, apply):
+    """Files beside the site, as Salt's file.managed and ours name them, end no restart for good."""
+    server = machine.server
+    left = [f"{SITE}k3_x9zab", "/etc/systemd/system/netboot-dnsmasq.servicek3_x9zab"]
+    for path in left:
+        server.run(["cp", path[:-8], path])
+    assert server.run(["nginx", "-t"], check=False).returncode
+    applied = apply()
+    assert applied.failed == {}
+    assert applied.changed == {
+        "netboot-http-site": {left[0]: "removed"},
+        "netboot-dhcp-unit": {left[1]: "removed"},
+    }
+    server.run(["nginx", "-t"])
 
 
 def test_clash_that_comes_later_replaces_nothing(machine, apply):
@@ -260,6 +369,8 @@ def test_listens_where_it_is_told(machine, apply):
     assert get(machine, "/dist/").status == 200
     host = f"Host: {server.address}"
     assert curl(machine, f"http://{machine.second}/dist/", "-H", host).status == 404
+    # On another listen than ours the default site is in nobody's way.
+    server.run(["test", "-L", DEFAULT])
     assert b"Welcome to nginx" in curl(machine, f"http://{machine.second}/").body
     assert apply(listen=[server.address]).changed == {}
 
@@ -282,6 +393,9 @@ def test_clean_leaves_the_other_sites(machine, apply):
     assert apply(**https).failed == {}
     assert apply("netboot.clean", **https).failed == {}
     machine.server.run(["test", "!", "-e", SITE])
+    assert (
+        machine.server.run(["readlink", DEFAULT]).stdout == "/etc/nginx/sites-available/default\n"
+    )
     machine.server.run(["ls", *https.values()])
     assert get(machine, "/", "-H", "Host: example.org").body == b"mine"
     assert b"Welcome to nginx" in get(machine, "/").body

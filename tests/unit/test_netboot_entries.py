@@ -11,8 +11,7 @@ STAGE_DIGESTS = {"live": "cd" * 32, "altinst": "ef" * 32, "rescue": "01" * 32}
 CONFIG = resolve({})["config"]
 TREE = "server:192.0.2.10,directory:${nb-via}/tftp/netboot/x86_64/image"
 ISO = "server:192.0.2.10,directory:${nb-via}/dist/image.iso"
-STAGE_SIZE, ISO_SIZE = f"imgsize:{1420 * MIB}", f"imgsize:{4000 * MIB}"
-ALTBOOT = "fastboot root=bootchain bootchain=fg,altboot ifname=bootif0:${netX/mac} ip=bootif0:dhcp4"
+ALTBOOT = "fastboot root=bootchain bootchain=fg,altboot ${nb-ip}"
 END = "showopts lang=${lang} ${nb-board-arguments} ${linux_extra_cmdline} ${nb-arguments}"
 INSTALL2_TARGET, INSTALL2_INIT = "systemd.unit=install2.target", "init=/usr/sbin/install2-init"
 LIVE_RESCUE = "systemd.unit=live-rescue.target"
@@ -116,7 +115,7 @@ LINES = {
     "Sisyphus 2022 livecd": (
         SISYPHUS_2022,
         "livecd",
-        f"{ALTBOOT} automatic=method:http,{STAGE_SIZE},{TREE} "
+        f"{ALTBOOT} automatic=method:http,{TREE} "
         f"live stagename=live ramdisk_size=1454081 initrd=initrd.img {END}",
         "stage",
         False,
@@ -124,7 +123,7 @@ LINES = {
     "Sisyphus 2022 install": (
         SISYPHUS_2022,
         "install",
-        f"{ALTBOOT} automatic=method:http,{STAGE_SIZE},{TREE} "
+        f"{ALTBOOT} automatic=method:http,{TREE} "
         f"live stagename=live {INSTALL2_INIT} ramdisk_size=1454081 initrd=initrd.img {END}",
         "tree",
         False,
@@ -132,7 +131,7 @@ LINES = {
     "p11 livecd": (
         P11,
         "livecd",
-        f"{ALTBOOT} automatic=method:http,{STAGE_SIZE},{TREE} "
+        f"{ALTBOOT} automatic=method:http,{TREE} "
         f"live stagename=live ramdisk_size=1454081 initrd=initrd.img {END}",
         "stage",
         False,
@@ -141,7 +140,7 @@ LINES = {
         P11,
         "install",
         f"{ALTBOOT} "
-        f"automatic=method:http,type:iso,{ISO_SIZE},{ISO} live stagename=live {INSTALL2_TARGET} "
+        f"automatic=method:http,type:iso,{ISO} live stagename=live {INSTALL2_TARGET} "
         f"hash={ISO_DIGEST} initrd=initrd.img {END}",
         "boot",
         True,
@@ -149,7 +148,7 @@ LINES = {
     "p11 rescue": (
         P11,
         "rescue",
-        f"{ALTBOOT} automatic=method:http,{STAGE_SIZE},{TREE} "
+        f"{ALTBOOT} automatic=method:http,{TREE} "
         f"live stagename=live {LIVE_RESCUE} ramdisk_size=1454081 initrd=initrd.img {END}",
         "stage",
         False,
@@ -203,13 +202,13 @@ OTHER_METHODS = [
         P11,
         "ftp",
         "iso",
-        f"method:ftp,type:iso,{ISO_SIZE},server:192.0.2.10,directory:/dist/image.iso",
+        "method:ftp,type:iso,server:192.0.2.10,directory:/dist/image.iso",
     ),
     (
         P11,
         "ftp",
         "tree",
-        f"method:ftp,{STAGE_SIZE},server:192.0.2.10,directory:/tftp/netboot/x86_64/image",
+        "method:ftp,server:192.0.2.10,directory:/tftp/netboot/x86_64/image",
     ),
 ]
 
@@ -227,7 +226,7 @@ def test_other_methods(facts, method, form, automatic):
         not mounted and form == "tree"
     )
     checked = {
-        ("altboot", True): STAGE_DIGESTS["live"],
+        ("altboot", True): None,
         ("altboot", False): ISO_DIGEST if form == "iso" else None,
         ("propagator", True): None,
         ("propagator", False): STAGE_DIGESTS["live"],
@@ -238,6 +237,8 @@ def test_other_methods(facts, method, form, automatic):
     assert made["kernel"] == f"/netboot/x86_64/image/{facts['kernel']}"
     if mounted:
         assert made["memory_mib"] == 512 + 256
+        made = entry("livecd", facts=facts, offer={**offer, "hash_mounted": True})
+        assert ("hash=" in made["cmdline"]) == (facts["dialect"] == "altboot")
 
 
 @pytest.mark.parametrize(
@@ -284,6 +285,46 @@ def test_addresses_of_another_server():
     assert " initrd=full.cz " in made["cmdline"]
 
 
+@pytest.mark.parametrize(("variant", "nic"), [("livecd", "booted"), ("install", "any")])
+def test_network_card(variant, nic):
+    """An installer gets what published lines have; nobody published a line with a card's name."""
+    made = entry(variant)
+    assert (made["nic"], made["proven"]) == (nic, nic == "any")
+    for asked in ("booted", "any"):
+        made = entry(variant, offer={"nic": asked, "forms": ["iso"]})
+        assert (made["nic"], made["proven"]) == (asked, asked == "any")
+    assert entry(variant, facts=PROPAGATOR, offer={"nic": "booted"})["nic"] == ""
+
+
+@pytest.mark.parametrize("method", ["http", "ftp"])
+def test_size_of_the_download_is_told_on_request(method):
+    """altboot then takes an error page of the server for the image."""
+    offer = {"methods": [method], "forms": ["tree", "iso"]}
+    assert "imgsize:" not in str(build(offer=offer))
+    made = build(offer={**offer, "imgsize": True})["entries"]
+    assert [f"imgsize:{one['stage']['bytes']}" in one["cmdline"] for one in made] == [True] * 6
+    assert not any(one["proven"] for one in made)
+    assert "imgsize:" not in str(build(facts=PROPAGATOR, offer={"imgsize": True}))
+
+
+def test_what_propagator_may_not_read_is_a_warning():
+    eighty, other = CONFIG, resolve({"http": {"port": 8080}})["config"]
+    assert build(facts=PROPAGATOR, config=eighty)["warnings"] == []
+    assert build(config=other, offer={"arguments": ["a" * 300]})["warnings"] == []
+    said = build(facts=PROPAGATOR, config=other)["warnings"]
+    assert [one.partition(":")[0] for one in said] == [
+        "image-livecd",
+        "image-install",
+        "image-rescue",
+    ]
+    assert "no port but 80; set netboot:http:port to 80, or netboot:images:Image:methods" in said[0]
+    assert build(facts=PROPAGATOR, config=other, offer={"methods": ["nfs"]})["warnings"] == []
+    for words in (["a" * 400], ["a"] * 45):
+        said = build(facts=PROPAGATOR, offer={"arguments": words})["warnings"]
+        assert len(said) == 3
+        assert "its first stage may read 511 and 50; shorten netboot:arguments:x86_64" in said[0]
+
+
 def test_without_a_digest_there_is_no_hash():
     """So it is until the image is unpacked for the first time."""
     assert "hash=" not in entry("livecd", facts=PROPAGATOR, sha256={})["cmdline"]
@@ -292,7 +333,7 @@ def test_without_a_digest_there_is_no_hash():
 def test_what_a_boot_fetches_and_how_much_memory_it_needs():
     tree, iso = entry("livecd"), entry("install")
     assert tree["bytes"] == (10 + 50 + 1420) * MIB
-    assert tree["memory_mib"] == 1420 + 512 + 256
+    assert tree["memory_mib"] == 2 * 1420 + 256  # a real-time kernel has no RAM disk
     assert tree["title"] == "Image: livecd"
     assert iso["bytes"] == (10 + 50 + 4000) * MIB
     assert iso["memory_mib"] == 2 * 4000 + 256
@@ -300,17 +341,19 @@ def test_what_a_boot_fetches_and_how_much_memory_it_needs():
 
 
 @pytest.mark.parametrize(
-    ("form", "size", "mib"),
+    ("dialect", "form", "size", "mib"),
     [
-        ("tree", 1, 1 + 512 + 256),
-        ("tree", 1420 * MIB + 1, 1421 + 512 + 256),
+        ("propagator", "tree", 1, 1 + 512 + 256),
+        ("propagator", "tree", 1420 * MIB + 1, 1421 + 512 + 256),
         # half of what is available, but never less than what alt27 keeps free
-        ("iso", 4499472384, 2 * 4292 + 256),
-        ("iso", 100 * MIB, 100 + 512 + 256),
+        ("altboot", "tree", 1420 * MIB + 1, 2 * 1421 + 256),
+        ("altboot", "iso", 4499472384, 2 * 4292 + 256),
+        ("propagator", "iso", 4499472384, 2 * 4292 + 256),
+        ("altboot", "iso", 100 * MIB, 100 + 512 + 256),
     ],
 )
-def test_memory(form, size, mib):
-    assert netboot_entries.memory_mib(form, size) == mib
+def test_memory(dialect, form, size, mib):
+    assert netboot_entries.memory_mib(dialect, form, size) == mib
 
 
 def test_other_port_is_told_to_the_first_stage():
@@ -364,7 +407,7 @@ def test_command_line_that_a_kernel_would_cut_off():
     built = build(offer={"arguments": ["a" * 1000]})
     assert built["entries"] == []
     assert built["problems"][0].startswith(
-        "image-livecd: its kernel command line has up to 1441 characters; the limit on "
+        "image-livecd: its kernel command line has up to 1390 characters; the limit on "
     )
     assert len(build(offer={"arguments": ["a" * 600]})["entries"]) == 3
     riscv = {"config": {**CONFIG, "arguments": {"riscv64": ["a" * 600]}}, "arch": "riscv64"}

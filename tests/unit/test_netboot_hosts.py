@@ -118,6 +118,22 @@ def test_a_machine_told_by_two():
         assert "alt_11" in boots(scripts, **settings).end
 
 
+def test_network_card_of_hosts_and_boards():
+    one = {"serial": "a", "image": "ALT 11", "variant": "install"}
+    hosts = {
+        "pc1": {**one, "nic": "booted"},
+        "pc2": {**one, "serial": "b"},
+        "pc3": {**LIVECD, "serial": "c"},
+        "board": {"product": "Two cards", "nic": "any"},
+    }
+    scripts = scripts_of(hosts)
+    pinned = f"ifname=bootif0:{MAC} ip=bootif0:dhcp4"
+    for serial, words in (("a", pinned), ("b", "ip=dhcp4"), ("c", pinned)):
+        assert f"altboot {words} auto" in boots(scripts, serial=serial, mac="x").end
+    board = boots(scripts, serial="c", mac="x", smbios__product="Two cards")
+    assert "altboot ip=dhcp4 auto" in board.end
+
+
 # -- what is booted --------------------------------------------------------------------------------
 
 

@@ -66,6 +66,21 @@ def test_default_image(count):
     assert f"{TFTP}/netboot/x86_64/alt_0/boot/initrd.img" in client.fetched
 
 
+@pytest.mark.parametrize(
+    ("variant", "lines", "words"),
+    [
+        ("livecd", [], "ifname=bootif0:52:54:00:00:00:01 ip=bootif0:dhcp4"),
+        ("install", [], "ip=dhcp4"),
+        ("install", ["set nb-nic ip=of-this-host"], "ip=of-this-host"),
+    ],
+)
+def test_network_card(variant, lines, words):
+    label = f"alt_0-{variant}"
+    files = host_script(menus(), *lines)
+    client = boots(files, chosen=[label])
+    assert f"bootchain=fg,altboot {words} automatic=" in client.end
+
+
 def test_default_variant():
     pillar = {"default_image": {"x86_64": "ALT 0"}, "default_variant": {"x86_64": "install"}}
     assert "systemd.unit=install2.target" in boots(menus(**pillar)).end

@@ -26,19 +26,27 @@ server {
 """
 HTTP = {"port": 80, "listen": [], "certificate": "", "https_port": 443}
 HERE = ["192.0.2.10"]
+PLATFORM = {"nginx": {"directory": "/etc/nginx", "site": "sites-enabled/netboot.conf"}}
+INCLUDED = ["/etc/nginx/sites-enabled/*"]
 
 
 def test_sites():
-    inside, own = netboot_nginx.sites(DUMP)
-    assert inside == {"file": "/etc/nginx/nginx.conf", "listen": [["*", 80]], "names": ["inside"]}
+    found = netboot_nginx.read(DUMP)
+    inside, own = found.sites
+    default = {"at": "*", "port": 80, "default": False, "both": False}
+    assert (inside["file"], inside["names"]) == ("/etc/nginx/nginx.conf", ["inside"])
+    assert inside["listen"] == [default]
     assert own["file"] == "/etc/nginx/sites-enabled/own"
     assert own["names"] == ["example.org", "www.example.org"]
-    assert [one for one in own["listen"] if one[1]] == [
-        ["192.0.2.9", 8080],
-        ["*", 81],
-        ["*", 82],
-        ["192.0.2.8", 80],
+    assert [(one["at"], one["port"], one["default"]) for one in own["listen"]] == [
+        ("192.0.2.9", 8080, True),
+        ("*", 81, False),
+        ("*", 82, False),
+        ("[::]", 83, False),
+        ("unix:/run/x", 0, False),
+        ("192.0.2.8", 80, False),
     ]
+    assert found.included == ["/etc/nginx/sites-enabled/*"]
 
 
 @pytest.mark.parametrize("text", ["", "}", "server {", "server { listen", '"', "listen 80;"])
@@ -46,31 +54,130 @@ def test_broken_text_is_no_error(text):
     netboot_nginx.sites(text)
 
 
+# nginx, ngx_parse_url and the directive listen: what it binds.
+NOTATIONS = [
+    ("80", [("*", 80, False)]),
+    ("0.0.0.0", [("*", 80, False)]),  # noqa: S104 (text)
+    ("*:8080 default_server", [("*", 8080, False)]),
+    ("localhost:80", [("127.0.0.1", 80, False)]),
+    ("[::]:80", [("[::]", 80, False)]),
+    ("[::]:80 ipv6only=off", [("[::]", 80, True)]),
+    ("[::] ipv6only=off", [("[::]", 80, True)]),
+    ("[::]:80 ipv6only=on", [("[::]", 80, False)]),
+    ("[::ffff:192.0.2.10]:80", [("192.0.2.10", 80, False)]),
+    ("79-81", [("*", 79, False), ("*", 80, False), ("*", 81, False)]),
+    ("192.0.2.10:79-80", [("192.0.2.10", 79, False), ("192.0.2.10", 80, False)]),
+    ("80 quic", []),
+    ("unix:/run/80", [("unix:/run/80", 0, False)]),
+]
+
+
+@pytest.mark.parametrize(("notation", "bound"), NOTATIONS)
+def test_notations(notation, bound):
+    (site,) = netboot_nginx.sites(f"server {{ server_name a; listen {notation}; }}")
+    assert [(one["at"], one["port"], one["both"]) for one in site["listen"]] == bound
+
+
+def listens(*words, file="own"):
+    return netboot_nginx.sites(
+        f"# configuration file /etc/nginx/sites-enabled/{file}:\n"
+        f"server {{ {' '.join(f'{word};' for word in words)} }}"
+    )
+
+
+def configured(**http):
+    return {
+        "address": HERE[0],
+        "interfaces": [],
+        "http": {**HTTP, **http},
+        "platform": PLATFORM,
+    }
+
+
 # A site, our settings, and what is said.
 CASES = [
-    (["*", 80], ["example.org"], {}, None),
-    (["*", 80], ["_"], {}, None),
-    (["*", 80], ["192.0.2.10"], {}, "has the name 192.0.2.10 on TCP port 80"),
-    (["*", 8080], ["192.0.2.10"], {}, None),
-    (["192.0.2.10", 80], ["example.org"], {}, "listens on 192.0.2.10:80 and would get all"),
-    (["192.0.2.11", 80], ["192.0.2.10"], {}, None),
-    (["192.0.2.10", 80], ["example.org"], {"listen": HERE}, None),
-    (["192.0.2.10", 80], ["192.0.2.10"], {"listen": HERE}, "has the name 192.0.2.10"),
-    (["*", 80], ["example.org"], {"listen": HERE}, "no longer get requests for example.org on 192"),
-    (["*", 80], ["_"], {"listen": HERE}, None),
-    (["*", 443], ["example.org"], {}, None),
-    (["*", 443], ["example.org"], {"certificate": "/a"}, "also listens on TCP port 443"),
-    (["127.0.0.1", 443], [], {"certificate": "/a", "listen": HERE}, None),
+    ("80", ["example.org"], {}, None),
+    ("80", ["_"], {}, None),
+    ("80", ["192.0.2.10"], {}, "has the name 192.0.2.10 on TCP port 80"),
+    ("8080", ["192.0.2.10"], {}, None),
+    ("192.0.2.10:80", ["example.org"], {}, "listens on 192.0.2.10:80 and would get all"),
+    ("192.0.2.11:80", ["192.0.2.10"], {}, None),
+    ("192.0.2.10:80", ["example.org"], {"listen": HERE}, None),
+    ("192.0.2.10:80", ["192.0.2.10"], {"listen": HERE}, "has the name 192.0.2.10"),
+    ("80", ["example.org"], {"listen": HERE}, "no longer get requests for example.org on 192"),
+    ("80", ["_"], {"listen": HERE}, None),
+    ("443", ["example.org"], {}, None),
+    ("443", ["example.org"], {"certificate": "/a"}, "also listens on TCP port 443"),
+    ("127.0.0.1:443", ["_"], {"certificate": "/a", "listen": HERE}, None),
+    ("[::]:80 ipv6only=off", ["example.org"], {}, "in one socket (listen [::]:80 ipv6only=off)"),
+    ("[::]:80 ipv6only=off", ["_"], {"listen": HERE}, "in one socket"),
+    ("[::]:80", ["example.org"], {}, None),
+    ("[::ffff:192.0.2.10]:80", ["_"], {}, "listens on 192.0.2.10:80 and would get all"),
+    ("70-90", ["192.0.2.10"], {}, "has the name 192.0.2.10 on TCP port 80"),
 ]
 
 
 @pytest.mark.parametrize(("listen", "names", "http", "said"), CASES)
 def test_clashes(listen, names, http, said):
-    site = {"file": "/etc/nginx/sites-enabled/own", "listen": [listen], "names": names}
-    config = {"address": HERE[0], "interfaces": [], "http": {**HTTP, **http}}
-    found = netboot_nginx.clashes([site], config)
+    found = netboot_nginx.clashes(
+        listens(f"listen {listen}", f"server_name {' '.join(names)}"), configured(**http)
+    )
     assert len(found) == (said is not None)
     for one in found:
         assert said in one
         assert one.startswith("The nginx site in /etc/nginx/sites-enabled/own ")
         assert "netboot:http:" in one
+
+
+def test_other_kinds_of_blocks_are_told_by_what_includes_them():
+    text = """
+# configuration file /etc/nginx/nginx.conf:
+http { include conf.d/*.conf; }
+stream { include /etc/nginx/streams/*.conf; }
+# configuration file /etc/nginx/conf.d/a.conf:
+server { server_name a; }
+# configuration file /etc/nginx/streams/b.conf:
+server { listen 80; proxy_pass 192.0.2.1:80; }
+"""
+    found = netboot_nginx.read(text)
+    assert [one["kind"] for one in found.sites] == ["http", "stream"]
+    assert found.included == ["/etc/nginx/conf.d/*.conf"]
+    (said,) = netboot_nginx.clashes(found.sites, configured())
+    assert "streams/b.conf has TCP port 80 in its block stream" in said
+
+
+# The words of a site, whether it keeps us from being the default, whether from the empty name.
+STANDING = [
+    (["listen 80", "server_name example.org"], False, False),
+    (["listen 80 default_server", "server_name example.org"], True, False),
+    (["listen 80 default_server", "server_name _"], True, False),
+    (["listen 80", "server_name _"], True, False),
+    (["listen 80"], True, True),
+    (["server_name example.org ''"], False, True),
+    (["listen 192.0.2.9:80 default_server"], False, False),
+    (["listen 8080 default_server"], False, False),
+    (["listen [::]:80 default_server"], False, False),
+]
+
+
+@pytest.mark.parametrize(("words", "default", "nameless"), STANDING)
+def test_who_gets_requests_without_a_known_name(words, default, nameless):
+    nginx = netboot_nginx.Nginx(listens(*words), INCLUDED)
+    config = configured()
+    assert bool(netboot_nginx.defaults(nginx.sites, config)) == default
+    assert bool(netboot_nginx.nameless(nginx.sites, config)) == nameless
+    found = {key: (severity, text) for key, severity, text in netboot_nginx.findings(nginx, config)}
+    assert ("nginx.no_host" in found) == nameless
+    assert ("nginx.default_server" in found) == (default and not nameless)
+    for severity, text in found.values():
+        assert severity in ("warning", "info")
+        assert "p10 and older" in text
+        assert "/etc/nginx/sites-enabled/own" in text
+
+
+def test_site_that_nginx_would_not_read():
+    nginx = netboot_nginx.Nginx([], ["/etc/nginx/conf.d/*.conf", "/etc/nginx/mime.types"])
+    ((key, severity, text),) = netboot_nginx.findings(nginx, configured())
+    assert (key, severity) == ("nginx.not_included", "error")
+    assert "does not include /etc/nginx/sites-enabled/netboot.conf" in text
+    assert "a file that it includes (/etc/nginx/conf.d/*.conf)" in text

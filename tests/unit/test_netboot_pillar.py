@@ -73,7 +73,13 @@ def test_url_and_checksum_are_enough():
             "refresh": False,
             "verify": "changed",
             "overrides": {},
-            "offer": {"arguments": [], "extra_ipxe_conf": [], "password": False},
+            "offer": {
+                "arguments": [],
+                "extra_ipxe_conf": [],
+                "password": False,
+                "imgsize": False,
+                "hash_mounted": False,
+            },
             "unpack": "",
             "mount": False,
             "keep_iso": True,
@@ -208,6 +214,10 @@ WRONG = [
     (
         {"images": {"A b": IMAGE, "a_B": {**IMAGE, "url": URL.replace("server", "x")}}},
         "netboot:images:a_B: has the same directory name 'a_b' as netboot:images:A b",
+    ),
+    (
+        {"images": {"Overlays-Live": IMAGE}},
+        "netboot:images:Overlays-Live: altboot lays what overlays-live contains over systems",
     ),
     (
         {"images": {"a": IMAGE, "b": {**IMAGE, "url": URL.replace(".org", ".net")}}},

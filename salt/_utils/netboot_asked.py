@@ -1,0 +1,124 @@
+"""
+Ask this machine's web server what clients ask it: with and without ``Host:``.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+
+from netboot_nginx import OLD
+from netboot_paths import in_url
+from netboot_records import Records
+from netboot_shapes import Config, Finding
+
+_TIMEOUT_S = 10
+# How much of a file is compared.
+_BYTES = 65536
+# After a reload the old workers may still take a request.
+_TRIES = 4
+_PAUSE_S = 0.5
+
+
+def findings(records: Records) -> list[Finding]:
+    """
+    Return what is wrong with the answers for a menu and a kernel, by the addresses of clients.
+
+    records
+        The records of this machine.
+
+    Returns triples of key, severity (``error``, ``warning``) and text.
+    """
+    found: list[Finding] = []
+    for attempt in range(_TRIES):
+        if attempt:
+            time.sleep(_PAUSE_S)
+        found = _asked(records.config(), records)
+        if not found:
+            break
+    return found
+
+
+def _asked(config: Config, records: Records) -> list[Finding]:
+    files = _files(records, config)
+    found: list[Finding] = []
+    for at, name in _addresses(config):
+        for path in files:
+            with_host = _wrong(at, config, path, name)
+            without = _wrong(at, config, path, None)
+            asked = f"http://{name}{_port(config)}{in_url(config, path)}"
+            if with_host:
+                found.append(("http.answer", "error", f"{asked}: {with_host}."))
+            elif without:
+                text = f"{asked} without Host: {without}; {OLD}."
+                found.append(("http.no_host", "warning", text))
+    return found
+
+
+def _files(records: Records, config: Config) -> list[str]:
+    """List a menu and a kernel that are on the disk, as far as there are any."""
+    tftp = config["paths"]["tftp"]
+    menus = sorted(name for name in records.owned("menus", []) if _is_menu(name))
+    kernels = [
+        os.path.join(image["tree"], image["facts"]["kernel"])
+        for image in records.ready()
+        if image.get("tree")
+    ]
+    paths = [os.path.join(tftp, name) for name in menus]
+    parts = (paths, kernels)
+    return [path for part in parts for path in list(filter(os.path.isfile, part))[:1]]
+
+
+def _is_menu(name: str) -> bool:
+    return name.startswith("config-") and name.count("-") == 1
+
+
+def _addresses(config: Config) -> list[tuple[str, str]]:
+    """List the addresses to connect to, each with the name that its clients use."""
+    own = [one["address"] for one in config["interfaces"]]
+    listen = config["http"]["listen"]
+    pairs = {one: one for one in own if not listen or one in listen}
+    if config["address"] not in own and pairs:
+        # Of a NAT or load balancer in front of this machine.
+        first = next(iter(pairs))
+        pairs[first] = config["address"]
+    return list(pairs.items())
+
+
+def _port(config: Config) -> str:
+    return "" if config["http"]["port"] == 80 else f":{config['http']['port']}"
+
+
+def _wrong(at: str, config: Config, path: str, host: str | None) -> str:
+    """Return what is wrong with an answer, or an empty string."""
+    try:
+        return _compared(at, config, path, host)
+    except OSError as err:
+        return f"no answer ({err})"
+
+
+def _compared(at: str, config: Config, path: str, host: str | None) -> str:
+    lines = [f"GET {in_url(config, path)} HTTP/1.0"]
+    if host is not None:
+        lines.append(f"Host: {host}{_port(config)}")
+    answer = b""
+    with socket.create_connection((at, config["http"]["port"]), _TIMEOUT_S) as sock:
+        sock.sendall("\r\n".join([*lines, "", ""]).encode())
+        while len(answer) < 2 * _BYTES and (got := sock.recv(_BYTES)):
+            answer += got
+    head, _, body = answer.partition(b"\r\n\r\n")
+    words = head.split(None, 2)
+    status = words[1].decode("ascii", "replace") if len(words) > 1 else "nothing"
+    if status == "403":
+        return (
+            "403, the web server may not read it; look at the modes of "
+            f"{path} and of the directories above"
+        )
+    if status != "200":
+        return f"{status}, so another site or program answers there"
+    with open(path, "rb") as file:
+        there = file.read(_BYTES)
+    if body[: len(there)] != there:
+        return "another file is sent, so another site or program answers there"
+    return ""

@@ -1,0 +1,78 @@
+"""
+Findings: what of an applied configuration does not work, or may not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from salt.exceptions import CommandExecutionError
+
+import netboot_asked
+import netboot_images
+import netboot_menus
+import netboot_nginx
+import netboot_rules
+import netboot_run
+from netboot_names import VERSION
+from netboot_records import Records
+from netboot_shapes import Entry, Finding
+
+_SPANNING_TREE = (
+    "After its kernel has started, altboot asks for an address three times, 5 s apart: set switch "
+    "ports of clients with spanning tree to edge (PortFast)."
+)
+_ORDER = ("error", "warning", "info")
+
+
+def findings(records: Records) -> list[Finding]:
+    """
+    Return what does not work or may not, the worst first.
+
+    records
+        The records of this machine.
+
+    Raises CommandExecutionError when nothing was applied to this machine yet.
+    """
+    config = records.config()
+    entries, problems, doubts = netboot_images.offered(records)
+    found: list[Finding] = [("menu.missing", "error", problem) for problem in problems]
+    found += (
+        ("menu.default", "error", unmet) for unmet in netboot_menus.unmet_defaults(config, entries)
+    )
+    found += (("menu.first_stage", "warning", doubt) for doubt in doubts)
+    if config["version"] != VERSION:
+        applied = config["version"] or "before 0.1.0"
+        text = f"Version {applied} was applied; {VERSION} is here: apply it."
+        found.append(("version.old", "warning", text))
+    for image in records.ready():
+        found += (
+            ("image.contradiction", "warning", said) for said in image.get("contradictions", [])
+        )
+    found += _web_server(records)
+    found += (
+        ("firewall.closed", "warning", f"A firewall may keep clients out; add: {rule}")
+        for rule in netboot_rules.missing(config)
+    )
+    found += _network(entries)
+    return sorted(found, key=lambda one: _ORDER.index(one[1]))
+
+
+def _web_server(records: Records) -> Iterator[Finding]:
+    config = records.config()
+    if not netboot_run.has("nginx"):
+        yield ("nginx.missing", "error", "nginx is not installed; apply the state netboot.http.")
+        return
+    nginx = config["platform"]["nginx"]
+    try:
+        others = netboot_nginx.others(nginx["directory"], nginx["site"])
+    except CommandExecutionError as err:
+        yield ("nginx.rejected", "error", str(err))
+    else:
+        yield from netboot_nginx.findings(others, config)
+    yield from netboot_asked.findings(records)
+
+
+def _network(entries: list[Entry]) -> Iterator[Finding]:
+    if any(entry["nic"] for entry in entries):
+        yield ("network.spanning_tree", "info", _SPANNING_TREE)
