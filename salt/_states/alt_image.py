@@ -96,9 +96,16 @@ def unpacked(name):
         else:
             state.comment = f"{record['tree']} is up to date."
         netboot_trees.renamed(records, record, image, iso, state.test)
+        _open(state, records, record)
         _drop_iso(state, records, image, iso)
         state.warn(*record["contradictions"])
     return state.ret
+
+
+def _open(state, records, record):
+    """Repair modes that keep services out of a tree."""
+    for path, mode in netboot_trees.opened(records, record, state.test).items():
+        state.done(path, mode)
 
 
 def _rotted(records, record, image, iso):
@@ -186,6 +193,7 @@ def mounted(name):
         if _is_current(records, old, image, verified):
             record = netboot_trees.renamed(records, old, image, iso, state.test)
             state.adopt(_mount(record))
+            _open(state, records, record)
         elif state.test:
             state.plan({name: f"{iso} would be mounted"})
             state.comment = f"{iso} would be mounted below {records.config()['paths']['trees']}."

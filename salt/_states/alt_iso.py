@@ -137,6 +137,9 @@ def _keep(state, records, image, iso):
     if known.get("renamed"):
         state.comment = f"{iso} would be renamed from another name."
         return
+    # A new mode is a new identity, so that the file is read again.
+    for path, mode in netboot_files.opened([iso], state.test).items():
+        state.done(path, {"new": mode})
     # A fetch that ``fetching`` started counts as missing, although it may be complete by now.
     coming = _fetches(records).is_started(iso)
     there = None if coming else netboot_files.identity(iso)

@@ -61,7 +61,8 @@ def served(name, images=False):
         files = [*records.owned("menus", []), *records.owned("firmware", [])]
         scripts = [f"{host}.ipxe" for host in records.armings()]
         paths = [os.path.join(tftp, file) for file in files]
-        paths += [os.path.join(config["paths"]["once_scripts"], script) for script in scripts]
+        for directory in _once(config):
+            paths += [os.path.join(directory, script) for script in scripts]
         for path in filter(os.path.lexists, paths):
             state.done(path, "removed")
             if not state.test:
@@ -92,6 +93,12 @@ def _is_needed(state, records, config, images):
     )
 
 
+def _once(config):
+    """List where scripts of armed hosts are, and where earlier versions had them."""
+    paths = config["paths"]
+    return [paths["once_scripts"], paths.get("once_before", f"{paths['tftp']}/once")]
+
+
 def _directories(config):
     """List the directories that these states created, those below before those above."""
     paths = config["paths"]
@@ -99,7 +106,8 @@ def _directories(config):
     arches = os.listdir(trees) if os.path.isdir(trees) else []
     directories = (
         *(os.path.join(trees, arch) for arch in arches),
-        *(paths[name] for name in ("trees", "once_scripts", "tftp", "dist", "staging")),
+        *_once(config),
+        *(paths[name] for name in ("trees", "tftp", "dist", "staging")),
         config["root"],
         # It may contain foreign files, such as a certificate.
         paths["etc"],

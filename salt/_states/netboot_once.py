@@ -2,9 +2,15 @@
 Keep hosts that boot an entry once in step with the pillar.
 """
 
+import grp
+import os
+import stat
+
 import netboot_fresh
 
 netboot_fresh.forget_old()
+
+from salt.exceptions import CommandExecutionError
 
 import netboot_arming
 import netboot_host_scripts
@@ -18,6 +24,54 @@ __virtualname__ = "netboot_once"
 
 def __virtual__():
     return __virtualname__
+
+
+def directory(name, group):
+    """
+    Ensure that the directory for the scripts of armed hosts exists: read by the web server alone.
+
+    Scripts are moved there from ``tftp/once``, where earlier versions had them.
+
+    name
+        Its path.
+
+    group
+        Group of the web server.
+
+    ``changes`` contains the directory, and each file that was moved.
+
+    .. code-block:: yaml
+
+        netboot-once-scripts:
+          netboot_once.directory:
+            - name: /var/lib/netboot-once
+            - group: www-data
+    """
+    with State(name, f"{name} is up to date.", __opts__["test"]) as state:
+        try:
+            gid = grp.getgrnam(group).gr_gid
+        except KeyError:
+            gid = None  # the web server is not installed yet
+        if gid is None and not state.test:
+            raise CommandExecutionError(f"This machine has no group {group}.")
+        if not os.path.isdir(name):
+            state.done(name, "created")
+        elif _rights(name) != (0o750, 0, gid):
+            state.done(name, "mode 0750")
+        if state.changes and not state.test:
+            os.makedirs(name, mode=0o700, exist_ok=True)
+            os.chown(name, 0, gid)
+            os.chmod(name, 0o750)  # noqa: S103 (the web server enters it)
+        for path in netboot_arming.moved(Records.of(__opts__, __context__), state.test):
+            state.done(path, "moved")
+        if state.changes:
+            state.comment = f"{name} {state.would_be} updated."
+    return state.ret
+
+
+def _rights(path):
+    found = os.stat(path)
+    return stat.S_IMODE(found.st_mode), found.st_uid, found.st_gid
 
 
 def armed(name):

@@ -67,6 +67,9 @@ def firmware_copied(name):
                 raise CommandExecutionError(
                     f"The boot loader for {file['kind']} cannot be installed: {err}"
                 ) from err
+            path = os.path.join(records.config()["paths"]["tftp"], file["file"])
+            if netboot_files.opened([path], state.test) and not change:
+                change = "changed"
             if change:
                 state.done(file["file"], change)
         if state.changes:
@@ -155,7 +158,7 @@ def firmware_complete(name):
     return state.ret
 
 
-def menus_written(name, template):
+def menus_written(name, template, final=True):
     """
     Ensure that the TFTP root has the menus for the images that are ready, and no stale menus.
 
@@ -168,8 +171,12 @@ def menus_written(name, template):
     template
         ``salt://`` URL of the menu's template.
 
-    ``changes`` contains the changed scripts. Under ``test=True``, images that are still to be
-    fetched are ignored.
+    final : True
+        False: a later state of this run writes them again, so that what images still lack is no
+        failure yet.
+
+    ``changes`` contains the changed scripts, and what killed runs left in the staging directory.
+    Under ``test=True``, images that are still to be fetched are ignored.
 
     .. code-block:: yaml
 
@@ -192,8 +199,14 @@ def menus_written(name, template):
         if act or (not state.test and set(plan.owned) != {*plan.menus, *plan.hosts}):
             netboot_scripts.carry_out(records, plan)
         state.warn(*plan.warnings)
-        if plan.problems:
+        staging = records.config()["paths"]["staging"]
+        if not state.test and os.path.isdir(staging):
+            for left in netboot_files.sweep_directory(staging):
+                state.done(os.path.join(staging, left), "removed")
+        if plan.problems and final:
             state.fail("\n".join([state.comment, *plan.problems]))
+        elif plan.problems:
+            state.comment += f" Not ready yet: {len(plan.problems)} lines of the menu."
     return state.ret
 
 

@@ -4,7 +4,7 @@ Hosts that boot an entry once: which are armed, which have booted.
 Salt keeps the record ``owned/once``: what each host is armed for. The program ``netboot-once``,
 which sees in the web server's log that a host has booted, keeps ``once/HOST``: the arming of that
 boot; Salt copies it when a host is renamed. So neither undoes what the other wrote. While a host is
-armed, it has a script below ``tftp/once/``; without the script it boots from its own disk.
+armed, it has a script that only nginx serves; without the script it boots from its own disk.
 """
 
 from __future__ import annotations
@@ -27,6 +27,9 @@ from netboot_names import iso8601, nearest
 from netboot_records import Records
 from netboot_shapes import Arming, Boot, OnceHost
 
+# Nobody guesses it (RFC 4086 asks for 49 bits against guesses over a network).
+_TOKEN_BYTES = 16
+
 Armings = dict[str, Arming]
 Boots = dict[str, "Boot | None"]
 
@@ -48,7 +51,7 @@ def _is_booted(arming: Arming, boot: Boot | None) -> bool:
 def _new_arming(host: Any) -> Arming:
     arming: Any = {
         **host,
-        "arming": secrets.token_hex(4),
+        "arming": secrets.token_hex(_TOKEN_BYTES),
         "armed_at": int(time.time()),
         "dropped": False,
     }
@@ -108,7 +111,8 @@ def _reconcile(records: Records, hosts: dict[str, OnceHost], test: bool) -> dict
         for key, arming in armings.items()
         if not arming["dropped"] and not _is_booted(arming, booted.get(key))
     }
-    directory = records.config()["paths"]["once_scripts"]
+    paths = records.config()["paths"]
+    directory = paths["once_scripts"]
     owned = [f"{key}.ipxe" for key in keys | set(armings)]
     files = netboot_files.difference(directory, scripts, owned)
     if not test:
@@ -119,7 +123,9 @@ def _reconcile(records: Records, hosts: dict[str, OnceHost], test: bool) -> dict
         if armings != old or renamed:
             # Before the scripts: after a kill here, the next run must know which scripts it owns.
             records.write("owned", "once", armings)
-        netboot_files.carry_out(directory, scripts, files, records.config()["paths"]["staging"])
+        netboot_files.carry_out(directory, scripts, files, directory)
+        if files:
+            netboot_files.sweep_directory(directory)
     return {**changes, **files}
 
 
@@ -156,6 +162,35 @@ def _armings(
     return armings, changes
 
 
+def moved(records: Records, test: bool) -> list[str]:
+    """
+    Move the scripts of armed hosts from where earlier versions had them: below the TFTP root.
+
+    records
+        The records of this machine.
+
+    test
+        Only return what would be moved.
+
+    Returns the old paths.
+    """
+    paths = records.config()["paths"]
+    old, new = paths["once_before"], paths["once_scripts"]
+    with contextlib.nullcontext() if test else _locked(records):
+        names = [f"{key}.ipxe" for key in records.armings()]
+        texts = {name: netboot_files.read(os.path.join(old, name)) for name in names}
+        there = {name: text for name, text in texts.items() if text is not None}
+        if not test:
+            changes = netboot_files.difference(new, there)
+            netboot_files.carry_out(new, there, changes, new)
+            for name in there:
+                os.unlink(os.path.join(old, name))
+    if os.path.isdir(old) and not test:
+        with contextlib.suppress(OSError):
+            os.rmdir(old)  # foreign files keep it
+    return [os.path.join(old, name) for name in there]
+
+
 def arm(records: Records, host: object) -> list[dict[str, Any]]:
     """
     Arm hosts again: they boot their entry one more time.
@@ -184,7 +219,8 @@ def arm(records: Records, host: object) -> list[dict[str, Any]]:
         records.write("owned", "once", {**armings, **again})
         scripts = {f"{key}.ipxe": armed_script(arming) for key, arming in again.items()}
         changes = dict.fromkeys(scripts, "new")
-        netboot_files.carry_out(paths["once_scripts"], scripts, changes, paths["staging"])
+        directory = paths["once_scripts"]
+        netboot_files.carry_out(directory, scripts, changes, directory)
     return [_shown(arming, None) for arming in again.values()]
 
 

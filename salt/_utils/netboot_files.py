@@ -8,10 +8,13 @@ import fcntl
 import os
 import re
 import stat
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 from salt.exceptions import CommandExecutionError
+
+# Temporary files: of this version, and of those before 0.1.0.
+_LEFT = re.compile(r"\.netboot\..+\.new|menu\.[A-Za-z0-9_]{8}")
 
 
 def read(path: str) -> str | None:
@@ -75,6 +78,37 @@ def _replace(path: str, text: str, mode: int | None, staging: str | None) -> Non
             raise
 
 
+def sweep_directory(directory: str) -> list[str]:
+    """
+    Remove what killed writes left in a staging directory, and return its names.
+
+    directory
+        The directory. Files that a writer has at this moment stay.
+    """
+    swept = []
+    for name in sorted(os.listdir(directory)):
+        if _LEFT.fullmatch(name) and _unlinked(os.path.join(directory, name)):
+            swept.append(name)
+    return swept
+
+
+def _unlinked(path: str) -> bool:
+    try:
+        handle = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.path.samestat(os.fstat(handle), os.lstat(path)):
+            os.unlink(path)
+            return True
+    except (BlockingIOError, FileNotFoundError):
+        pass
+    finally:
+        os.close(handle)
+    return False
+
+
 def _is_beside(staging: str, directory: str) -> bool:
     try:
         return os.stat(staging).st_dev == os.stat(directory).st_dev
@@ -134,6 +168,49 @@ def _open_alone(path: str) -> int:
         os.close(handle)
 
 
+def _is_readable(path: str) -> bool:
+    """Return whether services may read a file or directory, whatever the umask was."""
+    mode = os.stat(path).st_mode
+    wanted = 0o555 if stat.S_ISDIR(mode) else 0o444
+    return mode & wanted == wanted
+
+
+def opened(paths: Iterable[str], test: bool = False) -> dict[str, str]:
+    """
+    Let services read files and enter directories that somebody's umask or hand closed to them.
+
+    paths
+        Absolute paths; what does not exist is left out.
+
+    test : False
+        Only return what would be done.
+
+    Returns the new modes by path, of those that were closed.
+    """
+    done = {}
+    for path in paths:
+        if os.path.exists(path) and not _is_readable(path):
+            mode = 0o755 if os.path.isdir(path) else 0o644
+            if not test:
+                os.chmod(path, mode)
+            done[path] = f"mode {mode:04o}"
+    return done
+
+
+def make_directory(path: str) -> None:
+    """
+    Make a directory that services may enter, with those above it, whatever the umask is.
+
+    path
+        Absolute path.
+    """
+    if os.path.isdir(path):
+        return
+    make_directory(os.path.dirname(path))
+    os.mkdir(path)
+    os.chmod(path, 0o755)  # noqa: S103 (services enter it)
+
+
 def sync_directory(path: str) -> None:
     """
     Make renames and removals in a directory durable across power failures.
@@ -186,8 +263,9 @@ def difference(
     """
     changes = {}
     for name, text in files.items():
-        there = read(os.path.join(directory, name))
-        if there != text:
+        path = os.path.join(directory, name)
+        there = read(path)
+        if there != text or not _is_readable(path):
             changes[name] = "new" if there is None else "changed"
     for name in owned:
         if name not in files and os.path.exists(os.path.join(directory, name)):

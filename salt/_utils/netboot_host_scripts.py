@@ -85,8 +85,7 @@ def _host_script(name: str, settings: Host, config: Config) -> str:
     if settings.get("once"):
         values["nb-entry"] = "local"
         # If anything fails with that script, the local disk boots.
-        directory = config["http"]["url"] + in_url(config, config["paths"]["once_scripts"])
-        url = f"{directory}/{host_key(name)}.ipxe"
+        url = f"{config['http']['url']}/once/{host_key(name)}.ipxe"
         last = [f"chain --autofree {url} ||"]
     else:
         last = []

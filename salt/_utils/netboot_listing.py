@@ -81,10 +81,11 @@ def menu(records: Records, arch: str, host: object = None) -> str:
     if name not in owned:
         known = ", ".join(f"config-{one}.ipxe" for one in _arches(owned)) or "none"
         raise SaltInvocationError(f"This machine has no menu {name}; it has {known}.")
-    directory = records.config()["paths"]["tftp"]
+    paths = records.config()["paths"]
+    directory, once = paths["tftp"], paths["once_scripts"]
     scripts = {name: _text(directory, name)}
     if host is not None:
-        scripts = {**_scripts_of(typed(host), directory, owned), **scripts}
+        scripts = {**_scripts_of(typed(host), directory, once, owned), **scripts}
     if len(scripts) == 1:
         return scripts[name]
     return "\n".join(f"=== {file}\n{text}" for file, text in scripts.items())
@@ -95,7 +96,7 @@ def _arches(owned: list[str]) -> list[str]:
     return sorted(name[len("config-") : -len(".ipxe")] for name in owned if name.count("-") == 1)
 
 
-def _scripts_of(host: str, directory: str, owned: list[str]) -> dict[str, str]:
+def _scripts_of(host: str, directory: str, once: str, owned: list[str]) -> dict[str, str]:
     """Return the scripts of a host, in the order in which the menu loads them; with its arming."""
     kind, value = identity(host)
     wanted = {
@@ -118,9 +119,9 @@ def _scripts_of(host: str, directory: str, owned: list[str]) -> dict[str, str]:
         )
     scripts = {found[0]: _text(directory, found[0])}
     for line in scripts[found[0]].splitlines():
-        armed = line.rpartition("/tftp/")[2].partition(" ")[0]
-        if line.startswith("chain ") and os.path.exists(f"{directory}/{armed}"):
-            scripts[armed] = _text(directory, armed)
+        armed = line.rpartition("/once/")[2].partition(" ")[0]
+        if line.startswith("chain ") and os.path.exists(os.path.join(once, armed)):
+            scripts[f"once/{armed}"] = _text(once, armed)
     return scripts
 
 

@@ -29,7 +29,10 @@ def paths(root: str, state_dir: str) -> dict[str, str]:
         "dist": f"{root}/dist",
         "tftp": f"{root}/tftp",
         "trees": f"{root}/tftp/netboot",
-        "once_scripts": f"{root}/tftp/once",
+        # Outside all exports: only nginx serves it.
+        "once_scripts": f"{state_dir}-once",
+        # Where earlier versions had them.
+        "once_before": f"{root}/tftp/once",
         # Unverified and half-built files: on the root's file system, closed to every service.
         "staging": f"{root}/.staging",
         "records": state_dir,

@@ -55,7 +55,7 @@ _KINDS = ("images", "isos", "services", "control", "once", "owned", "applied")
 _NAME = r"[A-Za-z0-9][A-Za-z0-9._+-]*"
 # All files that these states and netboot-once write, with what a kill may leave.
 _FILE = re.compile(
-    rf"({'|'.join(_KINDS)})/({_NAME}\.json|\.netboot\.{_NAME}\.json\.new)|once/(lock|new)"
+    rf"({'|'.join(_KINDS)})/({_NAME}\.json|\.netboot\.{_NAME}\.json\.new)|once/(lock|new|position|position\.new)"
     r"|schema\.json|\.netboot\.schema\.json\.new"
 )
 # Records of the kind ``owned`` that are lists; all other records are maps.

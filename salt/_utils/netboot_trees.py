@@ -151,7 +151,7 @@ def unpack(
     """
     paths = records.config()["paths"]
     tree, staging = record["tree"], paths["staging"]
-    os.makedirs(os.path.dirname(tree), mode=0o755, exist_ok=True)
+    netboot_files.make_directory(os.path.dirname(tree))
     keep_foreign(records, tree)
     names = None if needed["form"] == "tree" else needed["files"]
     facts: Any = iso_tree.unpack(
@@ -169,6 +169,29 @@ def unpack(
         # Its arch in the pillar has changed.
         iso_tree.set_aside(old["tree"], staging)
         iso_tree.sweep(staging, None)  # parts of ISOs stay
+
+
+def opened(records: Records, record: ImageRecord, test: bool) -> dict[str, str]:
+    """
+    Let services enter the directories of a tree's boot files; see ``netboot_files.opened``.
+
+    records
+        The records of this machine.
+
+    record
+        The image's record.
+
+    test
+        Only return what would be done.
+    """
+    top, tree = records.config()["paths"]["trees"], record["tree"]
+    found = {os.path.dirname(tree)}
+    for file in [] if record["form"] == "mount" else record["boot_files"]:
+        directory = os.path.dirname(os.path.join(tree, file))
+        while directory.startswith(f"{top}/"):
+            found.add(directory)
+            directory = os.path.dirname(directory)
+    return netboot_files.opened(sorted(found), test)
 
 
 def keep_foreign(records: Records, tree: str) -> None:

@@ -27,8 +27,6 @@ netboot-root:
       - {{ paths.dist }}
       - {{ paths.tftp }}
       - {{ paths.trees }}
-      # The web server reads passwords below it.
-      - {{ paths.etc }}
     - user: root
     - group: root
     - mode: '0755'

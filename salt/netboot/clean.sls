@@ -97,7 +97,7 @@ netboot-clean-served:
 
 netboot-clean-selinux:
   netboot_selinux.unlabeled:
-    - names: {{ [config.root, paths.leases, paths.programs] | json }}
+    - names: {{ [config.root, paths.once_scripts, paths.leases, paths.programs] | json }}
     - require:
       - netboot_clean: netboot-clean-served
 {%- endif %}

@@ -13,6 +13,14 @@ netboot-http-packages:
     - name: web server
     - pkgs: {{ config.platform.packages.http | json }}
 
+# The web server reads the passwords in it, whatever the umask is.
+netboot-http-directory:
+  file.directory:
+    - name: {{ paths.etc }}
+    - user: root
+    - group: root
+    - mode: '0755'
+
 netboot-http-passwords:
   file.{{ 'managed' if config.menu.password.users else 'absent' }}:
     - name: {{ paths.passwords }}
@@ -24,9 +32,9 @@ netboot-http-passwords:
     - user: root
     - group: {{ nginx.group }}
     - mode: '0640'
-    - makedirs: True
     - show_changes: False
     - require:
+      - file: netboot-http-directory
       - netboot_packages: netboot-http-packages
     {%- endif %}
 
@@ -42,6 +50,7 @@ netboot-http-site:
     - source: salt://netboot/files/nginx.conf.jinja
     - require:
       - netboot_packages: netboot-http-packages
+      - file: netboot-http-directory
       - file: netboot-http-passwords
       - netboot_http: netboot-http-ready
 

@@ -12,7 +12,9 @@ include:
   netboot_tftp.menus_written:
     - name: menus
     - template: salt://netboot/files/menu.ipxe.jinja
-    {%- if when %}
+    {%- if not when %}
+    - final: false
+    {%- else %}
     - order: {{ when }}
     {%- endif %}
     - require:

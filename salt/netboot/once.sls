@@ -12,13 +12,12 @@ netboot-once-packages:
     - pkgs: {{ config.platform.packages.once | json }}
 
 netboot-once-scripts:
-  file.directory:
+  netboot_once.directory:
     - name: {{ paths.once_scripts }}
-    - user: root
-    - group: root
-    - mode: '0755'
+    - group: {{ config.platform.nginx.group }}
     - require:
-      - file: netboot-root
+      - netboot_packages: netboot-http-packages
+      - netboot: netboot-config-applied
 
 netboot-once-records:
   file.directory:
@@ -49,7 +48,7 @@ netboot-once-service:
     - files: {{ service_files['netboot-once'] | json }}
     - require:
       - netboot_packages: netboot-once-packages
-      - file: netboot-once-scripts
+      - netboot_once: netboot-once-scripts
       - file: netboot-once-records
       - file: netboot-once-program
       - netboot_file: netboot-once-unit

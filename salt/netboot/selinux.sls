@@ -12,6 +12,7 @@ netboot-selinux-packages:
     - reload_modules: True
 {%- for state, directory, type in [
     ('root', config.root, 'public_content_t'),
+    ('once', paths.once_scripts, 'public_content_t'),
     ('leases', paths.leases, 'dnsmasq_lease_t'),
     ('programs', paths.programs, 'bin_t'),
 ] %}

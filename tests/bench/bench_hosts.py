@@ -46,7 +46,7 @@ def menus(server):
 
 def arm(server):
     """Arm the hosts; returns (seconds of the state, what changed)."""
-    (server.root / "tftp/once").mkdir(exist_ok=True)
+    (server.root.parent / "records-once").mkdir(exist_ok=True)
     (state,) = server.call("state.single", "netboot_once.armed", "hosts").values()
     assert state["result"], state
     return state["duration"] / 1000, len(state["changes"])

@@ -164,7 +164,7 @@ def test_client_boots_once(alt):
     assert marker["variant"] == "install"
     assert marker["digest"] == alt.iso.stages["live"][1]
     deadline = time.monotonic() + 20
-    while said(alt, "find", "/srv/export/tftp/once", "-type", "f"):
+    while said(alt, "find", "/var/lib/netboot-once", "-type", "f"):
         assert time.monotonic() < deadline, said(alt, "journalctl", "-u", "netboot-once")
         time.sleep(0.5)
 

@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import re
 import shlex
+from pathlib import Path
 
 import pytest
 from salt.utils.args import parse_input
@@ -27,7 +28,7 @@ EXAMPLE = re.compile(r"^ +salt '[^']+' (\S+)(.*)$", re.MULTILINE)
 def server(modules, records, tmp_path):
     """A netboot server on which something was applied, with one host that boots once."""
     root = tmp_path / "export"
-    for directory in ("dist", "tftp/once", ".staging"):
+    for directory in ("dist", "tftp", ".staging"):
         (root / directory).mkdir(parents=True)
     iso = root / "dist/alt-server-11.0-x86_64.iso"
     make_iso(iso)
@@ -35,6 +36,7 @@ def server(modules, records, tmp_path):
     done = modules.state.apply("netboot.menus", pillar={"netboot": pillar})
     assert all(state["result"] for state in done.raw.values()), done
     records.write_iso(iso.name, modules.iso_fetch.verify(str(iso), {"sha256": sha256(iso)}))
+    Path(records.config()["paths"]["once_scripts"]).mkdir(exist_ok=True)
     hosts = {name: host(name) for name in ("pc1", "lab1")}
     netboot_arming.reconcile(records, hosts, test=False)
     return root

@@ -40,8 +40,10 @@ def host(name, entry="p11-install", path=STAGE):
 def server(modules, tmp_path, state_dir, records, configured):
     """Folders of a netboot server on which something was applied, and what can be done there."""
     root = tmp_path / "export"
-    scripts = root / "tftp/once"
-    scripts.mkdir(parents=True)
+    scripts = Path(f"{state_dir}-once")
+    shutil.rmtree(scripts, ignore_errors=True)
+    scripts.mkdir()
+    (root / "tftp").mkdir(parents=True)
     (root / ".staging").mkdir()
     shutil.rmtree(state_dir / "once", ignore_errors=True)
     configured()
@@ -56,22 +58,26 @@ def server(modules, tmp_path, state_dir, records, configured):
     def booted():
         return sorted(one["host"] for one in modules.netboot_once.list() if one["booted"])
 
-    def uri(name):
+    def uri(name, **reader):
+        """What the host fetches last, which a client has read in the host's script."""
         text = (scripts / f"{name.lower()}.ipxe").read_text()
+        write(log, line(f"/once/{name.lower()}.ipxe", **reader))
         return text.partition("set nb-via ")[2].split()[0] + STAGE
 
     log = tmp_path / "log/netboot-once.log"
     log.parent.mkdir()
-    return SimpleNamespace(
+    yield SimpleNamespace(
         root=root,
         scripts=scripts,
         records=state_dir,
         log=log,
+        neighbours=log.parent / "arp",
         reconcile=reconcile,
         armed=armed,
         booted=booted,
         uri=uri,
     )
+    shutil.rmtree(scripts, ignore_errors=True)
 
 
 def line(uri, **other):
@@ -92,19 +98,21 @@ def line(uri, **other):
 
 
 @contextlib.contextmanager
-def running(server):
-    """netboot-once, as its unit runs it."""
-    words = [f"--log={server.log}", f"--records={server.records}", f"--scripts={server.scripts}"]
-    process = subprocess.Popen([sys.executable, PROGRAM, *words], stdout=subprocess.DEVNULL)
+def running(server, memory=1 << 40):
+    """netboot-once, as its unit runs it; afterwards `server.said` has what it printed."""
+    words = [f"--{name}={getattr(server, name)}" for name in ("log", "records", "scripts")]
+    words.append(f"--neighbours={server.neighbours}")
+    limited = ["prlimit", f"--as={memory}", sys.executable, PROGRAM]
+    process = subprocess.Popen([*limited, *words], stdout=subprocess.PIPE, text=True)
     try:
         yield process
         assert process.poll() is None, "netboot-once ended by itself"
     finally:
         process.kill()
-        process.wait()
+        server.said = process.communicate()[0]
 
 
-def wait_for(condition, seconds=60):
+def wait_for(condition, seconds=30):
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "it did not happen"
@@ -378,9 +386,175 @@ def test_log_with_rubbish(server):
     """What a power cut, a full disk or a name without an encoding leaves."""
     server.reconcile(host("pc1"))
     rubbish = b'\0\0\0\n{"uri": "\xff"}\n[]\n3\n{"method": "GE' + b"\n"
-    server.log.write_bytes(rubbish + line(server.uri("pc1")).encode())
+    boot = line(server.uri("pc1")).encode()
+    server.log.write_bytes(rubbish + server.log.read_bytes() + rubbish + boot)
     with running(server):
         wait_for(lambda: server.booted() == ["pc1"])
+
+
+@pytest.mark.parametrize(
+    "torn",
+    [
+        b'{"time":"2026-11-22T23:0',
+        b'{"time":"2026-11-22T23:00:00+00:00","client":"198.18.0.20","meth',
+        b"\0" * 300,
+        b"\0" * 300 + b"\n" + b"\0" * 70_000,
+        b"\xff" * 200_000,
+    ],
+    ids=["begin", "middle", "NULs", "NULs, line by line", "longer than any line"],
+)
+def test_damage_before_the_line_of_a_boot(server, torn):
+    """What a power cut or a full disk cut off has no end, so the next line stands behind it."""
+    server.reconcile(host("pc1"))
+    boot = line(server.uri("pc1")).encode()
+    server.log.write_bytes(torn + server.log.read_bytes() + torn + boot)
+    with running(server):
+        wait_for(lambda: server.booted() == ["pc1"])
+        wait_for_a_look(server)
+    assert "damaged lines skipped" in server.said
+
+
+SHAPES = ["[]", "3", '"x"', "null", '{"arming": []}', "[" * 5000, '{"log": 3, "readers": [1]}']
+SHAPES += ['{"log": {"1": "x"}, "readers": {"pc1": 3}}', '{"readers": {"pc1": {"arming": 1}}}']
+
+
+@pytest.mark.parametrize("text", SHAPES)
+def test_records_of_another_shape_end_nothing(server, text):
+    server.reconcile(host("pc1"))
+    for name in ("pc1.json", "position"):
+        (server.records / "once" / name).write_text(text)
+    write(server.log, line(server.uri("pc1")))
+    with running(server):
+        wait_for(lambda: server.armed() == [])
+    assert server.booted() == ["pc1"]
+
+
+def test_armings_of_another_shape_are_named(server):
+    server.reconcile(host("pc1"))
+    path = server.records / "owned/once.json"
+    armings = json.loads(path.read_text())
+    other = {"arming": [], "path": STAGE, "entry": 1, "host": {}}
+    replace(path, json.dumps({"other": other, "none": None, **armings}).encode())
+    write(server.log, line(server.uri("pc1")))
+    with running(server):
+        wait_for(lambda: server.armed() == [])
+    assert f"{path} is damaged (skipped: none, other)" in server.said
+
+
+# -- who boots -------------------------------------------------------------------------------------
+
+ARP = "IP address       HW type     Flags       HW address            Mask     Device\n"
+MACS = {"20": "52:54:00:00:00:01", "21": "52:54:00:00:00:02", "22": "00:00:00:00:00:00"}
+OWN = ["mac=525400000001"]
+
+
+def neighbours(server, *numbers):
+    rows = (f"198.18.0.{one}  0x1  {'0x0' if one == '22' else '0x2'}  {MACS[one]}  *  eth0\n"
+            for one in numbers)  # fmt: skip
+    server.neighbours.write_text(ARP + "".join(rows))
+
+
+# What identifies the host, who read its script, who fetched all, who the kernel knows, a boot?
+CLIENTS = [
+    (OWN, "20", "20", ["20"], True),
+    (OWN, "21", "21", ["20", "21"], False),  # somebody else with the token
+    (OWN, "20", "30", ["20"], False),  # routed, did not read the script
+    (OWN, "30", "30", ["20"], True),  # routed, as is the host
+    (OWN, "22", "22", ["22"], True),  # nobody answered for that address
+    (["serial=X"], "20", "20", [], True),
+    (["serial=X"], "20", "21", ["20", "21"], False),
+    (["serial=X"], "20", "30", ["20"], False),
+    (["mac=525400000002", *OWN], "20", "20", ["20"], True),  # one machine, two cards
+]
+
+
+@pytest.mark.parametrize(("told_by", "reader", "booter", "known", "boots"), CLIENTS)
+def test_who_boots(server, told_by, reader, booter, known, boots):
+    server.reconcile({**host("pc1"), "told_by": told_by}, host("pc2"))
+    neighbours(server, *known)
+    uri = server.uri("pc1", client=f"198.18.0.{reader}")
+    write(server.log, line(uri, client=f"198.18.0.{booter}"))
+    elsewhere = {"client": "198.18.0.99"}
+    write(server.log, line(server.uri("pc2", **elsewhere), **elsewhere))
+    with running(server):
+        wait_for(lambda: "pc2" in server.booted() and "pc2" not in server.armed())
+    assert ("pc1" in server.booted()) == boots
+    assert (f"198.18.0.{booter} fetched what pc1 boots, but" in server.said) == (not boots)
+
+
+def test_linux_with_another_address_than_ipxe(server):
+    """By another client identifier: the MAC address decides."""
+    server.reconcile({**host("pc1"), "told_by": OWN}, {**host("pc2"), "told_by": ["serial=X"]})
+    server.neighbours.write_text(
+        ARP
+        + "".join(
+            f"198.18.0.{one}  0x1  0x2  {mac}  *  eth0\n"
+            for one, mac in (("20", MACS["20"]), ("30", MACS["20"]), ("31", MACS["21"]))
+        )
+    )
+    first = server.uri("pc1", client="198.18.0.20"), server.uri("pc2", client="198.18.0.20")
+    with running(server):
+        for uri in first:
+            write(server.log, line(uri, client="198.18.0.30"))
+        wait_for(lambda: server.booted() == ["pc1", "pc2"])
+
+
+def test_token_cannot_be_guessed(server, modules):
+    server.reconcile(host("pc1"))
+    modules.netboot.arm("pc1")
+    token = server.uri("pc1").partition("pc1.")[2].partition("/")[0]
+    assert len(bytes.fromhex(token)) == 16
+
+
+def test_scripts_of_earlier_versions_are_moved(server, states, records):
+    """With their tokens of 32 bits, by which their hosts may be booting at this moment."""
+    server.reconcile(host("pc1"), host("pc2"))
+    armings = records.armings()
+    armings["pc1"]["arming"] = "1a2b3c4d"
+    records.write("owned", "once", armings)
+    before = server.root / "tftp/once"
+    before.mkdir()
+    text = (server.scripts / "pc1.ipxe").read_text()
+    (before / "pc1.ipxe").write_text(text.replace(server.uri("pc1").split("/")[2], "pc1.1a2b3c4d"))
+    shutil.rmtree(server.scripts)
+    directory = str(server.scripts)
+    foretold = states.netboot_once.directory(directory, group="root", test=True)
+    assert (foretold.result, server.scripts.exists()) == (None, False)
+    done = states.netboot_once.directory(directory, group="root")
+    assert done.changes == foretold.changes
+    assert done.changes == {directory: "created", str(before / "pc1.ipxe"): "moved"}
+    assert not before.exists()
+    assert server.scripts.stat().st_mode & 0o777 == 0o750
+    assert states.netboot_once.directory(directory, group="root").changes == {}
+    assert server.reconcile(host("pc1"), host("pc2")) == {"pc2.ipxe": "new"}
+    write(server.log, line(f"/host/pc1.1a2b3c4d{STAGE}"))
+    with running(server):
+        wait_for(lambda: server.booted() == ["pc1"])
+
+
+# -- a flood ---------------------------------------------------------------------------------------
+
+
+def test_flood_on_a_small_disk(server):
+    """It fills the disk; with little memory all is read, the log emptied, and hosts disarmed."""
+    server.reconcile(host("pc1"))
+    subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=24m", "none", server.log.parent], check=True
+    )
+    try:
+        uri = server.uri("pc1")
+        block = (line(f"/host/pc1.{'0' * 32}/tftp/" + "a" * 400) * 2000).encode()
+        with contextlib.suppress(OSError), server.log.open("ab", buffering=0) as file:
+            while file.write(block) == len(block):
+                pass
+        assert os.statvfs(server.log.parent).f_bavail == 0
+        with running(server, memory=64 << 20):
+            wait_for(lambda: server.log.stat().st_size == 0)
+            write(server.log, line(uri))
+            wait_for(lambda: server.booted() == ["pc1"])
+        assert f"{server.log} was emptied" in server.said
+    finally:
+        subprocess.run(["umount", server.log.parent], check=True)
 
 
 def test_line_that_is_not_complete_yet(server):
@@ -497,10 +671,13 @@ def test_killed_at_random(server, modules):
 def test_writes_nothing_but_records_of_hosts(server):
     server.reconcile(host("pc1"), host("pc2"))
     before = set(server.records.rglob("*")) | set(server.root.rglob("*"))
-    boot(server, "pc1")
+    write(server.log, line(server.uri("pc1")))
+    with running(server):
+        wait_for(lambda: server.armed() == ["pc2"])
+        wait_for((server.records / "once/position").exists)
     after = set(server.records.rglob("*")) | set(server.root.rglob("*"))
-    assert after - before == {server.records / "once/pc1.json"}
-    assert before - after == {server.scripts / "pc1.ipxe"}
+    assert after - before == {server.records / f"once/{name}" for name in ("pc1.json", "position")}
+    assert sorted(os.listdir(server.scripts)) == ["pc2.ipxe"]
 
 
 # -- the program -----------------------------------------------------------------------------------
@@ -542,11 +719,16 @@ def test_reading_costs_what_was_added(tmp_path):
     """Not what the log holds: a lesson of 200 machines leaves thousands of lines."""
     path = tmp_path / "log"
     path.write_text(line("/x") * 20000)
-    log = runpy.run_path(str(PROGRAM))["Log"](str(path))
-    assert len(log.new_lines()) == 20000
-    assert log.new_lines() == []
+    make = runpy.run_path(str(PROGRAM))["Log"]
+    log = make(str(path))
+    assert len(list(log.new_lines())) == 20000
+    assert list(log.new_lines()) == []
     write(path, line("/y"))
-    assert len(log.new_lines()) == 1
+    assert len(list(log.new_lines())) == 1
+    # Nor what a run before has read.
+    write(path, line("/z"))
+    (last,) = make(str(path), json.loads(json.dumps(log.positions))).new_lines()
+    assert b"/z" in last
 
 
 def test_new_name_in_the_pillar_installs_nobody_again(server, modules, records):

@@ -1,12 +1,16 @@
 """Hosts on a machine with a real web server, log rotation and power cuts."""
 
 import copy
+import functools
+import re
+import subprocess
 import sys
 import time
 from types import SimpleNamespace
 
 import pytest
 
+from lab import network
 from tests.ipxe import Client
 
 # Asks for a URL; words: method, URL, bytes to read before hanging up (0: all), Range (- for none).
@@ -37,6 +41,23 @@ try:
         print("200\\n" + answer.read().decode(), end="")
 except urllib.error.HTTPError as err:
     print(err.code)
+"""
+# Requests a URL for two seconds, 32 times at once.
+FLOOD = """
+import http.client, sys, threading, time, urllib.parse
+host, path = urllib.parse.urlsplit(sys.argv[1])[1:3]
+def flood():
+    connection = http.client.HTTPConnection(host, timeout=1)
+    while time.monotonic() < end:
+        try:
+            connection.request("GET", path)
+            connection.getresponse().read()
+        except (OSError, http.client.HTTPException):
+            connection.close()
+end = time.monotonic() + 2
+threads = [threading.Thread(target=flood) for _ in range(32)]
+[one.start() for one in threads]
+[one.join() for one in threads]
 """
 MAC = "52:54:00:00:00:0{}"
 LIVECD = {"image": "ALT p11", "variant": "livecd"}
@@ -90,10 +111,24 @@ def hosts(lan):
             return None
         return directory if directory.endswith(".iso") else f"{directory}/live"
 
-    def ask(path, method="GET", limit=0, part="-"):
+    networks = {}
+
+    def machine(number):
+        """The words that run a program on a machine with this MAC address."""
+        if number not in networks:
+            name = networks[number] = f"{lan.lab.name}-pc{number}"
+            address = lan.server.address.rpartition(".")[0] + f".{210 + number}"
+            network.add_machine(lan.lab.name, name, f"pc{number}", address, lan.lab.address)
+            network.ip("-n", name, "link", "set", "eth0", "address", MAC.format(number))
+        return network.inside(networks[number])
+
+    def ask(path, method="GET", limit=0, part="-", by=None):
+        """Status and bytes; by the machine with this number, or else by somebody else."""
         url = f"http://{lan.server.address}{path}"
         words = [sys.executable, "-c", ASK, method, url, str(limit), part]
-        status, read = lan.lab.run(words, capture_output=True).stdout.split()
+        run = lan.lab.run if by is None else functools.partial(subprocess.run, text=True)
+        words = words if by is None else [*machine(by), *words]
+        status, read = run(words, capture_output=True, check=True).stdout.split()
         return int(status), int(read)
 
     def wait_until_booted(number):
@@ -154,10 +189,42 @@ def test_what_is_no_boot(lan, hosts):
     assert (status, read < size) == (200, True)
     assert hosts.ask(path.partition("/dist/")[1] + path.partition("/dist/")[2]) == (200, size)
     assert hosts.ask("/host/pc2.0/dist/" + lan.iso.path.name) == (200, size)
+    # By a second machine, which read the script of pc2 as anybody on the segment can.
+    assert hosts.ask("/once/pc2.ipxe")[0] == 200
+    assert hosts.ask(path) == (200, size)
+    assert hosts.ask(path, by=9) == (200, size)
+    for wrong in ("/host/" + "a" * 7000, f"/host/pc2.0/dist/{'a' * 7000}", path + "x"):
+        assert hosts.ask(wrong)[0] in (404, 414)
     time.sleep(2)
     assert hosts.stage(2) == path
+    said = lan.server.run(["journalctl", "-u", "netboot-once"]).stdout
+    for mac in (MAC.format(9).replace(":", ""), "[0-9a-f]{12}"):
+        assert re.search(f"fetched what pc2 boots, but its MAC address is {mac}, not", said)
     lines = lan.server.run(["cat", "/var/log/nginx/netboot-once.log"]).stdout.splitlines()
-    assert len(lines) == 5, lines
+    answered = [line for line in lines if '"uri":"/host/' in line]
+    # Only whole answers: two of anybody, of which one names no arming, and two of other machines.
+    assert len(answered) == 3, lines
+    assert max(map(len, lines)) < 1000
+
+
+def test_flood_of_requests_is_bounded(lan, hosts):
+    """What anybody can request in two seconds fills no disk."""
+    log = "/var/log/nginx/netboot-once.log"
+    before = len(lan.server.run(["cat", log]).stdout)
+    errors = len(lan.server.run(["cat", "/var/log/nginx/error.log"]).stdout)
+    url = f"http://{lan.server.address}/host/pc2.0/tftp/config-x86_64.ipxe"
+    lan.lab.run([sys.executable, "-c", FLOOD, url], capture_output=True)
+    grown = len(lan.server.run(["cat", log]).stdout) - before
+    assert 0 < grown < 4 * 100 * 400
+    assert len(lan.server.run(["cat", "/var/log/nginx/error.log"]).stdout) - errors < 4096
+
+
+def test_scripts_of_armed_hosts_are_in_no_export(lan, hosts):
+    for path in ("/tftp/once/pc2.ipxe", "/once/", "/once", "/once/.netboot.pc2.ipxe.new"):
+        assert hosts.ask(path)[0] == 404, path
+    lan.server.run(["test", "!", "-e", "/srv/export/tftp/once"])
+    said = lan.server.run(["stat", "-c", "%a %U %G", "/var/lib/netboot-once"]).stdout
+    assert said == "750 root www-data\n"
 
 
 def test_no_way_out_of_the_served_folders(lan, hosts):
@@ -177,7 +244,7 @@ def test_no_way_out_of_the_served_folders(lan, hosts):
 def test_boot_then_local_disk(lan, hosts):
     path = hosts.stage(1)
     size = lan.server.files.joinpath("srv/export/tftp/netboot/x86_64/alt_p11/live").stat().st_size
-    assert hosts.ask(path) == (200, size)
+    assert hosts.ask(path, by=1) == (200, size)
     hosts.wait_until_booted(1)
     assert hosts.stage(2), "another host"
     for arguments in ((), ("test=True",)):
@@ -192,7 +259,7 @@ def booted(lan):
 def test_rotation(lan, hosts):
     lan.server.run(["logrotate", "-f", "/etc/logrotate.d/nginx"])
     lan.server.run(["test", "-e", "/var/log/nginx/netboot-once.log.1"])
-    hosts.ask(hosts.stage(2))
+    hosts.ask(hosts.stage(2), by=2)
     hosts.wait_until_booted(2)
     assert booted(lan) == {"pc1", "pc2"}
 
@@ -208,7 +275,7 @@ def test_arm_again_over_salt_ssh(lan, hosts):
 def test_booted_while_nobody_looked(lan, hosts):
     lan.server.run(["systemctl", "kill", "--signal=KILL", "netboot-once"])
     lan.server.run(["systemctl", "stop", "netboot-once"])
-    hosts.ask(hosts.stage(1))
+    hosts.ask(hosts.stage(1), by=1)
     lan.server.run(["logrotate", "-f", "/etc/logrotate.d/nginx"])
     assert hosts.stage(1)
     applied = hosts.apply()
@@ -227,7 +294,7 @@ def test_power_cut(lan, hosts):
     lan.server.run(["systemctl", "is-active", "--wait", "netboot-once"])
     assert hosts.apply().changed == {}
     assert (hosts.stage(1), hosts.boots(2)) == (path, "exit 1")
-    hosts.ask(path)
+    hosts.ask(path, by=1)
     hosts.wait_until_booted(1)
     lan.server.kill()
     lan.server.start()

@@ -119,8 +119,9 @@ def test_host_that_booted_stays_disarmed_and_the_other_armed(upgraded):
     now = upgraded.salt.call(upgraded.server, "netboot_once.list")
     assert now == upgraded.listed
     assert [(host["host"], bool(host["booted"])) for host in now] == [("pc1", True), ("pc2", False)]
-    scripts = upgraded.server.run(["ls", "/srv/export/tftp/once"]).stdout
+    scripts = upgraded.server.run(["ls", "/var/lib/netboot-once"]).stdout
     assert scripts == "pc2.ipxe\n"
+    upgraded.server.run(["test", "!", "-e", "/srv/export/tftp/once"])
 
 
 def test_version_is_on_record(upgraded):

@@ -14,6 +14,7 @@ from tests.unit.test_netboot_entries import P11
 from tests.unit.test_netboot_menus import TEMPLATE, TFTP
 from tests.unit.test_netboot_pillar import IMAGE, resolve
 
+ONCE = TFTP.replace("/tftp", "/once")
 IMAGES = {"ALT 11": {**IMAGE, "variants": ["livecd", "install"]}}
 MAC = "52:54:00:ab:cd:ef"
 UUID = "f81d4fae-7dec-11d0-a765-00a0c91e6bf6"
@@ -231,10 +232,8 @@ def test_once(menu):
 
     (key, host) = once_of(hosts)["hosts"].popitem()
     assert (key, host["host"], host["entry"]) == ("pc-1", "PC:1", "alt_11-install")
-    scripts[f"{TFTP}/once/pc-1.ipxe"] = netboot_host_scripts.armed_script(
-        {**host, "arming": "1a2b3c4d"}
-    )
-    assert problems(scripts[f"{TFTP}/once/pc-1.ipxe"]) == []
+    scripts[f"{ONCE}/pc-1.ipxe"] = netboot_host_scripts.armed_script({**host, "arming": "1a2b3c4d"})
+    assert problems(scripts[f"{ONCE}/pc-1.ipxe"]) == []
     client = boots(scripts)
     assert "install2.target" in client.end
     assert bool(client.items) == menu
@@ -260,7 +259,7 @@ def test_what_shows_that_it_booted(method, variant, path):
     assert host["path"] == path
     scripts = scripts_of(hosts, methods=[method])
     key = "52-54-00-ab-cd-ef"
-    scripts[f"{TFTP}/once/{key}.ipxe"] = netboot_host_scripts.armed_script({**host, "arming": "0"})
+    scripts[f"{ONCE}/{key}.ipxe"] = netboot_host_scripts.armed_script({**host, "arming": "0"})
     for product in ("P", "TF307-MB"):
         client = boots(scripts, smbios__product=product)
         asked = [*client.fetched, "http://192.0.2.10" + _directory(client.kernel)]

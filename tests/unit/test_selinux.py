@@ -107,6 +107,7 @@ def test_what_is_labeled():
         one["name"]: one["selinux_type"] for one in states.values() if "selinux_type" in one
     } == {
         "/srv/own": "public_content_t",
+        "/var/lib/netboot-once": "public_content_t",
         "/var/lib/netboot-dnsmasq": "dnsmasq_lease_t",
         "/usr/local/lib/netboot": "bin_t",
     }
