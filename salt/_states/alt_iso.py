@@ -16,8 +16,7 @@ import iso_sums
 import netboot_files
 import netboot_images
 from iso_download import Fetches
-from iso_sources import shown
-from netboot_names import SAFE_DIGESTS, has_digests
+from netboot_names import SAFE_DIGESTS, has_digests, shown
 from netboot_records import Records
 from netboot_state import State
 
@@ -192,7 +191,7 @@ def _sums(state, records, image, iso, known, settled):
         state.warn(f"Cannot check whether {iso} is still the newest: {err}")
         return before
     if not set(SAFE_DIGESTS) & set(sums["checksum"]):
-        state.warn(f"{sums['url']} does not protect against forgery, as it has MD5 digests.")
+        state.warn(f"{shown(sums['url'])} does not protect against forgery, as it has MD5 digests.")
     return sums
 
 

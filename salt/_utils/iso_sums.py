@@ -10,7 +10,7 @@ from typing import Any
 from salt.exceptions import CommandExecutionError
 
 import iso_sources
-from netboot_names import DIGEST_DIGITS
+from netboot_names import DIGEST_DIGITS, shown
 
 #: ALT's names of sum files (others append an S), the strongest first, each with its algorithm.
 #: Source: https://nightly.altlinux.org/p11/release/ and the program ALT Media Writer.
@@ -47,19 +47,17 @@ def expected(
             except FileNotFoundError:
                 continue
             except CommandExecutionError as err:
-                problems.append(f"{iso_sources.shown(at)}: {err}")
+                problems.append(f"{shown(at)}: {err}")
                 break
             if found is None and known:
                 return known
             if found is None:
                 continue
-            digest = parse(found[0], DIGEST_DIGITS[kind]).get(name)
+            digest = parse(found[0].decode("utf-8", "replace"), DIGEST_DIGITS[kind]).get(name)
             if digest:
                 return {"checksum": {kind: digest}, "url": at, "validator": found[1]}
         else:
-            problems.append(
-                f"{iso_sources.shown(directory)}/ has no {', '.join(FILES)} that lists {name}"
-            )
+            problems.append(f"{shown(directory)}/ has no {', '.join(FILES)} that lists {name}")
     raise CommandExecutionError("; ".join(problems) + ".")
 
 

@@ -110,14 +110,18 @@ def arguments(most: int) -> Check:
 def argument(word: Any) -> Wrong:
     if not isinstance(word, str) or not re.fullmatch(r"[!-~]+", word):
         return "must be a kernel argument: printable ASCII characters without spaces"
-    # Settings of iPXE, such as ${mac:hexhyp}, are allowed.
-    bare = re.sub(r"\$\{[a-z0-9/:._-]+\}", "", word)
+    bare = _without_settings(word)
     for sign in ("${", "||", "&&", ";"):
         if sign in bare:
             return f"contains {sign!r}, which iPXE interprets and cannot quote"
     if word.startswith("#"):
         return "begins with #, which starts a comment in iPXE"
     return _goes_on(word)
+
+
+def _without_settings(word: str) -> str:
+    # Settings of iPXE, such as ${mac:hexhyp}, are allowed.
+    return re.sub(r"\$\{[a-z0-9/:._-]+\}", "x", word)
 
 
 @_like(type="string", minLength=1)
@@ -157,14 +161,14 @@ def snippets(value: Any) -> Wrong:
 def boot_url(value: Any) -> Wrong:
     if not isinstance(value, str) or not re.fullmatch(_BOOT_URL, value):
         return "must be an http://, https://, tftp://, nfs:// or ftp:// URL"
-    return argument(value)
+    return argument(value) or _host(_without_settings(value))
 
 
 @_like(type="string", pattern=f"^{_STAGE_URL}$")
 def stage_url(value: Any) -> Wrong:
     if not isinstance(value, str) or not re.fullmatch(_STAGE_URL, value):
         return "must be an http:// URL without commas"
-    return argument(value)
+    return argument(value) or _host(_without_settings(value))
 
 
 @_like(
@@ -280,18 +284,31 @@ def url(value: Any) -> Wrong:
         return "must end in a file name of letters, digits and . _ + - with the suffix .iso"
     if len(iso_file(value)) > _LONGEST_FILE:
         return f"must end in a file name of at most {_LONGEST_FILE} characters"
+    return _host(value)
+
+
+def _host(url: str) -> Wrong:
+    """Check host and port of a URL."""
     try:
-        urllib.parse.urlsplit(value).port  # noqa: B018 (raises for an invalid port)
+        parts = urllib.parse.urlsplit(url)
+        if parts.scheme == "file" or (parts.hostname and parts.port != 0):
+            return None
+        return "is not a valid URL: it has no host, or port 0"
     except ValueError as err:
-        return f"is not a valid URL: {err}"
-    return None
+        # The cause quotes what may be a part of a password.
+        hint = "; in passwords write / as %2F, @ as %40" if "@" in url else f": {err}"
+        return f"is not a valid URL{hint}"
+
+
+def _shown(url: object) -> str:
+    return re.sub("//.*@", "//", repr(url))
 
 
 @_like(**_list_of({"type": "string", "pattern": rf"^{_ADDRESS}\.iso$"}))
 def urls(value: Any) -> Wrong:
     if not isinstance(value, list):
         return "must be a list of URLs"
-    return next((f"{one!r} {wrong}" for one in value if (wrong := url(one))), None)
+    return next((f"{_shown(one)} {wrong}" for one in value if (wrong := url(one))), None)
 
 
 @_like(**_list_of({"type": "string"}))
@@ -300,7 +317,10 @@ def directories(value: Any) -> Wrong:
         return "must be a list of URLs"
     for one in value:
         if not isinstance(one, str) or not re.fullmatch(_ADDRESS, one.rstrip("/") + "/"):
-            return f"{one!r} must be the http://, https://, ftp:// or file:/// URL of a directory"
+            what = "the http://, https://, ftp:// or file:/// URL of a directory"
+            return f"{_shown(one)} must be {what}"
+        if wrong := _host(one):
+            return f"{_shown(one)} {wrong}"
     return None
 
 
@@ -380,7 +400,7 @@ def interface(value: Any) -> Wrong:
 def binary_url(value: Any) -> Wrong:
     if not isinstance(value, str) or not re.fullmatch(_ADDRESS + r"[^\s?#/]", value):
         return "must be the http://, https://, ftp:// or file:/// URL of a file"
-    return None
+    return _host(value)
 
 
 def whole(least: int, most: int) -> Check:

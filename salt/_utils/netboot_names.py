@@ -6,6 +6,7 @@ name in the pillar becomes a name in a path, a URL or a record. Pure.
 from __future__ import annotations
 
 import difflib
+import re
 import time
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -65,6 +66,17 @@ def iso_file(url: str) -> str:
         URL of the ISO.
     """
     return url.rsplit("/", 1)[-1]
+
+
+def shown(text: str) -> str:
+    """
+    Return a text without the users and passwords in its URLs, for messages.
+
+    text
+        A URL, or a sentence that contains URLs. All up to the last ``@`` goes, as passwords with
+        a slash are a common mistake.
+    """
+    return re.sub(r"//\S*@", "//", text)
 
 
 def key(path: Iterable[object]) -> str:

@@ -296,6 +296,38 @@ WRONG = [
         "netboot:images:a:url: is not a valid URL",
     ),
     (
+        {"images": {"a": {**IMAGE, "mirrors": ["http://me:s/e cret@[x/a.iso"]}}},
+        "netboot:images:a:mirrors: 'http://[x/a.iso' must be the http",
+    ),
+    (
+        {"images": {"a": {**IMAGE, "mirrors": ["http://[::1/a.iso"]}}},
+        "netboot:images:a:mirrors: 'http://[::1/a.iso' is not a valid URL",
+    ),
+    (
+        {"mirrors": ["http://[::1/p11"], "images": {"a": IMAGE}},
+        "netboot:mirrors: 'http://[::1/p11' is not a valid URL",
+    ),
+    (
+        {"mirrors": ["http://me:secret/x@h/p11"], "images": {"a": IMAGE}},
+        "netboot:mirrors: 'http://h/p11' is not a valid URL; in passwords write / as %2F",
+    ),
+    (
+        {"firmware": {"bios": {"url": "http://[::1/a.kpxe", "checksum": {"sha256": SHA256}}}},
+        "netboot:firmware:bios:url: is not a valid URL",
+    ),
+    (
+        {"secure_boot": {"efi-x86_64": {"shim": {"url": "https://:80/shim.efi"}}}},
+        "netboot:secure_boot:efi-x86_64:shim:url: is not a valid URL: it has no host",
+    ),
+    (
+        {"images": {"a": {**IMAGE, "kernel_url": "http://h:0/vmlinuz"}}},
+        "netboot:images:a:kernel_url: is not a valid URL",
+    ),
+    (
+        {"images": {"a": {**IMAGE, "stage2_http_url": "http://h]/x.iso"}}},
+        "netboot:images:a:stage2_http_url: is not a valid URL",
+    ),
+    (
         {"images": {"a": {**IMAGE, "url": "http://x:99999/a.iso"}}},
         "netboot:images:a:url: is not a valid URL",
     ),
