@@ -39,6 +39,7 @@ def expected(
     problems = []
     for url in sources:
         directory, name = url.rsplit("/", 1)
+        unreadable = ""
         for file, kind in FILES.items():
             at = f"{directory}/{file}"
             unless = known["validator"] if known and known["url"] == at else None
@@ -53,24 +54,86 @@ def expected(
                 return known
             if found is None:
                 continue
-            digest = parse(found[0].decode("utf-8", "replace"), DIGEST_DIGITS[kind]).get(name)
+            try:
+                digest = find(found[0], kind, name)
+            except ValueError as err:
+                unreadable = unreadable or f"{shown(at)}: {err}"
+                continue
             if digest:
                 return {"checksum": {kind: digest}, "url": at, "validator": found[1]}
         else:
-            problems.append(f"{shown(directory)}/ has no {', '.join(FILES)} that lists {name}")
+            problems.append(
+                unreadable or f"{shown(directory)}/ has no {', '.join(FILES)} that lists {name}"
+            )
     raise CommandExecutionError("; ".join(problems) + ".")
 
 
-def parse(text: str, digits: int) -> dict[str, str]:
+def find(content: bytes, kind: str, name: str) -> str | None:
     """
-    Return the digests of a sum file by file name.
+    Return the digest of a file from a sum file, or None if it does not name the file.
 
-    text
-        Its content: lines of a digest, a space, a space or ``*``, and a file name (manual of
-        coreutils, "md5sum invocation").
+    content
+        The sum file. Its names may have a path; of several the one without counts.
 
-    digits
-        Length of a digest in hexadecimal digits. Other lines are skipped.
+    kind
+        Algorithm of its digests.
+
+    name
+        Name of the file.
+
+    Raises ValueError with the cause if the line is in an unknown form, or if there are two digests.
     """
-    line = re.compile(rf"^([0-9A-Fa-f]{{{digits}}}) [ *](?:\./)?(.+?)\r?$", re.MULTILINE)
-    return {name: digest.lower() for digest, name in line.findall(text)}
+    named: dict[bool, set[str]] = {True: set(), False: set()}
+    unknown = 0
+    for number, line in enumerate(_text(content).splitlines(), 1):
+        path, digest = _parsed(line.strip(), kind)
+        parts = path.replace("\\", "/").split("/")
+        if parts[-1] == name:
+            named[all(part in ("", ".") for part in parts[:-1])].add(digest.lower())
+        elif name in line and not digest and not line.startswith("#"):
+            unknown = unknown or number
+    digests = named[True] or named[False]
+    if len(digests) > 1:
+        raise ValueError(f"it has {len(digests)} different digests of {name}")
+    if not digests and unknown:
+        raise ValueError(
+            f"line {unknown} names {name}, but is not a {DIGEST_DIGITS[kind]}-digit {kind} digest "
+            f"and a file name in any known form, such as 'DIGEST  {name}'"
+        )
+    return next(iter(digests), None)
+
+
+def _text(content: bytes) -> str:
+    """Decode a sum file: Windows writes UTF-16, and byte order marks."""
+    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return content.decode("utf-16", "replace")
+    if b"\0" in content[:2]:
+        return content.decode("utf-16-be" if content[0] == 0 else "utf-16-le", "replace")
+    # Names of ISOs are ASCII; what else the file says does not matter.
+    return content.decode("utf-8-sig", "replace")
+
+
+def _parsed(line: str, kind: str) -> tuple[str, str]:
+    """
+    Return file name and digest of a line, or empty strings.
+
+    No regular expressions for the whole line: a line of a megabyte must not take minutes.
+    """
+    is_digest = re.compile(f"[0-9A-Fa-f]{{{DIGEST_DIGITS[kind]}}}").fullmatch
+    # "DIGEST  NAME" or "DIGEST *NAME" (manual of coreutils, "md5sum invocation"), with one space,
+    # and with a backslash before if the name has some
+    first, _, rest = line.replace("\t", " ").partition(" ")
+    if is_digest(first.lstrip("\\")):
+        return rest.strip().lstrip("*"), first.lstrip("\\")
+    # "SHA256 (NAME) = DIGEST" (BSD, md5sum --tag), "SHA2-256(NAME)= DIGEST" (openssl dgst)
+    head, _, last = line.rpartition("=")
+    tag, _, name = head.strip().partition("(")
+    if name.endswith(")") and is_digest(last.strip()):
+        plain = tag.strip().upper().replace("-", "")
+        right = plain in (kind.upper(), kind.upper().replace("SHA", "SHA2"))
+        return (name[:-1], last.strip()) if right else ("", "")
+    # "NAME  DIGEST" (rhash, as in sfv files), "NAME: DIGEST"
+    words = line.rsplit(None, 1)
+    if len(words) == 2 and is_digest(words[1]):
+        return words[0].rstrip(": \t"), words[1]
+    return "", ""
