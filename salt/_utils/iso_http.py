@@ -104,7 +104,7 @@ def _answer(url: str, headers: dict[str, str], guard: Guard, https_only: bool) -
     except (OSError, http.client.HTTPException, ValueError) as err:
         reason = getattr(err, "reason", err)
         problem = reason if isinstance(reason, BaseException) else err
-        if isinstance(problem, (ssl.SSLError, ValueError)):
+        if isinstance(problem, (ssl.SSLError, ValueError, http.client.InvalidURL)):
             raise CommandExecutionError(cause(problem)) from err
         raise ConnectionError(cause(problem)) from err
 

@@ -102,7 +102,7 @@ def bad_names(path):
 
 
 def associated(path):
-    return image(path, directory([record(b"ASSOC", flags=4)] * 1_500_000))
+    return image(path, directory([record(b"ASSOC", flags=4)] * 500_000))
 
 
 def shared_links(path):
@@ -160,16 +160,16 @@ def deep_tree(name, depth, files):
 
 
 def extents(path):
-    return image(path, directory([record(b"F", 18, 1, 0x80)] * 1_000_000))
+    return image(path, directory([record(b"F", 18, 1, 0x80)] * 400_000))
 
 
 def dots(path):
-    return image(path, directory([record(b"\0")] * 1_500_000))
+    return image(path, directory([record(b"\0")] * 500_000))
 
 
 def relocated(path):
     use = field(b"RE", b"")
-    return image(path, directory([record(b"MOVED", use=use)] * 500_000, use=SP))
+    return image(path, directory([record(b"MOVED", use=use)] * 250_000, use=SP))
 
 
 def nested(path):
