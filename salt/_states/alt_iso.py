@@ -172,7 +172,8 @@ def _keep(state, records, image, iso):
 
 def _sum_file(records, image, before=None):
     """Return what an image's sum file says now."""
-    return iso_sums.expected(image["sources"], records.config()["fetch"]["stall_timeout_s"], before)
+    stall_timeout_s = records.config()["fetch"]["stall_timeout_s"]
+    return iso_sums.expected(image["sources"], stall_timeout_s, before, image["file"])
 
 
 def _sums(state, records, image, iso, known, settled):

@@ -11,6 +11,7 @@ import base64
 import http.client
 import re
 import ssl
+import string
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -156,8 +157,10 @@ def _validator(headers: Any) -> str | None:
 def _request(url: str, headers: dict[str, str]) -> urllib.request.Request:
     parts = urllib.parse.urlsplit(url)
     user, _, host = parts.netloc.rpartition("@")
+    # What is not quoted yet: spaces, other scripts.
+    path, query = (urllib.parse.quote(part, string.punctuation) for part in parts[2:4])
     request = urllib.request.Request(  # noqa: S310 (http and https alone, see _opener)
-        urllib.parse.urlunsplit(parts._replace(netloc=host)), headers=headers
+        urllib.parse.urlunsplit((parts.scheme, host, path, query, "")), headers=headers
     )
     if user:
         word = base64.b64encode(urllib.parse.unquote(user).encode()).decode()

@@ -5,6 +5,7 @@ Digests of ISOs from the sum files of a directory: ``SHA512SUM``, ``SHA256SUM``,
 from __future__ import annotations
 
 import re
+import urllib.parse
 from typing import Any
 
 from salt.exceptions import CommandExecutionError
@@ -18,7 +19,10 @@ FILES = {"SHA512SUM": "sha512", "SHA256SUM": "sha256", "MD5SUM": "md5"}
 
 
 def expected(
-    sources: list[str], stall_timeout_s: int, known: dict[str, Any] | None = None
+    sources: list[str],
+    stall_timeout_s: int,
+    known: dict[str, Any] | None = None,
+    file: str = "",
 ) -> dict[str, Any]:
     """
     Return the digest of an ISO from a sum file in its directory.
@@ -33,15 +37,20 @@ def expected(
     known
         The previous result: the server is asked only whether that sum file changed.
 
+    file
+        The ISO's name on this server, under which the sum file may list it too.
+
     Returns a map: ``checksum`` (digest by algorithm), ``url`` of the sum file, ``validator``
     (string or None). Raises CommandExecutionError when no source has a sum file with the ISO.
     """
     problems = []
     for url in sources:
-        directory, name = url.rsplit("/", 1)
+        path, mark, query = url.partition("?")
+        directory, name = path.rsplit("/", 1)
+        name = urllib.parse.unquote(name)
         unreadable = ""
-        for file, kind in FILES.items():
-            at = f"{directory}/{file}"
+        for sum_file, kind in FILES.items():
+            at = f"{directory}/{sum_file}{mark}{query}"
             unless = known["validator"] if known and known["url"] == at else None
             try:
                 found = iso_sources.text(at, stall_timeout_s, unless)
@@ -55,7 +64,7 @@ def expected(
             if found is None:
                 continue
             try:
-                digest = find(found[0], kind, name)
+                digest = find(found[0], kind, name) or find(found[0], kind, file or name)
             except ValueError as err:
                 unreadable = unreadable or f"{shown(at)}: {err}"
                 continue

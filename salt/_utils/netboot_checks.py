@@ -12,7 +12,7 @@ import string
 import urllib.parse
 from typing import Any, Callable, Optional
 
-from netboot_names import iso_file, nearest
+from netboot_names import nearest
 from netboot_paths import LEASES, STATE_DIR
 
 Wrong = Optional[str]
@@ -51,6 +51,8 @@ LONGEST_HOST_ARGUMENTS = 192
 _BOOT_URL = r"(https?|tftp|nfs|ftp)://[^\s/?#]+/\S*"
 _STAGE_URL = r"http://[^\s/?#,]+/[^\s?#,]+"
 _ADDRESS = r"((https?|ftp)://[^\s/?#]+|file://)/[^\s?#]*"
+# Of files that are fetched: with spaces, which many copy from a browser, and with a query.
+_FILE_URL = r"(https?://[^\s/?#]+/[^\x00-\x1f\x7f#]*|(ftp://[^\s/?#]+|file://)/[^\x00-\x1f\x7f?#]*)"
 _LOCALE = r"[a-z]{2,3}_[A-Z]{2}(\.[A-Za-z0-9-]+)?"
 # Password hashes that nginx accepts: those of crypt(3) and its own (ngx_crypt.c).
 _CRYPT_HASH = r"(\$(apr1|1|5|6|y|2[aby])\$|\{SSHA\})[./A-Za-z0-9$=,+]+"
@@ -276,15 +278,31 @@ def names_of(what: str) -> Check:
     return check
 
 
-@_like(type="string", pattern=rf"^{_ADDRESS}\.iso$")
+@_like(type="string", pattern=f"^{_FILE_URL}$")
 def url(value: Any) -> Wrong:
-    if not isinstance(value, str) or not re.fullmatch(_ADDRESS, value):
+    right = isinstance(value, str) and value.isprintable() and re.fullmatch(_FILE_URL, value)
+    if not right or value.endswith(("/", " ")):
         return "must be the http://, https://, ftp:// or file:/// URL of a file"
-    if not re.fullmatch(_SAFE_NAME, iso_file(value)) or not value.endswith(".iso"):
-        return "must end in a file name of letters, digits and . _ + - with the suffix .iso"
-    if len(iso_file(value)) > _LONGEST_FILE:
-        return f"must end in a file name of at most {_LONGEST_FILE} characters"
     return _host(value)
+
+
+@_like(type="string", pattern=rf"^{_SAFE_NAME}\.iso$", maxLength=_LONGEST_FILE)
+def iso_name(value: Any) -> Wrong:
+    wrong = iso_name_wrong(value)
+    return f"must be {wrong}" if wrong else None
+
+
+def iso_name_wrong(value: Any) -> Wrong:
+    """Return what the file name of an ISO must be, if this is not one."""
+    if (
+        not isinstance(value, str)
+        or not re.fullmatch(_SAFE_NAME, value)
+        or not value.endswith(".iso")
+    ):
+        return "a file name of letters, digits and . _ + - with the suffix .iso"
+    if len(value) > _LONGEST_FILE:
+        return f"a file name of at most {_LONGEST_FILE} characters"
+    return None
 
 
 def _host(url: str) -> Wrong:
@@ -304,7 +322,7 @@ def _shown(url: object) -> str:
     return re.sub("//.*@", "//", repr(url))
 
 
-@_like(**_list_of({"type": "string", "pattern": rf"^{_ADDRESS}\.iso$"}))
+@_like(**_list_of({"type": "string", "pattern": f"^{_FILE_URL}$"}))
 def urls(value: Any) -> Wrong:
     if not isinstance(value, list):
         return "must be a list of URLs"
@@ -394,13 +412,6 @@ def interface(value: Any) -> Wrong:
         if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9_.@:-]{1,15}", name):
             return "must be the name of a network interface, such as eth0, or a list of names"
     return "contains a duplicate" if len(set(names)) < len(names) else None
-
-
-@_like(type="string", pattern=f"^{_ADDRESS}[^?#/]$")
-def binary_url(value: Any) -> Wrong:
-    if not isinstance(value, str) or not re.fullmatch(_ADDRESS + r"[^\s?#/]", value):
-        return "must be the http://, https://, ftp:// or file:/// URL of a file"
-    return _host(value)
 
 
 def whole(least: int, most: int) -> Check:

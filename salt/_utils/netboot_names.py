@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 import re
 import time
+import urllib.parse
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -60,12 +61,22 @@ def host_key(name: str) -> str:
 
 def iso_file(url: str) -> str:
     """
-    Return the file name under which the ISO of a URL is kept.
+    Return the file name in the URL of an ISO.
 
     url
         URL of the ISO.
     """
-    return url.rsplit("/", 1)[-1]
+    return urllib.parse.unquote(url.partition("?")[0].rsplit("/", 1)[-1])
+
+
+def image_file(image: Mapping[str, Any]) -> str:
+    """
+    Return the file name under which the ISO of an image is kept.
+
+    image
+        The image in the pillar.
+    """
+    return image.get("file") or iso_file(image["url"])
 
 
 def shown(text: str) -> str:
@@ -74,9 +85,9 @@ def shown(text: str) -> str:
 
     text
         A URL, or a sentence that contains URLs. All up to the last ``@`` goes, as passwords with
-        a slash are a common mistake.
+        a slash are a common mistake; so does a query, which may be a token.
     """
-    return re.sub(r"//\S*@", "//", text)
+    return re.sub(r"(//[^\s?]*\?)[^\s'\";,]+", r"\1...", re.sub(r"//\S*@", "//", text))
 
 
 def key(path: Iterable[object]) -> str:

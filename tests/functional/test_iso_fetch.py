@@ -197,6 +197,28 @@ def test_drip_is_given_up_although_something_new_comes(bad, fetch, iso):
     assert [asked[0] for asked in bad.asked] == ["/a.iso", "/a.iso", "/mirror/a.iso"]
 
 
+@pytest.mark.parametrize(
+    ("path", "asked"),
+    [
+        ("/ALT Linux/a.iso", "/ALT%20Linux/a.iso"),
+        ("/ALT%20Linux/a.iso", "/ALT%20Linux/a.iso"),
+        ("/download?token=a b&x=/c", "/download?token=a%20b&x=/c"),
+        ("/\u0438/a.iso", "/%D0%B8/a.iso"),
+    ],
+)
+def test_address_with_spaces_or_a_query(bad, fetch, iso, path, asked):
+    bad.files[asked] = BODY
+    fetch(f"{bad.url}{path}")
+    assert iso.read_bytes() == BODY
+    assert bad.asked[0][0] == asked
+
+
+def test_token_is_not_told(bad, refused, caplog):
+    said = refused(f"{bad.url}/a.iso?token=secret", f"{bad.url}/b.iso?secret")
+    assert "secret" not in said + caplog.text
+    assert f"{bad.url}/a.iso?... cannot be fetched" in said
+
+
 def test_redirects_are_followed(bad, fetch, iso):
     bad.files["/b.iso"] = b""
     bad.faults = [{"to": "/a.iso"}]

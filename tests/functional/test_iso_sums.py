@@ -110,6 +110,18 @@ def test_sum_file_over_ftp_and_from_a_folder(ftp, tmp_path):
         assert iso_sums.expected([f"{folder}/a.iso"], 60, found) == found
 
 
+def test_sum_file_of_an_address_with_a_query(bad):
+    bad.files["/ALT%20Linux/SHA256SUM?token=5"] = f"{ONE}  a b.iso\n".encode()
+    found = iso_sums.expected([f"{bad.url}/ALT Linux/a%20b.iso?token=5"], 60)
+    assert found["checksum"] == {"sha256": ONE}
+
+
+def test_sum_file_that_has_the_name_on_this_server(bad):
+    bad.files["/SHA256SUM"] = f"{ONE}  mine.iso\n".encode()
+    found = iso_sums.expected([f"{bad.url}/download"], 60, file="mine.iso")
+    assert found["checksum"] == {"sha256": ONE}
+
+
 def test_sum_file_that_stalls(bad, monkeypatch):
     monkeypatch.setattr(iso_sources, "_TEXT_PAUSES_S", ())
     bad.files["/SHA512SUM"] = LINES.encode()

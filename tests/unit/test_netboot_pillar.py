@@ -250,6 +250,32 @@ WRONG = [
     ({"images": {"a": {**IMAGE, "url": "http://x/a,b.iso"}}}, "netboot:images:a:url: must end in"),
     ({"images": {"a": {**IMAGE, "url": "http://x/a.img"}}}, "netboot:images:a:url: must end in"),
     (
+        {"images": {"a": {**IMAGE, "url": "https://x/download?id=5"}}},
+        "netboot:images:a:url: must end in a file name of letters, digits and . _ + - with the "
+        "suffix .iso, or set netboot:images:a:file",
+    ),
+    (
+        {"images": {"a": {**IMAGE, "file": "../a.iso"}}},
+        "netboot:images:a:file: must be a file name of",
+    ),
+    (
+        {"images": {"a": {**IMAGE, "file": "-a.iso"}}},
+        "netboot:images:a:file: must be a file name of",
+    ),
+    (
+        {"images": {"a": {**IMAGE, "url": "http://x/a%2Fb.iso"}}},
+        "netboot:images:a:url: must end in a file name of",
+    ),
+    (
+        {"images": {"a": {**IMAGE, "file": "b.iso"}, "b": {**IMAGE, "url": "http://x/b.iso"}}},
+        "netboot:images:b:url: has the same file name 'b.iso' as netboot:images:a:url; set "
+        "another one in netboot:images:b:file",
+    ),
+    *(
+        ({"images": {"a": {**IMAGE, "url": url}}}, "netboot:images:a:url: must be the http")
+        for url in ("ftp://x/a.iso?b", "http://x/a.iso#b", "http://x/", "http://x/a\nb.iso")
+    ),
+    (
         {"images": {"a": {**IMAGE, "kernel": "../x"}}},
         "netboot:images:a:kernel: must not contain ..",
     ),
@@ -297,7 +323,7 @@ WRONG = [
     ),
     (
         {"images": {"a": {**IMAGE, "mirrors": ["http://me:s/e cret@[x/a.iso"]}}},
-        "netboot:images:a:mirrors: 'http://[x/a.iso' must be the http",
+        "netboot:images:a:mirrors: 'http://[x/a.iso' is not a valid URL; in passwords write / as %2F",
     ),
     (
         {"images": {"a": {**IMAGE, "mirrors": ["http://[::1/a.iso"]}}},
@@ -536,6 +562,29 @@ def test_sources_are_tried_from_the_nearest_on():
         "ftp://far/p11/a.iso",
         "file:///media/b.iso",
     ]
+
+
+@pytest.mark.parametrize(
+    ("url", "more", "file"),
+    [
+        (
+            "https://x/sisyphus/regular.iso",
+            {"file": "sisyphus-regular.iso"},
+            "sisyphus-regular.iso",
+        ),
+        ("https://x/download?id=5&b=a/b", {"file": "a.iso"}, "a.iso"),
+        ("https://x/a.iso?token=secret", {}, "a.iso"),
+        ("https://x/a.iso/download", {"file": "a.iso"}, "a.iso"),
+        ("https://x/ALT%20Linux/a%2B.iso", {}, "a+.iso"),
+        ("https://x/ALT Linux/a.iso", {}, "a.iso"),
+        ("file:///srv/ALT Linux/\u0438\u0441\u043e.iso", {"file": "iso.iso"}, "iso.iso"),
+    ],
+)
+def test_file_name_of_an_iso(url, more, file):
+    pillar = {"mirrors": ["http://near/dist"], "images": {"a": {**IMAGE, "url": url, **more}}}
+    (image,) = resolve(pillar)["config"]["images"]
+    assert image["file"] == file
+    assert image["sources"] == [f"http://near/dist/{file}", url]
 
 
 @pytest.mark.parametrize(
