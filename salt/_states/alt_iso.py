@@ -16,8 +16,7 @@ import iso_sums
 import netboot_files
 import netboot_images
 from iso_download import Fetches
-from iso_sources import shown
-from netboot_names import SAFE_DIGESTS, has_digests
+from netboot_names import SAFE_DIGESTS, has_digests, shown
 from netboot_records import Records
 from netboot_state import State
 
@@ -176,7 +175,8 @@ def _keep(state, records, image, iso):
 
 def _sum_file(records, image, before=None):
     """Return what an image's sum file says now."""
-    return iso_sums.expected(image["sources"], records.config()["fetch"]["stall_timeout_s"], before)
+    stall_timeout_s = records.config()["fetch"]["stall_timeout_s"]
+    return iso_sums.expected(image["sources"], stall_timeout_s, before, image["file"])
 
 
 def _sums(state, records, image, iso, known, settled):
@@ -195,7 +195,7 @@ def _sums(state, records, image, iso, known, settled):
         state.warn(f"Cannot check whether {iso} is still the newest: {err}")
         return before
     if not set(SAFE_DIGESTS) & set(sums["checksum"]):
-        state.warn(f"{sums['url']} does not protect against forgery, as it has MD5 digests.")
+        state.warn(f"{shown(sums['url'])} does not protect against forgery, as it has MD5 digests.")
     return sums
 
 

@@ -17,7 +17,9 @@ from salt.exceptions import CommandExecutionError, SaltInvocationError
 import netboot_files
 from iso_hashes import compare
 from iso_part import Part, in_words, note_path, part_path, progress, read_note, unlink
-from iso_sources import open_source, shown
+from iso_sources import open_source
+from iso_wire import MIN_RATE
+from netboot_names import shown
 from netboot_records import Records
 from netboot_shapes import Config, IsoRecord
 
@@ -288,14 +290,16 @@ def _from_source(part: Part, url: str, checksum: dict[str, str], how: How) -> di
 
 def _receive_patiently(part: Part, url: str, how: How) -> bool:
     """Receive a file to its end; return whether it was resumed."""
-    failed, furthest = 0, part.size
+    failed, furthest, since = 0, part.size, time.monotonic()
     while True:
         try:
             return _receive(part, url, how.stall_timeout_s)
         except ConnectionError as err:
-            # A source that is too slow counts as failed, even if it delivered a little.
-            if part.size > furthest and not isinstance(err, ConnectionAbortedError):
-                failed, furthest = 0, part.size
+            # A source that is too slow counts as failed, even if it delivered a little: also one
+            # that breaks off after each byte.
+            enough = MIN_RATE * (time.monotonic() - since)
+            if part.size - furthest > enough and not isinstance(err, ConnectionAbortedError):
+                failed, furthest, since = 0, part.size, time.monotonic()
             failed += 1
             if failed >= how.attempts:
                 raise CommandExecutionError(f"{url} cannot be fetched: {err}.") from err

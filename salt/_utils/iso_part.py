@@ -21,10 +21,24 @@ from salt.exceptions import CommandExecutionError
 
 import netboot_files
 from iso_hashes import CHUNK, Aside, Hashes
-from iso_sources import shown
+from netboot_names import shown
 
 # Data are flushed to the disk at these intervals, so that little is left to flush at the end.
 _FLUSH_BYTES = 16 << 20
+
+# What is left of the disk for other programs: a share of it, and at most so many bytes.
+_RESERVE = 0.02
+_RESERVE_BYTES = 256 << 20
+
+_NONE = type(None)
+_NOTE: dict[str, Any] = {
+    "url": str,
+    "validator": (str, _NONE),
+    "total": (int, _NONE),
+    "from": int,
+    "started": (int, float),
+    "inode": int,
+}
 
 
 def progress(part: str) -> dict[str, Any] | None:
@@ -100,6 +114,8 @@ class Part:
 
     def add(self, chunk: bytes) -> None:
         """Append received data."""
+        if self.note.get("total") is None:
+            self._check_reserve()
         self._hashes.add(chunk)
         self.size += len(chunk)
         left = memoryview(chunk)
@@ -141,11 +157,22 @@ class Part:
             one = progress(part) if name.endswith(".part") and part != self._path else None
             if one and one["running"] and one["total"]:
                 others += max(0, one["total"] - one["size"])
-        free = max(0, shutil.disk_usage(directory).free - others)
+        free = max(0, _free(directory) - others)
         if total - self.size > free:
             raise CommandExecutionError(
                 f"it has {total} bytes, but only {free} are free on the disk of {self._path}"
                 + (f", which already has {self.size} of them" if self.size else "")
+            )
+
+    def _check_reserve(self) -> None:
+        """Refuse more data of a file whose size is unknown before the disk is full."""
+        directory = os.path.dirname(self._path)
+        if _free(directory) <= 0:
+            size = self.size
+            self.start_over()
+            raise CommandExecutionError(
+                f"it has more than {size} bytes (the server does not send its size), for which "
+                f"there is no room on the disk of {self._path}"
             )
 
     def write_note(self, url: str, validator: str | None, total: int | None) -> None:
@@ -179,6 +206,12 @@ class Part:
                     unlink(note_path(self._path))
                     os.unlink(self._path)
         self._file.close()
+
+
+def _free(directory: str) -> int:
+    """Return how many bytes may be written to a disk so that some are left for others."""
+    disk = shutil.disk_usage(directory)
+    return disk.free - min(int(disk.total * _RESERVE), _RESERVE_BYTES)
 
 
 def _open_locked(path: str) -> FileIO:
@@ -229,10 +262,13 @@ def read_note(part: str) -> dict[str, Any]:
     """
     try:
         with open(note_path(part), encoding="utf-8") as file:
-            note: dict[str, Any] = json.load(file)
-        return note
-    except (FileNotFoundError, ValueError):
+            note = json.load(file)
+    except (FileNotFoundError, ValueError, RecursionError):
         return {}
+    right = isinstance(note, dict) and all(
+        isinstance(note.get(key), kind) for key, kind in _NOTE.items()
+    )
+    return note if right else {}
 
 
 def unlink(path: str) -> None:

@@ -5,12 +5,13 @@ Digests of ISOs from the sum files of a directory: ``SHA512SUM``, ``SHA256SUM``,
 from __future__ import annotations
 
 import re
+import urllib.parse
 from typing import Any
 
 from salt.exceptions import CommandExecutionError
 
 import iso_sources
-from netboot_names import DIGEST_DIGITS
+from netboot_names import DIGEST_DIGITS, shown
 
 #: ALT's names of sum files (others append an S), the strongest first, each with its algorithm.
 #: Source: https://nightly.altlinux.org/p11/release/ and the program ALT Media Writer.
@@ -18,7 +19,10 @@ FILES = {"SHA512SUM": "sha512", "SHA256SUM": "sha256", "MD5SUM": "md5"}
 
 
 def expected(
-    sources: list[str], stall_timeout_s: int, known: dict[str, Any] | None = None
+    sources: list[str],
+    stall_timeout_s: int,
+    known: dict[str, Any] | None = None,
+    file: str = "",
 ) -> dict[str, Any]:
     """
     Return the digest of an ISO from a sum file in its directory.
@@ -33,46 +37,112 @@ def expected(
     known
         The previous result: the server is asked only whether that sum file changed.
 
+    file
+        The ISO's name on this server, under which the sum file may list it too.
+
     Returns a map: ``checksum`` (digest by algorithm), ``url`` of the sum file, ``validator``
     (string or None). Raises CommandExecutionError when no source has a sum file with the ISO.
     """
     problems = []
     for url in sources:
-        directory, name = url.rsplit("/", 1)
-        for file, kind in FILES.items():
-            at = f"{directory}/{file}"
+        path, mark, query = url.partition("?")
+        directory, name = path.rsplit("/", 1)
+        name = urllib.parse.unquote(name)
+        unreadable = ""
+        for sum_file, kind in FILES.items():
+            at = f"{directory}/{sum_file}{mark}{query}"
             unless = known["validator"] if known and known["url"] == at else None
             try:
                 found = iso_sources.text(at, stall_timeout_s, unless)
             except FileNotFoundError:
                 continue
             except CommandExecutionError as err:
-                problems.append(f"{iso_sources.shown(at)}: {err}")
+                problems.append(f"{shown(at)}: {err}")
                 break
             if found is None and known:
                 return known
             if found is None:
                 continue
-            digest = parse(found[0], DIGEST_DIGITS[kind]).get(name)
+            try:
+                digest = find(found[0], kind, name) or find(found[0], kind, file or name)
+            except ValueError as err:
+                unreadable = unreadable or f"{shown(at)}: {err}"
+                continue
             if digest:
                 return {"checksum": {kind: digest}, "url": at, "validator": found[1]}
         else:
             problems.append(
-                f"{iso_sources.shown(directory)}/ has no {', '.join(FILES)} that lists {name}"
+                unreadable or f"{shown(directory)}/ has no {', '.join(FILES)} that lists {name}"
             )
     raise CommandExecutionError("; ".join(problems) + ".")
 
 
-def parse(text: str, digits: int) -> dict[str, str]:
+def find(content: bytes, kind: str, name: str) -> str | None:
     """
-    Return the digests of a sum file by file name.
+    Return the digest of a file from a sum file, or None if it does not name the file.
 
-    text
-        Its content: lines of a digest, a space, a space or ``*``, and a file name (manual of
-        coreutils, "md5sum invocation").
+    content
+        The sum file. Its names may have a path; of several the one without counts.
 
-    digits
-        Length of a digest in hexadecimal digits. Other lines are skipped.
+    kind
+        Algorithm of its digests.
+
+    name
+        Name of the file.
+
+    Raises ValueError with the cause if the line is in an unknown form, or if there are two digests.
     """
-    line = re.compile(rf"^([0-9A-Fa-f]{{{digits}}}) [ *](?:\./)?(.+?)\r?$", re.MULTILINE)
-    return {name: digest.lower() for digest, name in line.findall(text)}
+    named: dict[bool, set[str]] = {True: set(), False: set()}
+    unknown = 0
+    for number, line in enumerate(_text(content).splitlines(), 1):
+        path, digest = _parsed(line.strip(), kind)
+        parts = path.replace("\\", "/").split("/")
+        if parts[-1] == name:
+            named[all(part in ("", ".") for part in parts[:-1])].add(digest.lower())
+        elif name in line and not digest and not line.startswith("#"):
+            unknown = unknown or number
+    digests = named[True] or named[False]
+    if len(digests) > 1:
+        raise ValueError(f"it has {len(digests)} different digests of {name}")
+    if not digests and unknown:
+        raise ValueError(
+            f"line {unknown} names {name}, but is not a {DIGEST_DIGITS[kind]}-digit {kind} digest "
+            f"and a file name in any known form, such as 'DIGEST  {name}'"
+        )
+    return next(iter(digests), None)
+
+
+def _text(content: bytes) -> str:
+    """Decode a sum file: Windows writes UTF-16, and byte order marks."""
+    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return content.decode("utf-16", "replace")
+    if b"\0" in content[:2]:
+        return content.decode("utf-16-be" if content[0] == 0 else "utf-16-le", "replace")
+    # Names of ISOs are ASCII; what else the file says does not matter.
+    return content.decode("utf-8-sig", "replace")
+
+
+def _parsed(line: str, kind: str) -> tuple[str, str]:
+    """
+    Return file name and digest of a line, or empty strings.
+
+    No regular expressions for the whole line: a line of a megabyte must not take minutes.
+    """
+    is_digest = re.compile(f"[0-9A-Fa-f]{{{DIGEST_DIGITS[kind]}}}").fullmatch
+    # "DIGEST  NAME" or "DIGEST *NAME" (manual of coreutils, "md5sum invocation"), with one space,
+    # and with a backslash before if the name has some
+    first, _, rest = line.replace("\t", " ").partition(" ")
+    if is_digest(first.lstrip("\\")):
+        return rest.strip().lstrip("*"), first.lstrip("\\")
+    # "SHA256 (NAME) = DIGEST" (BSD, md5sum --tag), "SHA2-256(NAME)= DIGEST" (openssl dgst)
+    head, _, last = line.rpartition("=")
+    tag, _, name = head.strip().partition("(")
+    if name.endswith(")") and is_digest(last.strip()):
+        plain = tag.strip().upper().replace("-", "")
+        right = plain in (kind.upper(), kind.upper().replace("SHA", "SHA2"))
+        return (name[:-1], last.strip()) if right else ("", "")
+    # "NAME  DIGEST" (rhash, as in sfv files), "NAME: DIGEST"
+    words = line.rsplit(None, 1)
+    if len(words) == 2 and is_digest(words[1]):
+        return words[0].rstrip(": \t"), words[1]
+    return "", ""

@@ -24,6 +24,7 @@ from typing import Any
 from salt.exceptions import CommandExecutionError, SaltInvocationError
 
 import iso9660
+import iso9660_walk
 import iso_facts
 import netboot_files
 import netboot_in_use
@@ -38,6 +39,9 @@ WORK_PREFIX = "unpack-"
 # Files of half-fetched ISOs (iso_part); NAME.part is locked by the process that fetches it
 PART = re.compile(r"(?:\.netboot\.)?(.+)\.part(\.json(\.new)?)?")
 OLD_PREFIX = "old-"  # a tree that was replaced while it was in use
+
+# Boot menus have up to 30 KB
+_MOST_TEXT = 256 * 1024
 
 AT_FDCWD = -100  # Linux, include/uapi/linux/fcntl.h
 RENAME_EXCHANGE = 2  # Linux, include/uapi/linux/fs.h
@@ -59,24 +63,27 @@ def inspect(path: str, image: str = "NAME") -> dict[str, Any]:
     Raises ``CommandExecutionError`` when the file cannot be read, is not an ISO 9660 image or is
     truncated.
     """
-    return _read(path, image)[0]
+    with iso9660_walk.opened(path) as iso:
+        return _read(iso, image)[0]
 
 
-def _read(path: str, image: str) -> tuple[dict[str, Any], dict[str, int]]:
+def _read(iso: iso9660_walk.Iso, image: str) -> tuple[dict[str, Any], dict[str, int]]:
     """Return the facts of an image, and the size of each of its files by path."""
-    volume = iso9660.volume(path)
-    listing = iso9660.listing(path)
-    limit = 1024 * 1024
+    listing = iso9660.listing(iso)
     sizes = {entry["path"]: entry["size"] for entry in listing["entries"] if entry["extents"]}
     contents = {}
     for name in iso_facts.texts():
-        if 0 < sizes.get(name, 0) <= limit:
-            content = iso9660.read(path, name, limit=limit)
+        if 0 < sizes.get(name, 0) <= _MOST_TEXT:
+            content = iso9660.read(iso, name)
             if isinstance(content, bytes):  # an old menu in another encoding
                 content = content.decode("utf-8", "replace")
             contents[name] = content
     facts = iso_facts.derive(
-        volume, listing["entries"], contents, file_name=os.path.basename(path), image=image
+        iso9660.volume(iso),
+        listing["entries"],
+        contents,
+        file_name=os.path.basename(iso.path),
+        image=image,
     )
     facts["rejected"] = listing["rejected"]
     return facts, sizes
@@ -158,27 +165,28 @@ def unpack(
     unsuitable.  In both cases ``directory`` is unchanged.
     """
     directory = os.path.abspath(directory)
-    facts, sizes = _read(path, image)
-    facts.update(overrides or {})
-    checked = _checked_files(facts)
-    only_hashed = [name for name in checked if names and name not in names]
     try:
-        found = os.stat(path)
-        _check_places(directory, staging)
-        with _work_folder(staging) as work:
-            tree = os.path.join(work, "tree")
-            # the whole tree is as large as the image, apart from names and the ends of blocks
-            needed = sum(sizes.get(name, 0) for name in names) if names else found.st_size
-            _check_space(path, work, needed)
-            written = iso9660.extract(
-                path, tree, names, [name for name in checked if name not in only_hashed]
-            )
-            written["sha256"].update(iso9660.digests(path, only_hashed))
-            _flush(tree)
-            _check_unchanged(path, found)
-            old = os.path.join(work, "old")
-            _put_in_place(tree, directory, old)
-            _keep_while_read(next(filter(os.path.lexists, (tree, old)), None), staging)
+        with iso9660_walk.opened(path) as opened:
+            found = os.fstat(opened.handle)
+            facts, sizes = _read(opened, image)
+            facts.update(overrides or {})
+            checked = _checked_files(facts)
+            only_hashed = [name for name in checked if names and name not in names]
+            _check_places(directory, staging)
+            with _work_folder(staging) as work:
+                tree = os.path.join(work, "tree")
+                # the whole tree is as large as the image, apart from names and the ends of blocks
+                needed = sum(sizes.get(name, 0) for name in names) if names else found.st_size
+                _check_space(path, work, needed)
+                written = iso9660.extract(
+                    opened, tree, names, [name for name in checked if name not in only_hashed]
+                )
+                written["sha256"].update(iso9660.digests(opened, only_hashed))
+                _flush(tree)
+                _check_unchanged(path, found)
+                old = os.path.join(work, "old")
+                _put_in_place(tree, directory, old)
+                _keep_while_read(next(filter(os.path.lexists, (tree, old)), None), staging)
     except OSError as err:
         what = f"{err.filename}: {err.strerror}" if err.filename else err.strerror
         raise CommandExecutionError(f"{path} cannot be unpacked: {what}.") from err

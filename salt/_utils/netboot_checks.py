@@ -12,7 +12,7 @@ import string
 import urllib.parse
 from typing import Any, Callable, Optional
 
-from netboot_names import iso_file, nearest
+from netboot_names import nearest
 from netboot_paths import LEASES, STATE_DIR
 
 Wrong = Optional[str]
@@ -51,6 +51,8 @@ LONGEST_HOST_ARGUMENTS = 192
 _BOOT_URL = r"(https?|tftp|nfs|ftp)://[^\s/?#]+/\S*"
 _STAGE_URL = r"http://[^\s/?#,]+/[^\s?#,]+"
 _ADDRESS = r"((https?|ftp)://[^\s/?#]+|file://)/[^\s?#]*"
+# Of files that are fetched: with spaces, which many copy from a browser, and with a query.
+_FILE_URL = r"(https?://[^\s/?#]+/[^\x00-\x1f\x7f#]*|(ftp://[^\s/?#]+|file://)/[^\x00-\x1f\x7f?#]*)"
 _LOCALE = r"[a-z]{2,3}_[A-Z]{2}(\.[A-Za-z0-9-]+)?"
 # Password hashes that nginx accepts: those of crypt(3) and its own (ngx_crypt.c).
 _CRYPT_HASH = r"(\$(apr1|1|5|6|y|2[aby])\$|\{SSHA\})[./A-Za-z0-9$=,+]+"
@@ -110,14 +112,18 @@ def arguments(most: int) -> Check:
 def argument(word: Any) -> Wrong:
     if not isinstance(word, str) or not re.fullmatch(r"[!-~]+", word):
         return "must be a kernel argument: printable ASCII characters without spaces"
-    # Settings of iPXE, such as ${mac:hexhyp}, are allowed.
-    bare = re.sub(r"\$\{[a-z0-9/:._-]+\}", "", word)
+    bare = _without_settings(word)
     for sign in ("${", "||", "&&", ";"):
         if sign in bare:
             return f"contains {sign!r}, which iPXE interprets and cannot quote"
     if word.startswith("#"):
         return "begins with #, which starts a comment in iPXE"
     return _goes_on(word)
+
+
+def _without_settings(word: str) -> str:
+    # Settings of iPXE, such as ${mac:hexhyp}, are allowed.
+    return re.sub(r"\$\{[a-z0-9/:._-]+\}", "x", word)
 
 
 @_like(type="string", minLength=1)
@@ -157,14 +163,14 @@ def snippets(value: Any) -> Wrong:
 def boot_url(value: Any) -> Wrong:
     if not isinstance(value, str) or not re.fullmatch(_BOOT_URL, value):
         return "must be an http://, https://, tftp://, nfs:// or ftp:// URL"
-    return argument(value)
+    return argument(value) or _host(_without_settings(value))
 
 
 @_like(type="string", pattern=f"^{_STAGE_URL}$")
 def stage_url(value: Any) -> Wrong:
     if not isinstance(value, str) or not re.fullmatch(_STAGE_URL, value):
         return "must be an http:// URL without commas"
-    return argument(value)
+    return argument(value) or _host(_without_settings(value))
 
 
 @_like(
@@ -272,26 +278,55 @@ def names_of(what: str) -> Check:
     return check
 
 
-@_like(type="string", pattern=rf"^{_ADDRESS}\.iso$")
+@_like(type="string", pattern=f"^{_FILE_URL}$")
 def url(value: Any) -> Wrong:
-    if not isinstance(value, str) or not re.fullmatch(_ADDRESS, value):
+    right = isinstance(value, str) and value.isprintable() and re.fullmatch(_FILE_URL, value)
+    if not right or value.endswith(("/", " ")):
         return "must be the http://, https://, ftp:// or file:/// URL of a file"
-    if not re.fullmatch(_SAFE_NAME, iso_file(value)) or not value.endswith(".iso"):
-        return "must end in a file name of letters, digits and . _ + - with the suffix .iso"
-    if len(iso_file(value)) > _LONGEST_FILE:
-        return f"must end in a file name of at most {_LONGEST_FILE} characters"
-    try:
-        urllib.parse.urlsplit(value).port  # noqa: B018 (raises for an invalid port)
-    except ValueError as err:
-        return f"is not a valid URL: {err}"
+    return _host(value)
+
+
+@_like(type="string", pattern=rf"^{_SAFE_NAME}\.iso$", maxLength=_LONGEST_FILE)
+def iso_name(value: Any) -> Wrong:
+    wrong = iso_name_wrong(value)
+    return f"must be {wrong}" if wrong else None
+
+
+def iso_name_wrong(value: Any) -> Wrong:
+    """Return what the file name of an ISO must be, if this is not one."""
+    if (
+        not isinstance(value, str)
+        or not re.fullmatch(_SAFE_NAME, value)
+        or not value.endswith(".iso")
+    ):
+        return "a file name of letters, digits and . _ + - with the suffix .iso"
+    if len(value) > _LONGEST_FILE:
+        return f"a file name of at most {_LONGEST_FILE} characters"
     return None
 
 
-@_like(**_list_of({"type": "string", "pattern": rf"^{_ADDRESS}\.iso$"}))
+def _host(url: str) -> Wrong:
+    """Check host and port of a URL."""
+    try:
+        parts = urllib.parse.urlsplit(url)
+        if parts.scheme == "file" or (parts.hostname and parts.port != 0):
+            return None
+        return "is not a valid URL: it has no host, or port 0"
+    except ValueError as err:
+        # The cause quotes what may be a part of a password.
+        hint = "; in passwords write / as %2F, @ as %40" if "@" in url else f": {err}"
+        return f"is not a valid URL{hint}"
+
+
+def _shown(url: object) -> str:
+    return re.sub("//.*@", "//", repr(url))
+
+
+@_like(**_list_of({"type": "string", "pattern": f"^{_FILE_URL}$"}))
 def urls(value: Any) -> Wrong:
     if not isinstance(value, list):
         return "must be a list of URLs"
-    return next((f"{one!r} {wrong}" for one in value if (wrong := url(one))), None)
+    return next((f"{_shown(one)} {wrong}" for one in value if (wrong := url(one))), None)
 
 
 @_like(**_list_of({"type": "string"}))
@@ -300,7 +335,10 @@ def directories(value: Any) -> Wrong:
         return "must be a list of URLs"
     for one in value:
         if not isinstance(one, str) or not re.fullmatch(_ADDRESS, one.rstrip("/") + "/"):
-            return f"{one!r} must be the http://, https://, ftp:// or file:/// URL of a directory"
+            what = "the http://, https://, ftp:// or file:/// URL of a directory"
+            return f"{_shown(one)} must be {what}"
+        if wrong := _host(one):
+            return f"{_shown(one)} {wrong}"
     return None
 
 
@@ -374,13 +412,6 @@ def interface(value: Any) -> Wrong:
         if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9_.@:-]{1,15}", name):
             return "must be the name of a network interface, such as eth0, or a list of names"
     return "contains a duplicate" if len(set(names)) < len(names) else None
-
-
-@_like(type="string", pattern=f"^{_ADDRESS}[^?#/]$")
-def binary_url(value: Any) -> Wrong:
-    if not isinstance(value, str) or not re.fullmatch(_ADDRESS + r"[^\s?#/]", value):
-        return "must be the http://, https://, ftp:// or file:/// URL of a file"
-    return None
 
 
 def whole(least: int, most: int) -> Check:

@@ -10,7 +10,7 @@ from typing import Any
 import netboot_dhcp
 import netboot_firmware
 import netboot_values
-from netboot_names import ARCHES, OVERRIDES, VERSION, iso_file, label, server_url, words
+from netboot_names import ARCHES, OVERRIDES, VERSION, image_file, label, server_url, words
 from netboot_paths import paths
 from netboot_shapes import Config, Image, ImageRecord, Offer, Pillar, Target
 
@@ -130,7 +130,7 @@ def sources(image: dict[str, Any], mirrors: list[str]) -> list[str]:
     mirrors
         ``netboot:mirrors``.
     """
-    file = iso_file(image["url"])
+    file = image_file(image)
     nearer = [f"{directory.rstrip('/')}/{file}" for directory in mirrors]
     return [*nearer, image["url"], *(image.get("mirrors") or [])]
 
@@ -139,7 +139,7 @@ def _image(name: str, image: dict[str, Any], mirrors: list[str]) -> Image:
     return {
         "name": name,
         "label": label(name),
-        "file": iso_file(image["url"]),
+        "file": image_file(image),
         "sources": sources(image, mirrors),
         "checksum": {kind: digest.lower() for kind, digest in image["checksum"].items()},
         "sums": image["sums"],

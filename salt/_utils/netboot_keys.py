@@ -155,6 +155,13 @@ KEYS: tuple[Key, ...] = (
         unless="skip_iso_deploy",
     ),
     Key(
+        "images.*.file",
+        check.iso_name,
+        None,
+        "File name of the ISO on the server, for two images whose URLs end in the same name, or a "
+        "URL that ends in none, such as `https://.../download?id=5`. Default: that of `url`.",
+    ),
+    Key(
         "images.*.mirrors",
         check.urls,
         None,
@@ -368,7 +375,7 @@ KEYS: tuple[Key, ...] = (
         check.directories,
         None,
         "List of URLs of directories with copies of ISOs, such as `http://192.0.2.1/dist`. They "
-        "are tried first, in order, with the file name at the end of an image's `url`.",
+        "are tried first, in order, with an image's `file`, or the file name in its `url`.",
     ),
     Key(
         "fetch.at_once",
@@ -633,7 +640,7 @@ KEYS: tuple[Key, ...] = (
     ),
     Key(
         "firmware.*.url",
-        check.binary_url,
+        check.url,
         None,
         "URL of iPXE for a kind of firmware, instead of the platform's package: http, https, ftp "
         "or `file:///...`. NAME: bios, efi-x86_64, efi-i386, efi-aarch64, efi-riscv64 or "
@@ -643,7 +650,7 @@ KEYS: tuple[Key, ...] = (
     *_digests("firmware.*"),
     Key(
         "secure_boot.*.shim.url",
-        check.binary_url,
+        check.url,
         None,
         "For machines with Secure Boot: URL of a shim signed for their firmware; NAME is "
         "efi-x86_64 or efi-aarch64. Based on the facts of iPXE's own shim; not tested by booting.",
@@ -652,7 +659,7 @@ KEYS: tuple[Key, ...] = (
     *_digests("secure_boot.*.shim"),
     Key(
         "secure_boot.*.ipxe.url",
-        check.binary_url,
+        check.url,
         None,
         "URL of the iPXE that this shim starts.",
         required=True,

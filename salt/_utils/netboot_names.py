@@ -6,7 +6,9 @@ name in the pillar becomes a name in a path, a URL or a record. Pure.
 from __future__ import annotations
 
 import difflib
+import re
 import time
+import urllib.parse
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -67,12 +69,33 @@ def host_key(name: str) -> str:
 
 def iso_file(url: str) -> str:
     """
-    Return the file name under which the ISO of a URL is kept.
+    Return the file name in the URL of an ISO.
 
     url
         URL of the ISO.
     """
-    return url.rsplit("/", 1)[-1]
+    return urllib.parse.unquote(url.partition("?")[0].rsplit("/", 1)[-1])
+
+
+def image_file(image: Mapping[str, Any]) -> str:
+    """
+    Return the file name under which the ISO of an image is kept.
+
+    image
+        The image in the pillar.
+    """
+    return image.get("file") or iso_file(image["url"])
+
+
+def shown(text: str) -> str:
+    """
+    Return a text without the users and passwords in its URLs, for messages.
+
+    text
+        A URL, or a sentence that contains URLs. All up to the last ``@`` goes, as passwords with
+        a slash are a common mistake; so does a query, which may be a token.
+    """
+    return re.sub(r"(//[^\s?]*\?)[^\s'\";,]+", r"\1...", re.sub(r"//\S*@", "//", text))
 
 
 def key(path: Iterable[object]) -> str:

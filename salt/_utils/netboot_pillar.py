@@ -18,7 +18,7 @@ import netboot_dhcp
 import netboot_hosts
 import netboot_ports
 import netboot_values
-from netboot_names import OVERLAYS, SAFE_DIGESTS, VARIANTS, iso_file, label, nearest
+from netboot_names import OVERLAYS, SAFE_DIGESTS, VARIANTS, image_file, label, nearest
 from netboot_shapes import Config, Pillar, Target
 
 Problems = list[str]
@@ -74,13 +74,7 @@ def _check_images(images: dict[str, Any], problems: Problems) -> None:
         if image.get("skip_iso_deploy") is True:
             _check_elsewhere(key, image, problems)
             continue
-        if image.get("url") and not netboot_values.wrong("images.*.url", image["url"]):
-            file = iso_file(image["url"])
-            if files.setdefault(file, name) != name:
-                problems.append(
-                    f"{key}:url: has the same file name {file!r} as "
-                    f"netboot:images:{files[file]}:url"
-                )
+        _check_file(name, image, files, problems)
         if image.get("mount") is True and image.get("keep_iso") is False:
             problems.append(f"{key}:keep_iso: must not be false when mount is true")
         if image.get("mount") is True and "unpack" in image:
@@ -88,6 +82,28 @@ def _check_images(images: dict[str, Any], problems: Problems) -> None:
         wrong = _wrong_digests(image)
         if wrong:
             problems.append(f"{key}:{wrong}")
+
+
+def _check_file(
+    name: str, image: dict[str, Any], files: dict[str, str], problems: Problems
+) -> None:
+    """Check the name under which an ISO is kept; ``files`` are those of the images before."""
+    if any(
+        netboot_values.wrong(f"images.*.{key}", image[key])
+        for key in ("url", "file")
+        if key in image
+    ) or not image.get("url"):
+        return
+    file = image_file(image)
+    own = f"netboot:images:{name}:file"
+    if wrong := netboot_checks.iso_name_wrong(file):
+        problems.append(f"netboot:images:{name}:url: must end in {wrong}, or set {own}")
+    elif files.setdefault(file, name) != name:
+        key = "file" if "file" in image else "url"
+        problems.append(
+            f"netboot:images:{name}:{key}: has the same file name {file!r} as "
+            f"netboot:images:{files[file]}:url; set another one in {own}"
+        )
 
 
 def _check_elsewhere(key: str, image: dict[str, Any], problems: Problems) -> None:

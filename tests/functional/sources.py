@@ -1,4 +1,4 @@
-"""An HTTP and an FTP server on loopback that misbehave on purpose."""
+"""Servers on loopback that misbehave on purpose: HTTP, FTP, and any bytes."""
 
 import contextlib
 import http.server
@@ -29,9 +29,9 @@ class BadWeb(http.server.ThreadingHTTPServer):
         One map for each of the next requests, in order:
         ``status`` (answer that and no more), ``html`` (a page instead of the file), ``cut`` (close
         after so many bytes), ``stall`` (send no more after so many bytes), ``drip`` (send a byte
-        every tenth of a second after so many bytes), ``length`` (announce so
-        many bytes; None: none), ``whole`` (ignore Range), ``slow`` (seconds to wait in each of a
-        hundred steps), ``to`` (redirect), ``meanwhile`` (called half way).
+        every tenth of a second after so many bytes), ``length`` (announce so many bytes; None:
+        none), ``whole`` (ignore Range), ``slow`` (seconds to wait in each of a hundred steps),
+        ``to`` (redirect, ``as`` 302 or another status), ``meanwhile`` (called half way).
     asked
         Path, Range and If-Range of each request.
     authorizations
@@ -65,7 +65,7 @@ class _Web(http.server.BaseHTTPRequestHandler):
             self.send_error(fault["status"])
             return
         if "to" in fault:
-            self.send_response(302)
+            self.send_response(fault.get("as", 302))
             self.send_header("Location", fault["to"])
             self.send_header("Content-Length", "0")
             self.send_header("Connection", "close")
@@ -132,7 +132,7 @@ class BadFtp(socketserver.ThreadingTCPServer):
     def __init__(self):
         super().__init__(("127.0.0.1", 0), _Ftp)
         self.files, self.faults, self.asked, self.lacks = {}, [], [], ()
-        self.changed = "20250429101112"
+        self.changed, self.banner = "20250429101112", b"220 ready"
         self.released = threading.Event()
         self.url = f"ftp://127.0.0.1:{self.server_address[1]}"
 
@@ -140,7 +140,7 @@ class BadFtp(socketserver.ThreadingTCPServer):
 class _Ftp(socketserver.StreamRequestHandler):
     def handle(self):
         self.start, self.data = 0, None
-        self._say("220 ready")
+        self.wfile.write(self.server.banner + b"\r\n")
         for line in self.rfile:
             line = line.decode().strip()
             self.server.asked.append(line)
@@ -193,3 +193,32 @@ class _Ftp(socketserver.StreamRequestHandler):
             if "stall" in fault:
                 self.server.released.wait(30)
         self._say("426 broken off" if fault else "226 that was it")
+
+
+class Raw(socketserver.ThreadingTCPServer):
+    """
+    A server that does what ``play`` does with each connection.
+
+    play
+        Called with this server, the connection, and a function that sends it some bytes, each
+        after a pause, for ever.
+    """
+
+    daemon_threads = True
+    allow_reuse_address = True
+
+    def __init__(self, play):
+        super().__init__(("127.0.0.1", 0), _Raw)
+        self.play, self.released = play, threading.Event()
+        self.at = f"127.0.0.1:{self.server_address[1]}"
+
+
+class _Raw(socketserver.BaseRequestHandler):
+    def handle(self):
+        with contextlib.suppress(OSError):
+            self.server.play(self.server, self.request, self._drip)
+
+    def _drip(self, piece, pause_s=0.05):
+        while not self.server.released.is_set():
+            self.request.sendall(piece)
+            self.server.released.wait(pause_s)

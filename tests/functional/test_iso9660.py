@@ -11,6 +11,7 @@ import pytest
 from salt.exceptions import CommandExecutionError, SaltInvocationError
 
 import iso9660
+import iso9660_walk
 
 SECTOR = 2048
 LONG_NAME = "очень длинное имя, которому нужна ещё одна область продолжения " * 2
@@ -476,7 +477,7 @@ def test_link_through_a_directory_link_stays_inside(tmp_path):
 
 
 def test_too_deep(tmp_path):
-    inside = "/".join("d" for _ in range(iso9660.MAX_DEPTH - 1))
+    inside = "/".join("d" for _ in range(iso9660_walk.MAX_DEPTH - 1))
     fill(tmp_path / "tree", {f"{inside}/file": b"", f"{inside}/d/file": b""})
     listing = iso9660.listing(xorriso(tmp_path / "tree", tmp_path / "deep.iso", "-R", "-D"))
     assert paths(listing, "file") == {f"{inside}/file"}
@@ -533,13 +534,22 @@ def test_overlapping_files_are_not_written(patch, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_limits(good, monkeypatch):
-    monkeypatch.setattr(iso9660, "MAX_ENTRIES", 10)
-    with pytest.raises(CommandExecutionError, match="more than 10 entries"):
-        iso9660.listing(good)
-    monkeypatch.undo()
-    monkeypatch.setattr(iso9660, "MAX_DIRECTORY_BYTES", 2 * SECTOR)
-    with pytest.raises(CommandExecutionError, match="directories take more than 4096 bytes"):
+@pytest.mark.parametrize(
+    ("what", "limit"),
+    [
+        ("entries", 10),
+        ("rejected entries", 2),
+        ("directory records", 10),
+        ("bytes of directories", 2 * SECTOR),
+        ("continuation areas", 0),
+        ("bytes of continuation areas", 10),
+        ("Rock Ridge fields", 20),
+        ("bytes of paths", 50),
+    ],
+)
+def test_limits(good, monkeypatch, what, limit):
+    monkeypatch.setitem(iso9660_walk.LIMITS, what, limit)
+    with pytest.raises(CommandExecutionError, match=f"has more than {limit} {what}, and no ALT"):
         iso9660.listing(good)
 
 

@@ -260,6 +260,32 @@ WRONG = [
     ({"images": {"a": {**IMAGE, "url": "http://x/a,b.iso"}}}, "netboot:images:a:url: must end in"),
     ({"images": {"a": {**IMAGE, "url": "http://x/a.img"}}}, "netboot:images:a:url: must end in"),
     (
+        {"images": {"a": {**IMAGE, "url": "https://x/download?id=5"}}},
+        "netboot:images:a:url: must end in a file name of letters, digits and . _ + - with the "
+        "suffix .iso, or set netboot:images:a:file",
+    ),
+    (
+        {"images": {"a": {**IMAGE, "file": "../a.iso"}}},
+        "netboot:images:a:file: must be a file name of",
+    ),
+    (
+        {"images": {"a": {**IMAGE, "file": "-a.iso"}}},
+        "netboot:images:a:file: must be a file name of",
+    ),
+    (
+        {"images": {"a": {**IMAGE, "url": "http://x/a%2Fb.iso"}}},
+        "netboot:images:a:url: must end in a file name of",
+    ),
+    (
+        {"images": {"a": {**IMAGE, "file": "b.iso"}, "b": {**IMAGE, "url": "http://x/b.iso"}}},
+        "netboot:images:b:url: has the same file name 'b.iso' as netboot:images:a:url; set "
+        "another one in netboot:images:b:file",
+    ),
+    *(
+        ({"images": {"a": {**IMAGE, "url": url}}}, "netboot:images:a:url: must be the http")
+        for url in ("ftp://x/a.iso?b", "http://x/a.iso#b", "http://x/", "http://x/a\nb.iso")
+    ),
+    (
         {"images": {"a": {**IMAGE, "kernel": "../x"}}},
         "netboot:images:a:kernel: must not contain ..",
     ),
@@ -304,6 +330,38 @@ WRONG = [
     (
         {"images": {"a": {**IMAGE, "url": "http://[::1/a.iso"}}},
         "netboot:images:a:url: is not a valid URL",
+    ),
+    (
+        {"images": {"a": {**IMAGE, "mirrors": ["http://me:s/e cret@[x/a.iso"]}}},
+        "netboot:images:a:mirrors: 'http://[x/a.iso' is not a valid URL; in passwords write / as %2F",
+    ),
+    (
+        {"images": {"a": {**IMAGE, "mirrors": ["http://[::1/a.iso"]}}},
+        "netboot:images:a:mirrors: 'http://[::1/a.iso' is not a valid URL",
+    ),
+    (
+        {"mirrors": ["http://[::1/p11"], "images": {"a": IMAGE}},
+        "netboot:mirrors: 'http://[::1/p11' is not a valid URL",
+    ),
+    (
+        {"mirrors": ["http://me:secret/x@h/p11"], "images": {"a": IMAGE}},
+        "netboot:mirrors: 'http://h/p11' is not a valid URL; in passwords write / as %2F",
+    ),
+    (
+        {"firmware": {"bios": {"url": "http://[::1/a.kpxe", "checksum": {"sha256": SHA256}}}},
+        "netboot:firmware:bios:url: is not a valid URL",
+    ),
+    (
+        {"secure_boot": {"efi-x86_64": {"shim": {"url": "https://:80/shim.efi"}}}},
+        "netboot:secure_boot:efi-x86_64:shim:url: is not a valid URL: it has no host",
+    ),
+    (
+        {"images": {"a": {**IMAGE, "kernel_url": "http://h:0/vmlinuz"}}},
+        "netboot:images:a:kernel_url: is not a valid URL",
+    ),
+    (
+        {"images": {"a": {**IMAGE, "stage2_http_url": "http://h]/x.iso"}}},
+        "netboot:images:a:stage2_http_url: is not a valid URL",
     ),
     (
         {"images": {"a": {**IMAGE, "url": "http://x:99999/a.iso"}}},
@@ -514,6 +572,29 @@ def test_sources_are_tried_from_the_nearest_on():
         "ftp://far/p11/a.iso",
         "file:///media/b.iso",
     ]
+
+
+@pytest.mark.parametrize(
+    ("url", "more", "file"),
+    [
+        (
+            "https://x/sisyphus/regular.iso",
+            {"file": "sisyphus-regular.iso"},
+            "sisyphus-regular.iso",
+        ),
+        ("https://x/download?id=5&b=a/b", {"file": "a.iso"}, "a.iso"),
+        ("https://x/a.iso?token=secret", {}, "a.iso"),
+        ("https://x/a.iso/download", {"file": "a.iso"}, "a.iso"),
+        ("https://x/ALT%20Linux/a%2B.iso", {}, "a+.iso"),
+        ("https://x/ALT Linux/a.iso", {}, "a.iso"),
+        ("file:///srv/ALT Linux/\u0438\u0441\u043e.iso", {"file": "iso.iso"}, "iso.iso"),
+    ],
+)
+def test_file_name_of_an_iso(url, more, file):
+    pillar = {"mirrors": ["http://near/dist"], "images": {"a": {**IMAGE, "url": url, **more}}}
+    (image,) = resolve(pillar)["config"]["images"]
+    assert image["file"] == file
+    assert image["sources"] == [f"http://near/dist/{file}", url]
 
 
 @pytest.mark.parametrize(
