@@ -112,9 +112,10 @@ def _wrong_leases(leases: dict[str, Any], subnets: dict[str, Any], target: Targe
             yield f"{key}:address: {address} is an address of this machine"
         elif not _is_of_machine(address, of[0]):
             yield f"{key}:address: {address} is the network or broadcast address of {of[0]}"
-        # Names are equal whatever their case.
-        for value in filter(None, (bare_mac(name), address, lease.get("hostname"))):
-            other = taken.setdefault(value.lower(), name)
+        # dnsmasq assigns a name in lower case and without its domain.
+        hostname = (lease.get("hostname") or "").lower().partition(".")[0]
+        for value in filter(None, (bare_mac(name), address, hostname)):
+            other = taken.setdefault(value, name)
             if other != name:
                 yield f"{key}: has {value} in common with netboot:dhcp:leases:{other}"
 

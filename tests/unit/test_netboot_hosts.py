@@ -155,6 +155,27 @@ def test_host_names_are_equal_without_case_and_domain(given, assigned, named):
     assert boots(scripts, mac="other", hostname="pc8").end == "exit 1"
 
 
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ({"pc9": {}}, {"PC9.school.lan": {}}),
+        ({"pc9.school.lan": {}}, {"pc9": {}}),
+        ({"pc9": {}}, {"room12": {"hostname": "PC9"}}),
+        ({"a": {"mac": MAC}}, {"b": {"mac": ["52:54:00:00:00:01", MAC]}}),
+        ({"a": {"uuid": UUID}}, {SWAPPED: {}}),
+        ({"a": {"serial": "PF1Z"}}, {"b": {"serial": "pf1z "}}),
+    ],
+)
+def test_machine_with_another_name_in_the_pillar(old, new):
+    """It is the same machine: it must not be armed again."""
+    before, after = (
+        next(iter(once_of({name: {**host, **INSTALL, "once": True} for name, host in one.items()})
+                  ["hosts"].values()))
+        for one in (old, new)
+    )  # fmt: skip
+    assert {*before["told_by"]} & {*after["told_by"]}
+
+
 def test_bare_name_that_hosts_of_two_domains_have():
     hosts = {"pc9.a": LIVECD, "PC9.b": INSTALL}
     scripts = scripts_of(hosts)
