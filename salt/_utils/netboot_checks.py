@@ -41,7 +41,7 @@ LONGEST_HOST_ARGUMENTS = 192
 
 _LOCALE = r"[a-z]{2,3}_[A-Z]{2}(\.[A-Za-z0-9-]+)?"
 # Password hashes that nginx accepts: those of crypt(3) and its own (ngx_crypt.c). It computes them
-# in the process that serves the files, so they must take milliseconds.
+# in the process that serves the files: these limits keep that to some 0.1 s.
 _CRYPT_HASH = (
     r"(\$(apr1|1)\$|\{SSHA\}|\$[56]\$(rounds=[1-9][0-9]{3,4}\$|(?!rounds=))"
     r"|\$2[aby]\$(0[4-9]|10)\$|\$y\$j[./0-9A][./0-9A-T]\$)[./A-Za-z0-9$=,+]+"
