@@ -48,13 +48,13 @@ class Client:
         while number < len(lines) and not self.end:
             self.steps += 1
             assert self.steps < 2000, "an endless loop"
-            target = self._line(self._expand(lines[number]), lines)
+            target = self._line(lines[number], lines)
             if target is False:
                 return False
             number = number + 1 if target is None else target
         return True
 
-    def _expand(self, line):
+    def _expand(self, word):
         def value(match):
             name, _, kind = match[1].partition(":")
             text = self.settings.get(name, "")
@@ -64,7 +64,7 @@ class Client:
                 "hexraw": text.replace(":", ""),
             }[kind]
 
-        return re.sub(r"\$\{([^}]*)\}", value, line)
+        return re.sub(r"\$\{([^}]*)\}", value, word)
 
     def _line(self, line, lines):
         """The number of the next line if that is not the following one; False: the script ends."""
@@ -73,7 +73,8 @@ class Client:
         success, words, wanted = True, [], True
         for word in [*line.split(), ";"]:
             if word not in ("||", "&&", ";"):
-                words.append(word)
+                # Values with spaces stay one word (exec.c, expand_tokens).
+                words.append(self._expand(word))
                 continue
             if wanted:
                 if words[:1] == ["goto"]:
@@ -115,7 +116,7 @@ class Client:
         self.items.append((rest[0], " ".join(rest[1:])))
 
     def _isset(self, _rest, positional):
-        return bool(positional)
+        return bool(positional and positional[0])
 
     def _iseq(self, rest, _positional):
         return len(rest) == 2 and rest[0] == rest[1]

@@ -23,7 +23,7 @@ from salt.exceptions import SaltInvocationError
 import netboot_files
 from netboot_host_scripts import armed_script
 from netboot_hosts import typed
-from netboot_names import iso8601, nearest
+from netboot_names import host_key, iso8601, nearest
 from netboot_records import Records
 from netboot_shapes import Arming, Boot, OnceHost
 
@@ -209,7 +209,9 @@ def arm(records: Records, host: object) -> list[dict[str, Any]]:
     with _locked(records):
         armings = records.armings()
         names = {arming["host"]: key for key, arming in armings.items() if not arming["dropped"]}
-        found = fnmatch.filter(names, typed(host))
+        # As a name in the pillar: without case, and with : or - between pairs of digits.
+        pattern = host_key(typed(host))
+        found = [name for name in names if fnmatch.fnmatchcase(host_key(name), pattern)]
         if not found:
             hint = nearest(typed(host), list(names))
             raise SaltInvocationError(

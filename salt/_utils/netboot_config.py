@@ -45,7 +45,7 @@ def build(pillar: Pillar, target: Target, platform: dict[str, Any], once: bool) 
         "version": VERSION,
         "interface": interface,
         "address": str(address),
-        "network": str(next((n for n in networks if address in n.network), networks[0]).network[0]),
+        "network": str(netboot_dhcp.serving(interface, pillar, target).network[0]),
         "root": pillar["root"],
         "paths": paths(pillar["root"], target["state_dir"]),
         "http": _http(pillar["http"], address),

@@ -7,10 +7,10 @@ dnsmasq's own file is a template, ``salt/netboot/files/dnsmasq.conf.jinja``.
 from __future__ import annotations
 
 import ipaddress
-import re
 from collections.abc import Iterator
 from typing import Any
 
+from netboot_host_checks import bare_mac
 from netboot_names import server_url
 from netboot_shapes import Pillar, Target
 
@@ -112,10 +112,12 @@ def _wrong_leases(leases: dict[str, Any], subnets: dict[str, Any], target: Targe
             yield f"{key}:address: {address} is an address of this machine"
         elif not _is_of_machine(address, of[0]):
             yield f"{key}:address: {address} is the network or broadcast address of {of[0]}"
-        mac = re.sub(r"[:.-]", "", name).lower()
-        for value in filter(None, (mac, address, lease.get("hostname"))):
-            if taken.setdefault(value, name) != name:
-                yield f"{key}: has {value} in common with netboot:dhcp:leases:{taken[value]}"
+        # dnsmasq assigns a name in lower case and without its domain.
+        hostname = (lease.get("hostname") or "").lower().partition(".")[0]
+        for value in filter(None, (bare_mac(name), address, hostname)):
+            other = taken.setdefault(value, name)
+            if other != name:
+                yield f"{key}: has {value} in common with netboot:dhcp:leases:{other}"
 
 
 def _incomplete(key: str, binary: dict[str, Any]) -> Iterator[str]:
@@ -141,7 +143,7 @@ def warnings(pillar: Pillar, target: Target) -> list[str]:
             found.append(f"netboot:dhcp:{key}: has no effect while netboot:dhcp:mode is {mode}")
     if mode == "server":
         for name in interfaces(pillar, target):
-            network = ipaddress.IPv4Interface(target["interfaces"][name][0]).network
+            network = serving(name, pillar, target).network
             if str(network) not in dhcp["subnets"]:
                 found.append(
                     f"netboot:dhcp:subnets: lacks {network}, so clients on {name} get no address"
@@ -158,6 +160,21 @@ def interfaces(pillar: Pillar, target: Target) -> list[str]:
     """
     named: Any = pillar.get("interface") or target["default_interface"]
     return named if isinstance(named, list) else [named]
+
+
+def serving(name: str, pillar: Pillar, target: Target) -> ipaddress.IPv4Interface:
+    """
+    Return the address of an interface in whose network clients are served: ``netboot:address`` if
+    the interface has it, else its first.
+
+    name
+        Name of the interface.
+
+    pillar, target
+        See ``problems``.
+    """
+    there = [ipaddress.IPv4Interface(one) for one in target["interfaces"][name]]
+    return next((one for one in there if str(one.ip) == pillar.get("address")), there[0])
 
 
 def config(pillar: Pillar, target: Target) -> dict[str, Any]:
@@ -191,10 +208,10 @@ def config(pillar: Pillar, target: Target) -> dict[str, Any]:
 
 
 def _interface(name: str, pillar: Pillar, target: Target) -> dict[str, str]:
-    first = ipaddress.IPv4Interface(target["interfaces"][name][0])
-    address = str(pillar.get("address") or first.ip)
+    own = serving(name, pillar, target)
+    address = str(pillar.get("address") or own.ip)
     url = server_url(address, pillar["http"]["port"])
-    return {"name": name, "address": address, "url": url, **_network(str(first.network))}
+    return {"name": name, "address": address, "url": url, **_network(str(own.network))}
 
 
 def _network(name: str) -> dict[str, str]:

@@ -9,7 +9,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from netboot_hosts import BOARDS, BUILT_IN, IDENTITIES, identities, settings_of
+from netboot_hosts import (
+    BOARDS,
+    BUILT_IN,
+    IDENTITIES,
+    identities,
+    same_names,
+    settings_of,
+    told_by,
+)
 from netboot_names import NICS, host_key, label
 from netboot_paths import in_url
 from netboot_shapes import Arming, Config, Entry, Host, OnceHost
@@ -35,19 +43,48 @@ def scripts(hosts: Maps, groups: Maps, config: Config) -> dict[str, str]:
     built_in: dict[tuple[str, str], Any] = {
         ("product", product): board for product, board in BUILT_IN.items()
     }
-    made = {}
+    made: dict[str, str] = {}
+    named: dict[str, list[str]] = {}
     for name, host in hosts.items():
         settings = settings_of(host, groups)
+        if any(kind in host for kind in BOARDS):
+            made.update(_of_board(name, host, settings, built_in, config))
+            continue
+        text = _host_script(name, settings, config)
         for kind, value in identities(name, host):
-            if kind in BOARDS:
-                given = {one: words for one, words in settings.items() if words != []}
-                board: Any = {**built_in.pop((kind, value), {}), **given}
-                made[f"config-{kind}-{value}.ipxe"] = _board_script(name, board, config)
-            else:
-                text = _host_script(name, settings, config)
-                made[f"config-{IDENTITIES[kind]}-{value}.ipxe"] = text
-    for (kind, value), settings in built_in.items():
-        made[f"config-{kind}-{value}.ipxe"] = _board_script(value, settings, config)
+            made[_file(IDENTITIES[kind], value)] = text
+            given = host.get(kind)
+            if kind == "serial":
+                made[_file(IDENTITIES[kind], str(given))] = text
+            elif kind == "hostname":
+                for form in same_names(value, _domains(config)):
+                    named.setdefault(_file(IDENTITIES[kind], form), []).append(text)
+    # A bare name that several hosts have, in different domains, is that of none.
+    made = {**{file: texts[0] for file, texts in named.items() if len(texts) == 1}, **made}
+    for (kind, value), board in built_in.items():
+        made[_file(kind, value)] = _board_script(value, board, config)
+    return made
+
+
+def _file(kind: str, value: str) -> str:
+    return f"config-{kind}-{value}.ipxe"
+
+
+def _domains(config: Config) -> list[str]:
+    return [subnet["domain"] for subnet in config["dhcp"]["subnets"] if subnet["domain"]]
+
+
+def _of_board(
+    name: str, host: Maps, settings: Host, built_in: dict[tuple[str, str], Any], config: Config
+) -> dict[str, str]:
+    """Return a board's scripts by file name, and take it from the built-in boards."""
+    given = {one: words for one, words in settings.items() if words != []}
+    made = {}
+    for kind, value in identities(name, host):
+        board: Any = {**built_in.pop((kind, value), {}), **given}
+        # Firmware may pad a text with spaces.
+        for form in (value, host[kind]):
+            made[_file(kind, form)] = _board_script(name, board, config)
     return made
 
 
@@ -144,7 +181,7 @@ def once(hosts: Maps, groups: Maps, config: Config, entries: list[Entry]) -> dic
             "host": name,
             "entry": entry,
             "straight": not settings.get("menu"),
-            "told_by": [f"{kind}={value.lower()}" for kind, value in identities(name, host)],
+            "told_by": told_by(name, host),
             "path": path,
             # A board may need its kernel over TFTP, where the fetch would not be logged.
             "server": config["http"]["url"] if shown_by_initrd else "",

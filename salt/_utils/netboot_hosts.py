@@ -5,11 +5,19 @@ What identifies them, their settings, and their problems. Pure.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from typing import Any
 
 import netboot_values
+from netboot_host_checks import (
+    bare_mac,
+    host_name,
+    in_other_order,
+    may_resemble,
+    of_nobody,
+    plain_uuid,
+    resembles,
+)
 from netboot_names import host_key, nearest, some, words
 from netboot_shapes import Host
 
@@ -42,11 +50,9 @@ def identity(value: str) -> tuple[str, str]:
 
     Returns the kind (``mac``, ``uuid`` or ``hostname``) and the string as iPXE writes it.
     """
-    bare = re.sub(r"[:.-]", "", value).lower()
-    if re.fullmatch(r"[0-9a-f]{12}", bare):
-        return "mac", bare
-    if re.fullmatch(r"[0-9a-f]{32}", bare):
-        return "uuid", "-".join((bare[:8], bare[8:12], bare[12:16], bare[16:20], bare[20:]))
+    for kind, plain in (("mac", bare_mac(value)), ("uuid", plain_uuid(value))):
+        if plain:
+            return kind, plain
     return "hostname", value
 
 
@@ -68,6 +74,8 @@ def identities(name: str, host: Maps) -> list[tuple[str, str]]:
     """
     Return what identifies a host or board, as pairs of kind and string as iPXE writes it.
 
+    A UUID is there in both byte orders; texts of SMBIOS are without spaces around them.
+
     name
         Its name in the pillar.
 
@@ -75,11 +83,46 @@ def identities(name: str, host: Maps) -> list[tuple[str, str]]:
         Its settings there.
     """
     given = [(kind, host[kind]) for kind in (*IDENTITIES, *BOARDS) if kind in host]
-    if not given:
-        return [identity(name)]
-    return [
-        (kind, identity(value)[1] if kind in ("mac", "uuid") else value) for kind, value in given
-    ]
+    found: list[tuple[str, str]] = []
+    for kind, value in given or [identity(name)]:
+        if kind == "mac":
+            macs = value if isinstance(value, list) else [value]
+            found += [(kind, bare_mac(one)) for one in macs]
+        elif kind == "uuid":
+            plain = plain_uuid(value)
+            found += [(kind, one) for one in dict.fromkeys((plain, in_other_order(plain)))]
+        else:
+            found.append((kind, value if kind == "hostname" else value.strip(" ")))
+    return found
+
+
+def same_names(name: str, domains: list[str]) -> list[str]:
+    """
+    Return the forms in which DHCP servers may assign a host name: without its domain, in lower and
+    upper case. dnsmasq assigns `pc9` for `PC9`.
+
+    name
+        The host name in the pillar.
+
+    domains
+        The domains that this server's DHCP assigns.
+    """
+    bare, mark, _ = name.partition(".")
+    forms = [name, *([bare] if mark else [f"{name}.{domain}" for domain in domains])]
+    return list(dict.fromkeys(one for form in forms for one in (form, form.lower(), form.upper())))
+
+
+def told_by(name: str, host: Maps) -> list[str]:
+    """
+    Return what identifies a machine, such as ``mac=525400000001``: under another name in the
+    pillar, it is the same machine.
+
+    name, host
+        See ``identities``.
+    """
+    found = [f"{kind}={value.lower()}" for kind, value in identities(name, host)]
+    bare = [one.partition(".")[0] for one in found if one.startswith("hostname=")]
+    return list(dict.fromkeys([*found, *bare]))
 
 
 def settings_of(host: Maps, groups: Maps) -> Host:
@@ -123,16 +166,13 @@ def problems(hosts: Maps, groups: Maps, images: Maps) -> list[str]:
     """
     found: list[str] = []
     keys: dict[str, str] = {}
-    owners: dict[tuple[str, str], str] = {}
     for name, group in groups.items():
         found += _wrong_target(f"netboot:groups:{name}", group or {}, images)
     for name, host in hosts.items():
         if host is None:
             continue
         path = f"netboot:hosts:{name}"
-        if not any(kind in host for kind in (*IDENTITIES, *BOARDS)):
-            if identity(name)[0] == "hostname" and ":" in name:
-                found.append(f"{path}: the name is not a MAC address, UUID or host name; set mac")
+        found += [f"{path}: {wrong}" for wrong in _wrong_name(name, host)]
         found += [f"{path}:{wrong}" for wrong in _wrong_host(host, groups, images)]
         found += _wrong_target(path, host, images)
         other = keys.setdefault(host_key(name), name)
@@ -140,11 +180,49 @@ def problems(hosts: Maps, groups: Maps, images: Maps) -> list[str]:
             found.append(
                 f"{path}: clashes with netboot:hosts:{other} (names ignore case and : or -)"
             )
-        for kind, value in identities(name, host):
-            other = owners.setdefault((kind, value.lower()), name)
-            if other != name:
-                found.append(f"{path}: has the same {kind} {value!r} as netboot:hosts:{other}")
-    return found
+    return found + list(_shared({name: host for name, host in hosts.items() if host is not None}))
+
+
+def _named(host: Maps) -> bool:
+    """Return whether the host's name in the pillar identifies the machine."""
+    return not any(kind in host for kind in (*IDENTITIES, *BOARDS))
+
+
+def _wrong_name(name: str, host: Maps) -> Iterator[str]:
+    """Yield the problems of a name in the pillar that identifies the machine."""
+    if not _named(host):
+        return
+    kind, value = identity(name)
+    if of_nobody(kind, value):
+        yield "the name is not unique: many machines have it; set mac, uuid, serial or hostname"
+    elif kind == "hostname" and (meant := resembles(name)):
+        yield (
+            "the name is not a MAC address, UUID or host name; it resembles a "
+            f"{meant}: correct it, or set mac, uuid or hostname"
+        )
+    elif kind == "hostname" and (wrong := host_name(name)):
+        yield f"the name {wrong}"
+
+
+def _shared(hosts: Maps) -> Iterator[str]:
+    """Yield the problems of hosts that one machine would match."""
+    owners: dict[tuple[str, str], str] = {}
+    told: set[tuple[str, str, str]] = set()
+    pairs = [(name, one) for name, host in hosts.items() for one in identities(name, host)]
+    for name, (kind, value) in pairs:
+        other = owners.setdefault((kind, value.lower()), name)
+        # A UUID is there twice.
+        if other != name and (name, other, kind) not in told:
+            told.add((name, other, kind))
+            yield f"netboot:hosts:{name}: has the same {kind} {value!r} as netboot:hosts:{other}"
+    for name, (kind, value) in pairs:
+        bare, mark, _ = value.lower().partition(".")
+        other = owners.get((kind, bare), name)
+        if kind == "hostname" and mark and other != name:
+            yield (
+                f"netboot:hosts:{name}: has the host name {value!r}, which is that of "
+                f"netboot:hosts:{other} with a domain"
+            )
 
 
 def _wrong_target(path: str, settings: Maps, images: Maps) -> Iterator[str]:
@@ -200,7 +278,7 @@ def _refused(image: Any, variant: Any, images: Maps) -> str | None:
 def warnings(hosts: Maps, groups: Maps, asks: list[list[str]]) -> list[str]:
     """
     Return what is allowed, but probably a mistake: an installer that starts unattended at every
-    boot, a default that a menu cannot start.
+    boot, a default that a menu cannot start, an identity that is probably another.
 
     hosts, groups
         See ``problems``, without any.
@@ -208,9 +286,13 @@ def warnings(hosts: Maps, groups: Maps, asks: list[list[str]]) -> list[str]:
     asks
         List of [image, variant] that ask for a password.
     """
-    again, asked = [], []
+    again, asked, near, shared = [], [], [], []
     for name, host in hosts.items():
         settings = settings_of(host, groups)
+        if _named(host) and identity(name)[0] == "hostname" and may_resemble(name):
+            near.append(name)
+        if any(of_nobody(kind, host[kind]) for kind in BOARDS if kind in host):
+            shared.append(name)
         if settings.get("variant") == "install" and not settings.get("once"):
             again.append(name)
         if settings.get("menu") and [settings.get("image"), settings.get("variant")] in asks:
@@ -223,6 +305,8 @@ def warnings(hosts: Maps, groups: Maps, asks: list[list[str]]) -> list[str]:
                 asked,
                 "will boot from disk when the menu times out, as the entry asks for a password",
             ),
+            (near, "may be a mistyped MAC address, but is a host name; set mac or hostname"),
+            (shared, "matches all machines whose firmware has no text of its own"),
         )
         if names
     ]

@@ -12,6 +12,9 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import netboot_checks as check
+import netboot_host_checks as host
+import netboot_network_checks as network
+import netboot_url_checks as url
 from netboot_names import (
     ARCHES,
     DIGEST_DIGITS,
@@ -22,6 +25,7 @@ from netboot_names import (
     SAFE_DIGESTS,
     VARIANTS,
 )
+from netboot_patterns import Check
 
 
 class Key(NamedTuple):
@@ -42,7 +46,7 @@ class Key(NamedTuple):
     """
 
     path: str
-    check: check.Check
+    check: Check
     default: Any
     meaning: str
     required: bool = False
@@ -123,14 +127,14 @@ def _digests(binary: str) -> tuple[Key, ...]:
 KEYS: tuple[Key, ...] = (
     Key(
         "interface",
-        check.interface,
+        network.interface,
         None,
         "Network interface on which clients are served, or a list of them. Default: the interface "
         "with the default route.",
     ),
     Key(
         "address",
-        check.address,
+        network.address,
         None,
         "IPv4 address that clients fetch from. Default: the first address of the interface.",
     ),
@@ -148,7 +152,7 @@ KEYS: tuple[Key, ...] = (
     ),
     Key(
         "images.*.url",
-        check.url,
+        url.file_url,
         None,
         "URL of the ISO: http, https, ftp or `file:///...`.",
         required=True,
@@ -156,14 +160,14 @@ KEYS: tuple[Key, ...] = (
     ),
     Key(
         "images.*.file",
-        check.iso_name,
+        url.iso_name,
         None,
         "File name of the ISO on the server, for two images whose URLs end in the same name, or a "
         "URL that ends in none, such as `https://.../download?id=5`. Default: that of `url`.",
     ),
     Key(
         "images.*.mirrors",
-        check.urls,
+        url.file_urls,
         None,
         "List of other URLs of the same ISO, tried in order when `url` fails.",
     ),
@@ -297,19 +301,19 @@ KEYS: tuple[Key, ...] = (
     ),
     Key(
         "images.*.kernel_url",
-        check.boot_url,
+        url.boot_url,
         None,
         "URL from which clients fetch the kernel, instead of from this server.",
     ),
     Key(
         "images.*.initrd_url",
-        check.boot_url,
+        url.boot_url,
         None,
         "URL from which clients fetch the initial RAM disk.",
     ),
     Key(
         "images.*.stage2_http_url",
-        check.stage_url,
+        url.stage_url,
         None,
         "URL of a directory from which clients fetch stages, or of an ISO (ends in .iso).",
     ),
@@ -372,7 +376,7 @@ KEYS: tuple[Key, ...] = (
     ),
     Key(
         "mirrors",
-        check.directories,
+        url.directory_urls,
         None,
         "List of URLs of directories with copies of ISOs, such as `http://192.0.2.1/dist`. They "
         "are tried first, in order, with an image's `file`, or the file name in its `url`.",
@@ -475,7 +479,8 @@ KEYS: tuple[Key, ...] = (
         "menu.password.users.*",
         check.password_hash,
         None,
-        "Hash of a user's password, as `openssl passwd -6` prints it.",
+        "Hash of a user's password, as `openssl passwd -6` prints it. At most 99999 rounds, as "
+        "the web server does nothing else while it computes them.",
     ),
     Key(
         "menu.password.variants",
@@ -485,13 +490,13 @@ KEYS: tuple[Key, ...] = (
     ),
     Key(
         "menu.extra.*.kernel",
-        check.boot_url,
+        url.boot_url,
         None,
         "Extra menu entry with the title NAME: boot the kernel at this URL (memtest, for example).",
     ),
     Key(
         "menu.extra.*.initrd",
-        check.boot_url,
+        url.boot_url,
         None,
         "URL of its initial RAM disk.",
     ),
@@ -503,7 +508,7 @@ KEYS: tuple[Key, ...] = (
     ),
     Key(
         "menu.extra.*.chain",
-        check.boot_url,
+        url.boot_url,
         None,
         "Instead of `kernel`: URL of an iPXE script or boot loader to chain to.",
     ),
@@ -527,40 +532,43 @@ KEYS: tuple[Key, ...] = (
     ),
     Key(
         "hosts.*.mac",
-        check.mac,
+        host.macs,
         None,
-        "MAC address of the host in any notation, in quotes: `'52:54:00:12:34:56'`. If none of "
-        "`mac`, `uuid`, `serial`, `hostname`, `product` and `manufacturer` is given, NAME is the "
-        "MAC address, the UUID or the host name.",
+        "MAC address of the host in any notation, in quotes: `'52:54:00:12:34:56'`; or a list, for "
+        "a host with several network cards. If none of `mac`, `uuid`, `serial`, `hostname`, "
+        "`product` and `manufacturer` is given, NAME is the MAC address, the UUID or the host "
+        "name.",
     ),
     Key(
         "hosts.*.uuid",
-        check.uuid,
+        host.uuid,
         None,
-        "UUID of the host, as reported by its firmware.",
+        "UUID of the host, as reported by its firmware, in either byte order.",
     ),
     Key(
         "hosts.*.serial",
-        check.smbios,
+        host.smbios("serial"),
         None,
-        "Serial number of the host, as reported by its firmware.",
+        "Serial number of the host, as reported by its firmware; not a text that many machines "
+        "have, such as `To be filled by O.E.M.`.",
     ),
     Key(
         "hosts.*.hostname",
-        check.host_name,
+        host.host_name,
         None,
-        "Host name, as assigned by the DHCP server.",
+        "Host name, as assigned by the DHCP server: as written here, or all in lower or upper "
+        "case; with its domain or without.",
     ),
     Key(
         "hosts.*.product",
-        check.smbios,
+        host.smbios("product"),
         None,
         "All machines of this model (SMBIOS product) instead of a single host. Settings of a "
         "single host take precedence. TF307-MB, TF307-MB-S-D and ET101-1.2 are built in.",
     ),
     Key(
         "hosts.*.manufacturer",
-        check.smbios,
+        host.smbios("manufacturer"),
         None,
         "All machines of this manufacturer (SMBIOS), in the same way.",
     ),
@@ -589,13 +597,13 @@ KEYS: tuple[Key, ...] = (
     ),
     Key(
         "dhcp.relayed",
-        check.networks,
+        network.networks,
         None,
         "With `proxy`: list of subnets from which a relay forwards DHCP requests to this machine.",
     ),
     Key(
         "dhcp.subnets.*.range",
-        check.addresses(2, 2),
+        network.addresses(2, 2, unique=False),
         None,
         "With `server`: first and last address for clients, such as `[192.0.2.100, 192.0.2.199]`; "
         "NAME is the subnet, such as `192.0.2.0/24`: one of this machine's, or a relayed subnet.",
@@ -609,38 +617,38 @@ KEYS: tuple[Key, ...] = (
     ),
     Key(
         "dhcp.subnets.*.router",
-        check.address,
+        network.address,
         None,
         "Default gateway of the clients. Default: none; required for relayed subnets.",
     ),
     Key(
         "dhcp.subnets.*.dns",
-        check.addresses(1, 8),
+        network.addresses(1, 8),
         None,
         "List of DNS servers.",
     ),
     Key(
         "dhcp.subnets.*.domain",
-        check.domain,
+        network.domain,
         None,
         "Domain name of the clients.",
     ),
     Key(
         "dhcp.leases.*.address",
-        check.address,
+        network.address,
         None,
         "With `server`: fixed address of a client; NAME is its MAC address in quotes.",
         required=True,
     ),
     Key(
         "dhcp.leases.*.hostname",
-        check.lease_name,
+        host.lease_name,
         None,
         "Host name of that client.",
     ),
     Key(
         "firmware.*.url",
-        check.url,
+        url.file_url,
         None,
         "URL of iPXE for a kind of firmware, instead of the platform's package: http, https, ftp "
         "or `file:///...`. NAME: bios, efi-x86_64, efi-i386, efi-aarch64, efi-riscv64 or "
@@ -650,7 +658,7 @@ KEYS: tuple[Key, ...] = (
     *_digests("firmware.*"),
     Key(
         "secure_boot.*.shim.url",
-        check.url,
+        url.file_url,
         None,
         "For machines with Secure Boot: URL of a shim signed for their firmware; NAME is "
         "efi-x86_64 or efi-aarch64. Based on the facts of iPXE's own shim; not tested by booting.",
@@ -659,7 +667,7 @@ KEYS: tuple[Key, ...] = (
     *_digests("secure_boot.*.shim"),
     Key(
         "secure_boot.*.ipxe.url",
-        check.url,
+        url.file_url,
         None,
         "URL of the iPXE that this shim starts.",
         required=True,
@@ -673,7 +681,7 @@ KEYS: tuple[Key, ...] = (
     ),
     Key(
         "http.listen",
-        check.addresses(1, 16),
+        network.addresses(1, 16),
         None,
         "List of this machine's addresses that the web server listens on. Default: all.",
     ),
@@ -725,7 +733,7 @@ KEYS: tuple[Key, ...] = (
     ),
     Key(
         "nfs.clients",
-        check.clients,
+        network.clients,
         None,
         "List of networks that may mount the exports. Default: the networks of the interface.",
     ),
@@ -830,7 +838,7 @@ KEYS: tuple[Key, ...] = (
 ARCH = check.one_of(*ARCHES)
 
 #: Checks of the names in a map, by the map's path with ``*``.
-NAMES: dict[str, check.Check] = {
+NAMES: dict[str, Check] = {
     "images.*": check.image_name,
     "default_image.*": ARCH,
     "default_variant.*": ARCH,
@@ -840,10 +848,10 @@ NAMES: dict[str, check.Check] = {
     "menu.password.users.*": check.user_name,
     "menu.extra.*": check.text,
     "admins.*": check.account,
-    "hosts.*": check.key_of_host,
+    "hosts.*": host.key_of_host,
     "groups.*": check.text,
-    "dhcp.subnets.*": check.subnet,
-    "dhcp.leases.*": check.mac,
+    "dhcp.subnets.*": network.subnet,
+    "dhcp.leases.*": host.mac,
     "firmware.*": check.one_of(*FIRMWARE),
     "platform.firmware.*": check.one_of(*FIRMWARE),
     "secure_boot.*": check.one_of("efi-x86_64", "efi-aarch64"),

@@ -11,7 +11,7 @@ from salt.exceptions import SaltInvocationError
 
 import netboot_images
 from netboot_hosts import identity, typed
-from netboot_names import iso8601
+from netboot_names import host_key, iso8601
 from netboot_records import Records
 from netboot_shapes import ImageRecord
 
@@ -100,7 +100,7 @@ def _scripts_of(host: str, directory: str, once: str, owned: list[str]) -> dict[
     """Return the scripts of a host, in the order in which the menu loads them; with its arming."""
     kind, value = identity(host)
     wanted = {
-        "host": f"config-host-{host}.ipxe",
+        "host": f"config-host-{host.lower()}.ipxe",
         "uuid": f"config-uuid-{value}.ipxe" if kind == "uuid" else None,
         "serial": f"config-serial-{host}.ipxe",
         "mac": f"config-mac-{value}.ipxe" if kind == "mac" else None,
@@ -111,7 +111,7 @@ def _scripts_of(host: str, directory: str, once: str, owned: list[str]) -> dict[
         found = [
             name
             for name in owned
-            if name.startswith(starts) and f"\n# Host: {host}\n" in _text(directory, name)
+            if name.startswith(starts) and _is_of(host, _text(directory, name))
         ]
     if not found:
         raise SaltInvocationError(
@@ -123,6 +123,13 @@ def _scripts_of(host: str, directory: str, once: str, owned: list[str]) -> dict[
         if line.startswith("chain ") and os.path.exists(os.path.join(once, armed)):
             scripts[f"once/{armed}"] = _text(once, armed)
     return scripts
+
+
+def _is_of(host: str, script: str) -> bool:
+    """Return whether a script is that of a host, by its name in the pillar."""
+    start = "# Host: "
+    names = [line[len(start) :] for line in script.splitlines() if line.startswith(start)]
+    return host_key(host) in map(host_key, names)
 
 
 def _text(directory: str, name: str) -> str:

@@ -105,8 +105,7 @@ def key(path: Iterable[object]) -> str:
     path
         Its parts below ``netboot``.
     """
-    parts = (str(part) for part in path)
-    return ":".join(("netboot", *(part if part.isprintable() else repr(part) for part in parts)))
+    return ":".join(("netboot", *(printable(str(part)) for part in path)))
 
 
 def nearest(word: object, words: Iterable[object]) -> str:
@@ -119,8 +118,19 @@ def nearest(word: object, words: Iterable[object]) -> str:
     words
         The known words.
     """
-    match = difflib.get_close_matches(str(word), [str(known) for known in words], n=1)
-    return f", did you mean {match[0]}?" if match else ""
+    known = {str(one).casefold(): str(one) for one in words}
+    match = difflib.get_close_matches(str(word).casefold(), list(known), n=1)
+    return f", did you mean {printable(known[match[0]])}?" if match else ""
+
+
+def printable(text: str) -> str:
+    """
+    Return a text for a message, which has one line: quoted if it has other than printable signs.
+
+    text
+        The text.
+    """
+    return text if text.isprintable() else repr(text)
 
 
 def words(arguments: Any) -> list[str]:

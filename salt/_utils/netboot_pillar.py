@@ -8,7 +8,6 @@ hosts in ``netboot_dhcp`` and ``netboot_hosts``.
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,8 +16,17 @@ import netboot_config
 import netboot_dhcp
 import netboot_hosts
 import netboot_ports
+import netboot_url_checks
 import netboot_values
-from netboot_names import OVERLAYS, SAFE_DIGESTS, VARIANTS, image_file, label, nearest
+from netboot_names import (
+    OVERLAYS,
+    SAFE_DIGESTS,
+    VARIANTS,
+    image_file,
+    label,
+    nearest,
+    printable,
+)
 from netboot_shapes import Config, Pillar, Target
 
 Problems = list[str]
@@ -96,8 +104,9 @@ def _check_file(
         return
     file = image_file(image)
     own = f"netboot:images:{name}:file"
-    if wrong := netboot_checks.iso_name_wrong(file):
-        problems.append(f"netboot:images:{name}:url: must end in {wrong}, or set {own}")
+    if wrong := netboot_url_checks.iso_name(file):
+        wrong = wrong.replace("must be", "must end in", 1)
+        problems.append(f"netboot:images:{name}:url: {wrong}; or set {own}")
     elif files.setdefault(file, name) != name:
         key = "file" if "file" in image else "url"
         problems.append(
@@ -190,8 +199,7 @@ def _check_http(pillar: Pillar, target: Target, problems: Problems) -> None:
             )
     if listen and not pillar.get("virtual_address"):
         for name in netboot_dhcp.interfaces(pillar, target):
-            first = str(ipaddress.IPv4Interface(target["interfaces"][name][0]).ip)
-            address = pillar.get("address") or first
+            address = pillar.get("address") or str(netboot_dhcp.serving(name, pillar, target).ip)
             if address not in listen:
                 problems.append(
                     f"netboot:http:listen: lacks {address}, from which clients on {name} fetch"
@@ -216,6 +224,20 @@ def resolve(pillar: Any, target: Target, platforms: Platforms) -> dict[str, Any]
     minion option); ``warnings``, the same for what is not fatal; and, when there are no problems,
     ``config``, see ``netboot_shapes.Config``.
     """
+    resolved = _resolve(pillar, target, platforms)
+    for kind in ("problems", "warnings"):
+        resolved[kind] = [_in_one_line(one) for one in resolved[kind]]
+    return resolved
+
+
+def _in_one_line(problem: str) -> str:
+    """Return a problem with all characters printable: names in the pillar may have any."""
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape").decode() for char in problem
+    )
+
+
+def _resolve(pillar: Any, target: Target, platforms: Platforms) -> dict[str, Any]:
     if not isinstance(pillar, dict):
         return {"problems": ["netboot: must be a map"], "warnings": []}
     problems: Problems = []
@@ -333,10 +355,11 @@ def _sound(pillar: Pillar, kind: str, problems: Problems) -> dict[str, Any]:
             path = problem[len(start) :].partition(": ")[0]
             told |= {path, path.rpartition(":")[0]}
     # A path ends where its problem begins, unless a name has ": " itself.
-    for name in (str(name) for name in maps if ": " in str(name)):
+    shown = {name: printable(str(name)) for name in maps}
+    for name in (name for name in shown.values() if ": " in name):
         if any(problem.startswith(f"{start}{name}:") for problem in problems):
             told.add(name)
-    return {name: None if str(name) in told else one for name, one in maps.items()}
+    return {name: None if shown[name] in told else one for name, one in maps.items()}
 
 
 def _check_default_image(pillar: Pillar, problems: Problems) -> None:
@@ -349,7 +372,7 @@ def _check_default_image(pillar: Pillar, problems: Problems) -> None:
                 f"netboot:default_variant:{arch}: requires netboot:default_image:{arch}"
             )
     for arch, name in defaults.items():
-        key = f"netboot:default_image:{arch}:"
+        key = f"netboot:default_image:{printable(str(arch))}:"
         told = any(problem.startswith(key) for problem in problems)
         if not told and name not in pillar["images"]:
             hint = nearest(name, list(pillar["images"]))

@@ -334,7 +334,7 @@ class Entry(TypedDict):
 class Host(TypedDict, total=False):
     """A machine in the pillar, with the settings of its group."""
 
-    mac: str
+    mac: str | list[str]
     uuid: str
     serial: str
     hostname: str

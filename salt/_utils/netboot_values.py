@@ -9,6 +9,7 @@ from typing import Any
 
 from netboot_keys import KEYS, NAMES
 from netboot_names import key, nearest
+from netboot_patterns import not_written
 
 Path = tuple[str, ...]
 
@@ -36,7 +37,7 @@ def problems(pillar: dict[str, Any]) -> list[str]:
 def _walk(value: Any, pattern: Path, path: tuple[Any, ...]) -> Iterator[str]:
     """Yield the problems of a value and of everything below it."""
     if pattern in _ROWS:
-        wrong = _ROWS[pattern].check(value)
+        wrong = _ROWS[pattern].check(value) or not_written(value)
         if wrong:
             yield f"{key(path)}: {wrong}"
         return
@@ -50,7 +51,7 @@ def _walk(value: Any, pattern: Path, path: tuple[Any, ...]) -> Iterator[str]:
             yield from _walk(below, (*pattern, name), (*path, name))
         elif "*" in known:
             name_check = _NAME_CHECKS.get((*pattern, "*"))
-            wrong = name_check and name_check(name)
+            wrong = (name_check and name_check(name)) or not_written(name)
             if wrong:
                 yield f"{key((*path, name))}: {wrong}"
             yield from _walk(below, (*pattern, "*"), (*path, name))

@@ -204,12 +204,12 @@ def test_secure_boot_starts_with_the_shim():
     assert "dhcp-boot=tag:efi-x86_64-http,http://192.0.2.10/tftp/ipxe-shimx64.efi" in lines
 
 
-def dnsmasq(pillar):
+def dnsmasq(pillar, **target):
     """The lines of dnsmasq.conf without comments, as Salt renders them."""
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined)  # noqa: S701 (no HTML)
     environment.filters["regex_replace"] = lambda text, old, new: re.sub(old, new, text)
     text = (CHECKOUT / "salt/netboot/files/dnsmasq.conf.jinja").read_text()
-    config = resolve(pillar)["config"]
+    config = resolve(pillar, **target)["config"]
     salt = {"netboot.applied": lambda: config}
     rendered = environment.from_string(text).render(salt=salt, pillar={"netboot": pillar})
     return [line for line in rendered.splitlines() if line and not line.startswith("#")]
@@ -260,6 +260,50 @@ def test_dnsmasq_on_several_interfaces():
         url = f"http://{address}:8080/tftp/snponly-aarch64.efi"
         assert f"dhcp-boot=tag:{name},tag:bios,tag:ipxe,config-x86_64.ipxe,,{address}" in lines
         assert f"dhcp-boot=tag:{name},tag:efi-aarch64-http,{url}" in lines
+
+
+TWO_NETWORKS = {
+    "interfaces": {"eth0": ["192.0.2.10/24", "203.0.113.5/25"]},
+    "addresses": ["192.0.2.10", "203.0.113.5"],
+}
+
+
+@pytest.mark.parametrize(
+    ("address", "network", "netmask"),
+    [(None, "192.0.2.0", "255.255.255.0"), ("203.0.113.5", "203.0.113.0", "255.255.255.128")],
+)
+def test_range_follows_the_address_on_a_card_with_two_networks(address, network, netmask):
+    """So does option 54: dnsmasq takes it from the network of the range."""
+    pillar = {"address": address} if address else {}
+    config = resolve(pillar, **TWO_NETWORKS)["config"]
+    assert config["network"] == network
+    assert config["interfaces"][0]["address"] == config["address"]
+    lines = dnsmasq(pillar, **TWO_NETWORKS)
+    assert f"dhcp-range={network},proxy,{netmask}" in lines
+    assert sum(line.startswith("dhcp-range=") for line in lines) == 1
+    files = [line for line in lines if line.startswith(("dhcp-boot=", "pxe-service=tag:!ipxe"))]
+    assert files
+    assert all(line.endswith(config["address"]) or "-http," in line for line in files)
+
+
+def test_clients_in_the_network_of_the_address_get_an_address():
+    wanted = {"address": "203.0.113.5", **server()}
+    (warning,) = resolve(wanted, **TWO_NETWORKS)["warnings"]
+    assert warning.startswith("netboot:dhcp:subnets: lacks 203.0.113.0/25, so clients on eth0")
+    behind = {"address": "198.51.100.1", "virtual_address": True}
+    assert resolve(behind, **TWO_NETWORKS)["config"]["network"] == "192.0.2.0"
+
+
+@pytest.mark.parametrize("other", ["desk7", "DESK7", "Desk7.school.lan"])
+def test_names_of_leases_are_equal_without_case_and_domain(other):
+    """dnsmasq 2.90 assigns all of them as desk7."""
+    leases = {
+        "52:54:00:00:00:01": {"address": "192.0.2.7", "hostname": "desk7.lan"},
+        "52:54:00:00:00:02": {"address": "192.0.2.8", "hostname": other},
+    }
+    (problem,) = problems(server(leases=leases))
+    said = "netboot:dhcp:leases:52:54:00:00:00:02: has desk7 in common with"
+    assert problem.startswith(said)
 
 
 def test_hints_answer_each_client_once():

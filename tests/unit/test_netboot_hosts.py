@@ -92,7 +92,7 @@ def test_name_of_the_script(name, host, file):
     hosts = {name: {**host, "arguments": "quiet"}}
     found = netboot_host_scripts.scripts(hosts, {}, config_of(hosts))
     assert any(one.startswith(f"config-{file}") for one in found)
-    assert len(found) == 1 + len(netboot_hosts.BUILT_IN)
+    assert len(set(found.values())) == 1 + len(netboot_hosts.BUILT_IN)
 
 
 @pytest.mark.parametrize(
@@ -113,6 +113,95 @@ def test_told_by(host, settings):
     assert boots(scripts, **others).end == "exit 1"
 
 
+SWAPPED = "ae4f1df8-ec7d-d011-a765-00a0c91e6bf6"
+
+
+@pytest.mark.parametrize("name", [{"pc1": {"uuid": UUID}}, {SWAPPED.upper(): {}}])
+def test_uuid_in_the_other_byte_order(name):
+    """A label, a firmware's screen or a DHCP log may show it so; iPXE and dmidecode do not."""
+    scripts = scripts_of({key: {**host, **LIVECD} for key, host in name.items()})
+    for uuid in (UUID, SWAPPED):
+        assert "alt_11" in boots(scripts, mac="other", uuid=uuid).end
+    assert boots(scripts, mac="other", uuid=UUID.replace("f8", "f9")).end == "exit 1"
+
+
+@pytest.mark.parametrize("kind", ["serial", "product", "manufacturer"])
+def test_texts_that_firmware_pads_with_spaces(kind):
+    """Exactly as given, and without the spaces around them."""
+    scripts = scripts_of({"pc1": {kind: " PF 12  ", **LIVECD}})
+    setting = "serial" if kind == "serial" else f"smbios__{kind}"
+    for value in (" PF 12  ", "PF 12"):
+        assert "alt_11" in boots(scripts, mac="other", **{setting: value}).end
+    (problem,) = resolve(
+        {"images": IMAGES, "hosts": {"a": {kind: "PF 12"}, "b": {kind: "pf 12 "}}}
+    )["problems"]
+    assert problem.startswith(f"netboot:hosts:b: has the same {kind} 'pf 12' as netboot:hosts:a")
+
+
+@pytest.mark.parametrize(
+    ("given", "assigned"),
+    [
+        ("PC9", ["PC9", "pc9", "pc9.school.lan"]),  # dnsmasq assigns pc9 for PC9
+        ("pc9", ["PC9", "pc9"]),
+        ("Pc9.School.lan", ["Pc9.School.lan", "pc9.school.lan", "PC9", "pc9", "Pc9"]),
+    ],
+)
+@pytest.mark.parametrize("named", [True, False])
+def test_host_names_are_equal_without_case_and_domain(given, assigned, named):
+    host = {"pc": {"hostname": given, **LIVECD}} if named else {given: LIVECD}
+    subnet = {"range": ["192.0.2.100", "192.0.2.199"], "domain": "school.lan"}
+    scripts = scripts_of(host, dhcp={"mode": "server", "subnets": {"192.0.2.0/24": subnet}})
+    for name in assigned:
+        assert "alt_11" in boots(scripts, mac="other", hostname=name).end, name
+    assert boots(scripts, mac="other", hostname="pc8").end == "exit 1"
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ({"pc9": {}}, {"PC9.school.lan": {}}),
+        ({"pc9.school.lan": {}}, {"pc9": {}}),
+        ({"pc9": {}}, {"room12": {"hostname": "PC9"}}),
+        ({"a": {"mac": MAC}}, {"b": {"mac": ["52:54:00:00:00:01", MAC]}}),
+        ({"a": {"uuid": UUID}}, {SWAPPED: {}}),
+        ({"a": {"serial": "PF1Z"}}, {"b": {"serial": "pf1z "}}),
+    ],
+)
+def test_machine_with_another_name_in_the_pillar(old, new):
+    """It is the same machine: it must not be armed again."""
+    before, after = (
+        next(iter(once_of({name: {**host, **INSTALL, "once": True} for name, host in one.items()})
+                  ["hosts"].values()))
+        for one in (old, new)
+    )  # fmt: skip
+    assert {*before["told_by"]} & {*after["told_by"]}
+
+
+def test_bare_name_that_hosts_of_two_domains_have():
+    hosts = {"pc9.a": LIVECD, "PC9.b": INSTALL}
+    scripts = scripts_of(hosts)
+    assert boots(scripts, mac="other", hostname="pc9").end == "exit 1"
+    assert "install2" in boots(scripts, mac="other", hostname="pc9.b").end
+
+
+def test_one_machine_with_two_cards():
+    """One host with one arming, whichever card it boots from."""
+    macs = ["52:54:00:ab:cd:ef", "52-54-00-AB-CD-F0"]
+    hosts = {"pc1": {"mac": macs, **INSTALL, "once": True}}
+    scripts = scripts_of(hosts)
+    assert sum("# Host: pc1\n" in text for text in scripts.values()) == 2
+    ((key, host),) = once_of(hosts)["hosts"].items()
+    assert host["told_by"] == ["mac=525400abcdef", "mac=525400abcdf0"]
+    for mac in macs:
+        assert boots(scripts, mac=mac.replace("-", ":").lower()).end == "exit 1"
+    scripts[f"{ONCE}/{key}.ipxe"] = netboot_host_scripts.armed_script({**host, "arming": "0"})
+    for mac in macs:
+        assert "install2" in boots(scripts, mac=mac.replace("-", ":").lower()).end
+    for other in ({"mac": macs[1]}, {"mac": ["52:54:00:00:00:01", "525400abcdf0"]}):
+        (problem,) = resolve({"images": IMAGES, "hosts": {**hosts, "b": other}})["problems"]
+        assert problem.startswith("netboot:hosts:b: has the same mac '525400abcdf0' as netboot")
+
+
 def test_a_machine_told_by_two():
     scripts = scripts_of({"pc1": {"mac": MAC, "uuid": UUID, **LIVECD}})
     for settings in ({"mac": MAC}, {"mac": "other", "uuid": UUID}):
@@ -120,18 +209,18 @@ def test_a_machine_told_by_two():
 
 
 def test_network_card_of_hosts_and_boards():
-    one = {"serial": "a", "image": "ALT 11", "variant": "install"}
+    one = {"serial": "PF1A", "image": "ALT 11", "variant": "install"}
     hosts = {
         "pc1": {**one, "nic": "booted"},
-        "pc2": {**one, "serial": "b"},
-        "pc3": {**LIVECD, "serial": "c"},
+        "pc2": {**one, "serial": "PF1B"},
+        "pc3": {**LIVECD, "serial": "PF1C"},
         "board": {"product": "Two cards", "nic": "any"},
     }
     scripts = scripts_of(hosts)
     pinned = f"ifname=bootif0:{MAC} ip=bootif0:dhcp4"
-    for serial, words in (("a", pinned), ("b", "ip=dhcp4"), ("c", pinned)):
+    for serial, words in (("PF1A", pinned), ("PF1B", "ip=dhcp4"), ("PF1C", pinned)):
         assert f"altboot {words} auto" in boots(scripts, serial=serial, mac="x").end
-    board = boots(scripts, serial="c", mac="x", smbios__product="Two cards")
+    board = boots(scripts, serial="PF1C", mac="x", smbios__product="Two cards")
     assert "altboot ip=dhcp4 auto" in board.end
 
 
@@ -171,7 +260,7 @@ def test_arguments_of_host_come_after_those_of_its_group_and_board():
     }
     scripts = scripts_of(hosts, {"lab": {"arguments": ["of=group"]}})
     client = boots(scripts, smbios__product="P")
-    assert client.end.endswith(" of=board of=group of=host x boot")
+    assert " ".join(client.end.split()).endswith(" of=board of=group of=host x boot")
     assert " of=" not in boots(scripts_of({MAC: LIVECD})).end
 
 
@@ -355,7 +444,7 @@ def test_local_disk_of_a_host_wins_over_what_its_group_boots_once():
         ({"a": {"serial": 12345}}, "a:serial: must be a string: put it in quotes"),
         ({"a": {"serial": "../x"}}, "a:serial: contains '/'"),
         ({"a": {"product": "a${b}"}}, "a:product: contains '${'"),
-        ({"a": {"product": " a"}}, "a:product: must be a string of ASCII characters"),
+        ({"a": {"product": "  "}}, "a:product: must be a string of ASCII characters"),
         ({"a": {"product": "x\ny"}}, "a:product: must be a string of ASCII characters"),
         ({"a": {"product": "Эльбрус"}}, "a:product: must be a string of ASCII characters"),
         ({"a": {"product": "p" * 201}}, "a:product: must be a string of ASCII characters"),
@@ -394,6 +483,22 @@ def test_local_disk_of_a_host_wins_over_what_its_group_boots_once():
         ({"p": {}, "b": {"hostname": "P"}}, "b: has the same hostname 'P' as netboot:hosts:p"),
         ({MAC: {}, "b": {"mac": MAC}}, "b: has the same mac '525400abcdef' as netboot:hosts:52:"),
         ({"PC1": {"mac": MAC}, "pc1": {}}, "pc1: clashes with netboot:hosts:PC1"),
+        ({"pc9.school.lan": {}, "PC9": {}},
+         "pc9.school.lan: has the host name 'pc9.school.lan', which is that of netboot:hosts:PC9 "),
+        ({UUID: {}, "b": {"uuid": SWAPPED}}, f"b: has the same uuid '{SWAPPED}' as netboot:hosts"),
+        ({"52_54_00_12_34_56": {}}, "52_54_00_12_34_56: the name is not a MAC address, UUID or"),
+        ({"52-54-00-12-34-5": {}}, "52-54-00-12-34-5: the name is not a MAC address"),
+        ({"52-54-0-12-34-56": {}}, "52-54-0-12-34-56: the name is not a MAC address"),
+        ({"52-54-00-12-34-5g": {}}, "52-54-00-12-34-5g: the name is not a MAC address"),
+        ({"5254.0012.345": {}}, "5254.0012.345: the name is not a MAC address"),
+        ({"5254.0012.345O": {}}, "5254.0012.345O: the name is not a MAC address"),
+        ({"525-400-123-456": {}}, "525-400-123-456: the name is not a MAC address"),
+        ({UUID[:-1]: {}}, f"{UUID[:-1]}: the name is not a MAC address, UUID or host name; it re"),
+        ({UUID.replace("a", "O"): {}}, f"{UUID.replace('a', 'O')}: the name is not a MAC address"),
+        ({UUID.replace("-", "")[1:]: {}}, f"{UUID.replace('-', '')[1:]}: the name is not a MAC"),
+        ({"a..b": {}}, "a..b: the name contains the label ''"),
+        ({"198.18.0.7": {}}, "198.18.0.7: the name is a number with dots or an address"),
+        ({"b" * 64: {}}, f"{'b' * 64}: the name contains 'bbb"),
     ],
 )  # fmt: skip
 def test_mistakes(hosts, problem):
@@ -401,6 +506,71 @@ def test_mistakes(hosts, problem):
     found = resolve({"images": IMAGES, "hosts": hosts, "groups": groups})["problems"]
     assert len(found) == 1, found
     assert found[0].startswith(f"netboot:hosts:{problem}")
+
+
+# From forums and from the lists of inventory programs.
+NOBODY = {
+    "serial": """To be filled by O.E.M.|To Be Filled By O.E.M|System Serial Number|Default string
+Default_string| Default string |None|none|N.A.|Not Specified|Not Applicable|INVALID|Unknown|OEM
+0123456789|123456789|1234567890|12345|01234567890123456789|00000000|XXXXXXXXXX|.|..|0|SN-12345
+Chassis Serial Number|Base Board Serial Number|empty|SystemSerialNumb""",
+    "uuid": """00000000-0000-0000-0000-000000000000|FFFFFFFF-FFFF-FFFF-FFFF-FFFFFFFFFFFF
+03000200-0400-0500-0006-000700080009|00020003-0004-0005-0006-000700080009|0300020004000500000600070\
+0080009|01010101-0101-0101-0101-010101010101|fefefefe-fefe-fefe-fefe-fefefefefefe
+00010203-0405-0607-0809-0a0b0c0d0e0f|12345678-1234-5678-90AB-CDDEEFAABBCC""",
+    "mac": "00:00:00:00:00:00|000000000000|00-00-00-00-00-00|88:88:88:88:87:88",
+    "hostname": "localhost|LOCALHOST|localhost.localdomain",
+}
+
+
+@pytest.mark.parametrize("kind", NOBODY)
+def test_identity_that_many_machines_have(kind):
+    """A host with it would install its image on every board of that make."""
+    for value in NOBODY[kind].replace("\\\n", "").replace("\n", "|").split("|"):
+        (problem,) = resolve({"images": IMAGES, "hosts": {"pc1": {kind: value}}})["problems"]
+        assert problem.startswith(f"netboot:hosts:pc1:{kind}: is not unique"), value
+        if kind != "serial" and " " not in value:
+            (problem,) = resolve({"images": IMAGES, "hosts": {value: {}}})["problems"]
+            assert problem.startswith(f"netboot:hosts:{value}: the name is not unique"), value
+    assert resolve({"images": IMAGES, "hosts": {"a": {"mac": [MAC, "0" * 12]}}})["problems"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [
+        ("serial", "5CD0123456"),
+        ("serial", "PF12345"),
+        ("serial", "00000001"),
+        ("serial", "2345678"),
+        ("uuid", "00000000-0000-0000-0000-ac1f6b123456"),
+        ("uuid", "4c4c4544-0042-3510-8052-b4c04f4e3132"),
+        ("mac", "00:00:00:00:00:01"),
+        ("mac", "02:00:00:00:00:00"),
+        ("hostname", "localhost1"),
+        ("hostname", "none"),
+        ("product", "Default string"),
+    ],
+)
+def test_identity_of_one_machine(kind, value):
+    assert resolve({"images": IMAGES, "hosts": {"pc1": {kind: value}}})["problems"] == []
+
+
+def test_board_of_nobody_and_name_that_resembles_a_mac_are_warned_about():
+    hosts = {
+        "all": {"product": "To be filled by O.E.M.", "arguments": "nosplash"},
+        "rest": {"manufacturer": "System manufacturer"},
+        "52540012345O": LIVECD,
+        "5254001234567": LIVECD,
+        "cafe": LIVECD,
+        "workstation1": LIVECD,
+        "room-12-pc-01-ab": LIVECD,
+        "dead.beef.lan": LIVECD,
+    }
+    done = resolve({"images": IMAGES, "hosts": hosts})
+    assert done["problems"] == []
+    near, shared = done["warnings"]
+    assert near.startswith("netboot:hosts: 52540012345O, 5254001234567 may be a mistyped MAC")
+    assert shared.startswith("netboot:hosts: all, rest matches all machines whose firmware has no")
 
 
 @pytest.mark.parametrize(

@@ -262,7 +262,7 @@ WRONG = [
     (
         {"images": {"a": {**IMAGE, "url": "https://x/download?id=5"}}},
         "netboot:images:a:url: must end in a file name of letters, digits and . _ + - with the "
-        "suffix .iso, or set netboot:images:a:file",
+        "suffix .iso, not 'download'; or set netboot:images:a:file",
     ),
     (
         {"images": {"a": {**IMAGE, "file": "../a.iso"}}},
@@ -333,7 +333,7 @@ WRONG = [
     ),
     (
         {"images": {"a": {**IMAGE, "mirrors": ["http://me:s/e cret@[x/a.iso"]}}},
-        "netboot:images:a:mirrors: 'http://[x/a.iso' is not a valid URL; in passwords write / as %2F",
+        "netboot:images:a:mirrors: 'http://***@[x/a.iso' is not a valid URL; in passwords write /",
     ),
     (
         {"images": {"a": {**IMAGE, "mirrors": ["http://[::1/a.iso"]}}},
@@ -345,7 +345,7 @@ WRONG = [
     ),
     (
         {"mirrors": ["http://me:secret/x@h/p11"], "images": {"a": IMAGE}},
-        "netboot:mirrors: 'http://h/p11' is not a valid URL; in passwords write / as %2F",
+        "netboot:mirrors: 'http://***@h/p11' is not a valid URL; in passwords write / as %2F",
     ),
     (
         {"firmware": {"bios": {"url": "http://[::1/a.kpxe", "checksum": {"sha256": SHA256}}}},
@@ -353,7 +353,7 @@ WRONG = [
     ),
     (
         {"secure_boot": {"efi-x86_64": {"shim": {"url": "https://:80/shim.efi"}}}},
-        "netboot:secure_boot:efi-x86_64:shim:url: is not a valid URL: it has no host",
+        "netboot:secure_boot:efi-x86_64:shim:url: is not a valid URL: it lacks a host",
     ),
     (
         {"images": {"a": {**IMAGE, "kernel_url": "http://h:0/vmlinuz"}}},
