@@ -130,9 +130,9 @@ class SaltCall(UserTrees):
     machine: a Machine with CHECKOUT in its binds; pillar: as for Salt.
     """
 
-    # On the machine, of all that is Salt's; tests that look at all files don't look there.
+    # On the machine, of all that is Salt's; tests that look at all files do not look there.
     home = "/var/tmp/salt"
-    # The folder that gets coverage's data of what salt-call runs; None: it isn't measured.
+    # The folder that gets coverage's data of what salt-call runs; None: it is not measured.
     coverage = None
     # As the machine sees them: the words that start salt-call, and the state tree.
     program = (str(PROGRAMS / "salt-call"),)

@@ -4,7 +4,7 @@
 
 The first folder of the path says what is wrong with the answer; the rest is a path in DIRECTORY:
 /redirect/, /lower-case/ (content-length:), /no-length/, /late/ (HEAD takes 9 s), /short/ (GET
-breaks off half way), /long/ (GET brings more than HEAD told), /get-404/ (HEAD is fine, GET isn't).
+breaks off half way), /long/ (GET brings more than HEAD told), /get-404/ (HEAD is fine, GET is not).
 """
 
 import http.server

@@ -75,7 +75,7 @@ class Generation:
     """One generation of ALT media.
 
     product: the system's name, with ``{edition}`` or without. version, branch: what the medium
-    itself tells of them, empty where it doesn't.
+    itself tells of them, empty where it does not.
     volume_id: of the volume before it is cut at 32 characters, from product and arch.
     first_stage: version of the initramfs: propagator's is a date, altboot's the n of 0.1.5-alt<n>.
     automatic: what a command line needs before ``=method:...``; local: the method by which the

@@ -36,12 +36,12 @@ mount_nfs() {
     return 1
 }
 
-# A folder, or, if that can't be mounted, a file in the folder above.
+# A folder, or, if that cannot be mounted, a file in the folder above.
 share_nfs() {
     found=/share
     mount_nfs "$directory" /share && return
     found=/share/${directory##*/}
-    mount_nfs "${directory%/*}" /share || refuse "$server:$directory can't be mounted"
+    mount_nfs "${directory%/*}" /share || refuse "$server:$directory cannot be mounted"
     [ -f "$found" ] || refuse "$server:$directory is neither a folder nor a file"
 }
 
@@ -66,6 +66,6 @@ share_cifs() {
     name=${directory#/} name=${name%%/*}
     found=/share${directory#"/$name"}
     mount -t cifs -o "ro,${smb}user=,ip=$server" "//$server/$name" /share ||
-        refuse "//$server/$name can't be mounted: $(dmesg | tail -n 3 | tr '\n' ' ')"
+        refuse "//$server/$name cannot be mounted: $(dmesg | tail -n 3 | tr '\n' ' ')"
     [ -e "$found" ] || refuse "the share $name of $server has no ${directory#"/$name"}"
 }

@@ -34,7 +34,7 @@ load() {
 }
 
 # The kernel writes to a serial line only when console= says so, and the command lines under test
-# don't, so every console there is gets the lines, each once.
+# do not, so every console there is gets the lines, each once.
 find_consoles() {
     consoles=
     for tty in ttyS0 ttyAMA0 $(cat /sys/class/tty/console/active); do
@@ -143,7 +143,7 @@ rename_nic() {
 }
 
 # http VERB SERVER[:PORT] PATH [SECONDS]: the raw answer on stdout, cut off after SECONDS. busybox
-# wget would follow redirects, which ALT's first stages don't. The request comes through a FIFO
+# wget would follow redirects, which ALT's first stages do not do. The request comes through a FIFO
 # that stays open, because nginx gives up on a client that closes its half of the connection.
 # propagator's ancestor sends no Host: (mdk-stage1, url.c).
 http() {
@@ -283,7 +283,7 @@ start() {
         /dev/*) mount -t squashfs -o ro "$stage" /stage ;;
         *) mount -t squashfs -o loop,ro "$stage" /stage ;;
     esac || refuse "$stage is no squashfs that can be mounted"
-    find /stage -type f -exec cat {} + > /dev/null || refuse "the stage has files that can't be read"
+    find /stage -type f -exec cat {} + > /dev/null || refuse "the stage has files that cannot be read"
     unit=$(option systemd.unit)
     init=$(option init)
     [ -z "$unit" ] || [ -f "/stage/usr/lib/systemd/system/$unit" ] ||

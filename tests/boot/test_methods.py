@@ -323,7 +323,7 @@ def again(applied, changes, **more):
 def test_smb1_and_no_mount(applied):
     """A first stage from before 2021-09-02 gets its stage over SMB once the pillar agrees."""
     entry = applied.entries["p9-livecd-cifs-iso"]
-    assert "/dist can't be mounted" in start(applied, entry)
+    assert "/dist cannot be mounted" in start(applied, entry)
     # In the same apply a mounted image is unpacked that was booted, while the NFS server goes on.
     wait_for_its_clients(applied.server)
     done = again(applied, {"mounted": {"mount": None}}, smb={"smb1": True})

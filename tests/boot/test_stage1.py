@@ -254,9 +254,9 @@ def test_names_the_boot_nic(lan):
             id="no such NIC",
             marks=LONG,
         ),
-        pytest.param(f"{NOBODY},method:nfs", "/tree can't be mounted", id="no NFS server"),
+        pytest.param(f"{NOBODY},method:nfs", "/tree cannot be mounted", id="no NFS server"),
         pytest.param(
-            f"{NOBODY},method:cifs", "/tree can't be mounted", id="no SMB server", marks=LONG
+            f"{NOBODY},method:cifs", "/tree cannot be mounted", id="no SMB server", marks=LONG
         ),
         pytest.param(
             f"{NOBODY},method:ftp", "tells no size of /tree/live", id="no FTP server", marks=LONG

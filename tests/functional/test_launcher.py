@@ -256,7 +256,7 @@ def test_python_that_is_too_old(bench, command):
 def test_output_of_pip_is_shown_when_it_fails(bench):
     bench.complete()
     bench.has("offline")
-    for _ in range(2):  # what is left of the first .venv doesn't count
+    for _ in range(2):  # what is left of the first .venv does not count
         done = bench.run("apply")
         assert done.returncode == 1
         assert done.stderr.splitlines()[-3:] == [

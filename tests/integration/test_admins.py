@@ -36,7 +36,7 @@ def lan(tmp_path_factory):
             return done
 
         def ssh(user, key, command="true"):
-            """What a command says; None where one can't log in or may not run it."""
+            """What a command says; None where one cannot log in or may not run it."""
             options = [f"UserKnownHostsFile={lab.known_hosts}", "BatchMode=yes", f"User={user}"]
             argv = ["ssh", "-i", str(folder / key), *(f"-o{option}" for option in options)]
             done = lab.run([*argv, server.address, command], check=False, capture_output=True)

@@ -61,7 +61,7 @@ def stage(name, argument=""):
 
 BOOT = ("boot/vmlinuz", "boot/initrd.img")
 
-# name: (image, facts that must be so); what isn't named isn't looked at
+# name: (image, facts that must be so); what is not named is not looked at
 CASES = {
     "p11 workstation": (
         image(
@@ -452,7 +452,7 @@ def test_facts(case):
     assert {key: facts[key] for key in expected} == expected
 
 
-# How the dialect is told when the menus don't: (volume id, file, its text, date, dialect, source)
+# How the dialect is told when the menus do not: (volume id, file, its text, date, dialect, source)
 DIALECTS = [
     ("x", ".disk/bootchain", None, "2024-01-01", "altboot", ".disk/bootchain"),
     ("x", ".disk/initrd.mk", "FEATURES += add-modules\nFEATURES  += bootchain-nfs\n", "2024-01-01")

@@ -262,7 +262,7 @@ def test_server_that_has_gone():
 
 
 def test_web_server_that_is_away_for_a_moment():
-    """The scripts of this machine can't be had: it must not get what others get."""
+    """The scripts of this machine cannot be had: it must not get what others get."""
     installs = {"default_image": {"x86_64": "ALT 0"}, "default_variant": {"x86_64": "install"}}
     pinned = host_script(menus(**installs), "set nb-entry local")
     assert boots(pinned, refused={"imgfetch"}).end == "exit 1"
