@@ -50,7 +50,6 @@ LONGEST_HOST_ARGUMENTS = 192
 
 _BOOT_URL = r"(https?|tftp|nfs|ftp)://[^\s/?#]+/\S*"
 _STAGE_URL = r"http://[^\s/?#,]+/[^\s?#,]+"
-_ADDRESS = r"((https?|ftp)://[^\s/?#]+|file://)/[^\s?#]*"
 # Of files that are fetched: with spaces, which many copy from a browser, and with a query.
 _FILE_URL = r"(https?://[^\s/?#]+/[^\x00-\x1f\x7f#]*|(ftp://[^\s/?#]+|file://)/[^\x00-\x1f\x7f?#]*)"
 _LOCALE = r"[a-z]{2,3}_[A-Z]{2}(\.[A-Za-z0-9-]+)?"
@@ -334,7 +333,8 @@ def directories(value: Any) -> Wrong:
     if not isinstance(value, list):
         return "must be a list of URLs"
     for one in value:
-        if not isinstance(one, str) or not re.fullmatch(_ADDRESS, one.rstrip("/") + "/"):
+        right = isinstance(one, str) and one.isprintable() and "?" not in one
+        if not right or not re.fullmatch(_FILE_URL, one.rstrip("/") + "/"):
             what = "the http://, https://, ftp:// or file:/// URL of a directory"
             return f"{_shown(one)} must be {what}"
         if wrong := _host(one):
