@@ -35,7 +35,9 @@ _FILE_URL = (
     r"(https?://[^\s/?#]+/[^\x00-\x1f\x7f#]*[^\x00-\x20\x7f#/]"
     r"|(ftp://[^\s/?#]+|file://)/[^\x00-\x1f\x7f?#]*[^\x00-\x20\x7f?#/])"
 )
-_DIRECTORY = rf"({_ASCII}(https?|ftp)://[^\s/?#]+|file://)(/[^\s?#]*)?"
+_DIRECTORY = r"((https?|ftp)://[^\s/?#]+|file://)(/[^\x00-\x1f\x7f?#]*)?"
+# Of a URL of what is fetched: all that is printed, and spaces.
+_PRINTED = r" -~\xa1-\U0010ffff"
 
 _OF_FILE = "must be the http://, https://, ftp:// or file:/// URL of a file"
 _OF_DIRECTORY = "must be the http://, https://, ftp:// or file:/// URL of a directory"
@@ -108,8 +110,7 @@ def stage_url(value: Any) -> Wrong:
 @like(type="string", pattern=f"^{_FILE_URL}$")
 def file_url(value: Any) -> Wrong:
     without = "?#" if str(value).startswith(("ftp:", "file:")) else "#"
-    # All that is printed, and spaces.
-    wrong = _wrong_url(value, _OF_FILE, _FETCHED, without, r" -~\xa1-\U0010ffff")
+    wrong = _wrong_url(value, _OF_FILE, _FETCHED, without, _PRINTED)
     if not wrong and value.endswith(("/", " ")):
         wrong = f"{_OF_FILE}; it ends in a {'slash' if value.endswith('/') else 'space'}"
     return wrong
@@ -136,8 +137,7 @@ def iso_name(value: Any) -> Wrong:
 
 def _directory_url(value: Any) -> Wrong:
     whole = f"{value}/" if isinstance(value, str) and "://" in value else value
-    allowed = r"!-~\xa1-\U0010ffff" if str(value).startswith("file:") else "!-~"
-    return _wrong_url(whole, _OF_DIRECTORY, _FETCHED, "?#", allowed)
+    return _wrong_url(whole, _OF_DIRECTORY, _FETCHED, "?#", _PRINTED)
 
 
 @like(**list_of({"type": "string", "pattern": rf"^{_DIRECTORY}$"}, uniqueItems=True))

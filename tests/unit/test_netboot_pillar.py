@@ -587,14 +587,16 @@ def test_sources_are_tried_from_the_nearest_on():
         ("https://x/a.iso/download", {"file": "a.iso"}, "a.iso"),
         ("https://x/ALT%20Linux/a%2B.iso", {}, "a+.iso"),
         ("https://x/ALT Linux/a.iso", {}, "a.iso"),
+        ("https://x/a.iso", {"mirrors": ["https://x/get?id=5"]}, "a.iso"),
         ("file:///srv/ALT Linux/\u0438\u0441\u043e.iso", {"file": "iso.iso"}, "iso.iso"),
     ],
 )
 def test_file_name_of_an_iso(url, more, file):
-    pillar = {"mirrors": ["http://near/dist"], "images": {"a": {**IMAGE, "url": url, **more}}}
+    pillar = {"mirrors": ["http://near/ALT Linux/"], "images": {"a": {**IMAGE, "url": url, **more}}}
     (image,) = resolve(pillar)["config"]["images"]
     assert image["file"] == file
-    assert image["sources"] == [f"http://near/dist/{file}", url]
+    nearer = f"http://near/ALT Linux/{file}"
+    assert image["sources"] == [nearer, url, *more.get("mirrors", [])]
 
 
 @pytest.mark.parametrize(
