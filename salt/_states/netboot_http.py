@@ -203,7 +203,7 @@ def site_absent(name):
     return state.ret
 
 
-def answers(name):
+def answers(name, final=True):
     """
     Fail if the web server does not send a menu and a kernel to clients of this server.
 
@@ -212,6 +212,9 @@ def answers(name):
 
     name
         What is checked; only shown.
+
+    final : True
+        False: the images are still to be prepared, so only the menu is requested.
 
     Changes nothing; under ``test=True`` nothing is requested.
 
@@ -225,7 +228,7 @@ def answers(name):
         if state.test:
             state.comment = "This can only be checked after the apply."
             return state.ret
-        found = netboot_asked.findings(_records())
+        found = netboot_asked.findings(_records(), kernel=final)
         state.warn(*(text for _, severity, text in found if severity == "warning"))
         wrong = [text for _, severity, text in found if severity == "error"]
         if wrong:

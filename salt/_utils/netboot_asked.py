@@ -21,12 +21,15 @@ _TRIES = 4
 _PAUSE_S = 0.5
 
 
-def findings(records: Records) -> list[Finding]:
+def findings(records: Records, kernel: bool = True) -> list[Finding]:
     """
     Return what is wrong with the answers for a menu and a kernel, by the addresses of clients.
 
     records
         The records of this machine.
+
+    kernel : True
+        False: images are not ready yet, only the menu is requested.
 
     Returns triples of key, severity (``error``, ``warning``) and text.
     """
@@ -34,14 +37,13 @@ def findings(records: Records) -> list[Finding]:
     for attempt in range(_TRIES):
         if attempt:
             time.sleep(_PAUSE_S)
-        found = _asked(records.config(), records)
+        found = _asked(records.config(), _files(records, kernel))
         if not found:
             break
     return found
 
 
-def _asked(config: Config, records: Records) -> list[Finding]:
-    files = _files(records, config)
+def _asked(config: Config, files: list[str]) -> list[Finding]:
     found: list[Finding] = []
     for at, name in _addresses(config):
         for path in files:
@@ -56,14 +58,14 @@ def _asked(config: Config, records: Records) -> list[Finding]:
     return found
 
 
-def _files(records: Records, config: Config) -> list[str]:
+def _files(records: Records, kernel: bool) -> list[str]:
     """List a menu and a kernel that are on the disk, as far as there are any."""
-    tftp = config["paths"]["tftp"]
+    tftp = records.config()["paths"]["tftp"]
     menus = sorted(name for name in records.owned("menus", []) if _is_menu(name))
     kernels = [
         os.path.join(image["tree"], image["facts"]["kernel"])
         for image in records.ready()
-        if image.get("tree")
+        if kernel and image.get("tree")
     ]
     paths = [os.path.join(tftp, name) for name in menus]
     parts = (paths, kernels)

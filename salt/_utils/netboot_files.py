@@ -132,10 +132,16 @@ def left_behind(path: str) -> list[str]:
         there = os.listdir(directory)
     except (FileNotFoundError, NotADirectoryError):
         return []
-    # salt.utils.files.copyfile: the file's name, and what tempfile.mkstemp appends
-    left = re.compile(rf"{re.escape(name)}[a-z0-9_]{{8}}|{re.escape(_temporary(path))}")
-    paths = [os.path.join(directory, one) for one in sorted(there) if left.fullmatch(one)]
-    return [one for one in paths if os.path.isfile(one) and not os.path.islink(one)]
+    # salt.utils.files.copyfile: the file's name, what tempfile.mkstemp appends, and its mode.
+    salts = re.compile(rf"{re.escape(name)}[a-z0-9_]{{8}}")
+    left = []
+    for one in sorted(there):
+        found = os.lstat(os.path.join(directory, one))
+        closed = stat.S_IMODE(found.st_mode) == 0o600
+        ours = one == _temporary(path) or (salts.fullmatch(one) and closed)
+        if ours and stat.S_ISREG(found.st_mode):
+            left.append(os.path.join(directory, one))
+    return left
 
 
 def sweep(path: str) -> list[str]:

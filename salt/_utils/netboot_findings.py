@@ -65,7 +65,9 @@ def _web_server(records: Records) -> Iterator[Finding]:
         return
     nginx = config["platform"]["nginx"]
     try:
-        others = netboot_nginx.others(nginx["directory"], nginx["site"])
+        there = netboot_nginx.others(nginx["directory"], nginx["site"])
+        gone = netboot_nginx.giving_way(there.sites, config)
+        others = there._replace(sites=[one for one in there.sites if one["file"] not in gone])
     except CommandExecutionError as err:
         yield ("nginx.rejected", "error", str(err))
     else:

@@ -68,7 +68,9 @@ netboot-http-service:
 {{ state }}:
   netboot_http.answers:
     - name: web server
-    {%- if when %}
+    {%- if not when %}
+    - final: false
+    {%- else %}
     - order: {{ when }}
     {%- endif %}
     - require:

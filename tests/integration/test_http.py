@@ -4,6 +4,7 @@ import copy
 import hashlib
 import json
 import subprocess
+import time
 from types import SimpleNamespace
 
 import pytest
@@ -37,6 +38,8 @@ def machine(tmp_path_factory):
         image = {"url": f"{web.url}/{iso.path.name}", "checksum": {"sha256": iso.sha256}}
         pillar = {"interface": "eth0", "images": {"ALT p11": image}}
         salt = SaltCall(server, {"netboot": pillar})
+        # As pam_umask may set it; everything must be served nevertheless.
+        salt._command = ["sh", "-c", 'umask 0027; exec "$@"', "sh", *salt._command]
         yield SimpleNamespace(
             lab=lab, server=server, iso=iso, pillar=pillar, salt=salt, second=second
         )
@@ -178,18 +181,71 @@ def test_what_clients_get_is_asked_for(machine, apply):
     other = f"server {{ listen {server.address}:80; return 410; }}\n"
     tree = KERNEL.rpartition("/")[0]
     server.run(["chmod", "700", f"/srv/export{tree}"])
-    said = apply("netboot.http").failed["netboot-http-answers"]["comment"]
+    said = apply("netboot.http").failed["netboot-http-complete"]["comment"]
     server.run(["chmod", "755", f"/srv/export{tree}"])
     assert f"{KERNEL}: 403, the web server may not read it" in said
     # Put there after the site was written: what runs is not what is on the disk.
     server.run(["tee", "/etc/nginx/conf.d/late.conf"], input=other)
     server.run(["systemctl", "restart", "nginx"])
     server.run(["mv", "/etc/nginx/conf.d/late.conf", "/root/late.conf"])
-    said = apply("netboot.http").failed["netboot-http-answers"]["comment"]
+    said = apply("netboot.http").failed["netboot-http-complete"]["comment"]
     server.run(["systemctl", "restart", "nginx"])
     assert f"http://{server.address}/tftp/config-aarch64.ipxe: 410, so another site" in said
     assert f"http://{server.address}{KERNEL}: 410, so another site or program" in said
     assert apply("netboot.http").failed == {}
+
+
+def test_lost_iso_is_repaired_by_an_apply_that_succeeds(machine, apply):
+    lost = f"/srv/export/dist/{machine.iso.path.name}"
+    machine.server.run(["rm", lost])
+    applied = apply()
+    assert (applied.failed, applied.status) == ({}, 0)
+    assert "Not ready yet: " in applied.states["netboot-menus-before"]["comment"]
+    assert lost in applied.changed["netboot-image-alt_p11-fetched"]
+    assert b"alt_p11-install" in get(machine, MENU).body
+
+
+def test_modes_are_repaired(machine, apply):
+    """Those that an earlier apply left to its umask, too."""
+    server = machine.server
+    closed = [
+        "tftp/netboot/x86_64",
+        "tftp/config-x86_64.ipxe",
+        "tftp/undionly.kpxe",
+        "dist",
+        "tftp",
+    ]
+    server.run(["chmod", "o-rwx", *(f"/srv/export/{path}" for path in [*closed, "dist"])])
+    assert get(machine, KERNEL).status == 403
+    assert apply().failed == {}
+    find = ["find", "/srv/export/dist", "/srv/export/tftp", "!", "-perm", "-o=r"]
+    assert server.run(find).stdout == ""
+    assert get(machine, KERNEL).status == 200
+    assert apply().changed == {}
+
+
+def test_passwords_cannot_be_guessed_at_any_rate(machine):
+    argv = ["openssl", "passwd", "-6", "-salt", "x", "right"]
+    hashed = subprocess.run(argv, capture_output=True, text=True, check=True).stdout.strip()
+    menu = {"password": {"users": {"admin": hashed}}}
+    machine.salt.write_pillar({"netboot": {**machine.pillar, "menu": menu}})
+    try:
+        assert machine.salt.apply(machine.server, "netboot.http").failed == {}
+
+        def login(password):
+            return get(machine, "/private/granted", "-u", f"admin:{password}").status
+
+        assert login("right") == 200
+        statuses = [login("wrong") for _ in range(25)]
+        assert set(statuses) == {401, 429}
+        assert statuses.count(401) < 12
+        # iPXE asks without a password first, which is no guess.
+        assert [get(machine, "/private/granted").status for _ in range(25)] == [401] * 25
+        time.sleep(2)
+        assert login("right") == 200
+    finally:
+        machine.salt.write_pillar({"netboot": machine.pillar})
+    assert machine.salt.apply(machine.server, "netboot.http").failed == {}
 
 
 def test_what_a_killed_apply_left(machine, apply):
@@ -198,6 +254,7 @@ def test_what_a_killed_apply_left(machine, apply):
     left = [f"{SITE}k3_x9zab", "/etc/systemd/system/netboot-dnsmasq.servicek3_x9zab"]
     for path in left:
         server.run(["cp", path[:-8], path])
+        server.run(["chmod", "600", path])
     assert server.run(["nginx", "-t"], check=False).returncode
     applied = apply()
     assert applied.failed == {}
