@@ -6,7 +6,6 @@ Facts of this machine: its system, interfaces and addresses.
 
 from __future__ import annotations
 
-import fcntl
 import ipaddress
 import os
 import re
@@ -17,9 +16,14 @@ from netboot_shapes import Target
 
 _OS_RELEASE = "/etc/os-release"
 
-# ioctl numbers from linux/sockios.h
-_SIOCGIFADDR = 0x8915
-_SIOCGIFNETMASK = 0x891B
+# From linux/netlink.h, linux/rtnetlink.h and linux/if_addr.h
+_MESSAGE = struct.Struct("=LHHLL")
+_ADDRESS = struct.Struct("=BBBBL")
+_ATTRIBUTE = struct.Struct("=HH")
+_NLMSG_ERROR, _NLMSG_DONE = 2, 3
+_RTM_GETADDR = 22
+_REQUEST_DUMP = 0x301
+_IFA_ADDRESS, _IFA_LOCAL = 1, 2
 
 
 def target(state_dir: str) -> Target:
@@ -32,7 +36,7 @@ def target(state_dir: str) -> Target:
     release = _os_release()
     return {
         "platform": [release.get("ID", "unknown"), *release.get("ID_LIKE", "").split()],
-        "interfaces": {name: _addresses(name) for _index, name in socket.if_nameindex()},
+        "interfaces": _interfaces(),
         "addresses": _local_addresses(),
         "default_interface": _default_interface(),
         # It is mounted if, and only if, SELinux is enabled (libselinux, is_selinux_enabled).
@@ -50,18 +54,38 @@ def _os_release() -> dict[str, str]:
     return values
 
 
-def _addresses(interface: str) -> list[str]:
-    """Return an interface's first IPv4 address; without iproute2, which may be missing."""
-    request = struct.pack("256s", interface.encode())
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        try:
-            address, netmask = (
-                socket.inet_ntoa(fcntl.ioctl(sock, code, request)[20:24])
-                for code in (_SIOCGIFADDR, _SIOCGIFNETMASK)
-            )
-        except OSError:
-            return []
-    return [ipaddress.IPv4Interface(f"{address}/{netmask}").with_prefixlen]
+def _interfaces() -> dict[str, list[str]]:
+    """
+    Return all IPv4 addresses with prefix lengths, by interface; without iproute2, which may be
+    missing: rtnetlink(7).
+    """
+    names = dict(socket.if_nameindex())
+    found: dict[str, list[str]] = {name: [] for name in names.values()}
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE) as sock:
+        ask = _ADDRESS.pack(socket.AF_INET, 0, 0, 0, 0)
+        length = _MESSAGE.size + len(ask)
+        sock.send(_MESSAGE.pack(length, _RTM_GETADDR, _REQUEST_DUMP, 1, 0) + ask)
+        while True:
+            answer = sock.recv(1 << 16)
+            while answer:
+                length, kind, *_ = _MESSAGE.unpack_from(answer)
+                if kind in (_NLMSG_ERROR, _NLMSG_DONE):
+                    return found
+                _, prefix, _, _, index = _ADDRESS.unpack_from(answer, _MESSAGE.size)
+                attributes = _attributes(answer[_MESSAGE.size + _ADDRESS.size : length])
+                local = attributes.get(_IFA_LOCAL) or attributes.get(_IFA_ADDRESS)
+                if local and index in names:
+                    found[names[index]].append(f"{socket.inet_ntoa(local)}/{prefix}")
+                answer = answer[length + 3 & ~3 :]
+
+
+def _attributes(message: bytes) -> dict[int, bytes]:
+    found = {}
+    while len(message) >= _ATTRIBUTE.size:
+        length, kind = _ATTRIBUTE.unpack_from(message)
+        found[kind] = message[_ATTRIBUTE.size : length]
+        message = message[max(length, _ATTRIBUTE.size) + 3 & ~3 :]
+    return found
 
 
 def _local_addresses() -> list[str]:

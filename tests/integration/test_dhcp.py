@@ -224,6 +224,27 @@ def test_server_keeps_leases_over_a_restart(dhcp_server):
     assert answer_of(dhcp_server, arch=7, mac="52:54:00:99:00:01")["address"] == before
 
 
+@pytest.mark.parametrize("arch", [0, 7])
+@pytest.mark.parametrize("mode", ["proxy", "server"])
+def test_card_with_two_networks_serves_that_of_the_address(lan, mode, arch):
+    """Also in option 54, by which clients recognize their server."""
+    network = f"198.19.{100 + lan.lab.number}"
+    ours = f"{network}.2"
+    at_machine = ["nsenter", f"--target={lan.server.leader}", "--net"]
+    lan.lab.run(["ip", "address", "replace", f"{network}.1/24", "dev", "second"])
+    lan.lab.run([*at_machine, "ip", "address", "replace", f"{ours}/24", "dev", "eth1"])
+    dhcp = {"mode": mode}
+    if mode == "server":
+        dhcp["subnets"] = {f"{network}.0/24": {"range": [f"{network}.100", f"{network}.109"]}}
+    lan.apply(interface="eth1", address=ours, dhcp=dhcp)
+    (offer,) = ask(lan.lab, arch=arch, device="second")
+    assert offer["options"]["54"] == bytes(map(int, ours.split("."))).hex()
+    assert offer["address"].startswith(network) == (mode == "server")
+    # UEFI asks again, on port 4011, where it got no address.
+    found = offer["ack"] if arch and mode == "proxy" else offer
+    assert found["next_server"] == ours
+
+
 @pytest.fixture(scope="module")
 def off(lan):
     lan.apply("netboot", dhcp={"mode": "off", "clients_at_once": 3000})
