@@ -34,14 +34,6 @@ def _path(config):
     return os.path.join(nginx["directory"], nginx["site"])
 
 
-def _beside(config):
-    """Return nginx's configuration without ours, and the sites that give way to it."""
-    nginx = config["platform"]["nginx"]
-    there = netboot_nginx.others(nginx["directory"], nginx["site"])
-    gone = netboot_nginx.giving_way(there.sites, config)
-    return there._replace(sites=[one for one in there.sites if one["file"] not in gone]), gone
-
-
 def site_ready(name):
     """
     Fail if an existing nginx site conflicts with the netboot site, or a file that it needs is
@@ -70,7 +62,7 @@ def site_ready(name):
             # Under test=True nginx may not be installed yet.
             found = []
             if netboot_run.has("nginx"):
-                found = netboot_nginx.findings(_beside(config)[0], config)
+                found = netboot_nginx.findings(netboot_nginx.beside(config)[0], config)
         except (CommandExecutionError, OSError) as err:
             found = [("nginx.rejected", "error", str(err))]
         said += [text for _, severity, text in found if severity == "error"]
@@ -111,7 +103,7 @@ def site(name, source):
             state.plan({"diff": "New file"})
             state.comment = f"{name} would be updated."
             return state.ret
-        beside, gone = _beside(config)
+        beside, gone = netboot_nginx.beside(config)
         text = netboot_templates.text(
             source,
             __salt__["cp.cache_file"](source),

@@ -63,11 +63,8 @@ def _web_server(records: Records) -> Iterator[Finding]:
     if not netboot_run.has("nginx"):
         yield ("nginx.missing", "error", "nginx is not installed; apply the state netboot.http.")
         return
-    nginx = config["platform"]["nginx"]
     try:
-        there = netboot_nginx.others(nginx["directory"], nginx["site"])
-        gone = netboot_nginx.giving_way(there.sites, config)
-        others = there._replace(sites=[one for one in there.sites if one["file"] not in gone])
+        others, _gone = netboot_nginx.beside(config)
     except CommandExecutionError as err:
         yield ("nginx.rejected", "error", str(err))
     else:

@@ -438,3 +438,18 @@ def giving_way(found: list[Site], config: Config) -> list[str]:
         for path in paths
         if os.path.dirname(path) == directory and os.path.islink(path) and untouched(path)
     ]
+
+
+def beside(config: Config) -> tuple[Nginx, list[str]]:
+    """
+    Return what is configured beside the netboot site, and the files of sites that give way to it.
+
+    config
+        The configuration, as ``netboot.config`` resolves it.
+
+    Raises CommandExecutionError when nginx rejects what is there.
+    """
+    platform = config["platform"]["nginx"]
+    there = others(platform["directory"], platform["site"])
+    gone = giving_way(there.sites, config)
+    return there._replace(sites=[one for one in there.sites if one["file"] not in gone]), gone

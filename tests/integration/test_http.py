@@ -224,6 +224,26 @@ def test_modes_are_repaired(machine, apply):
     assert apply().changed == {}
 
 
+@pytest.mark.parametrize(
+    ("there", "asked", "status"),
+    [
+        ("serial-PF 1", "serial-%20%20PF%201%20", 200),
+        ("product-Q35", "product-Q35%20%20%20", 200),
+        ("host-pc1", "host-pc1.school.example", 200),
+        ("host-pc2.school.example", "host-pc2.school.example", 200),
+        ("host-pc2.school.example", "host-pc2.other.example", 404),
+        ("host-pc1", "host-pc10", 404),
+        ("serial-PF1", "serial-..%2F..%2Fdist%2Fx", 404),
+    ],
+)
+def test_padded_texts_and_names_with_a_domain(machine, there, asked, status):
+    path = f"/srv/export/tftp/config-{there}.ipxe"
+    machine.server.run(["tee", path], input="#!ipxe\n")
+    found = get(machine, f"/tftp/config-{asked}.ipxe")
+    machine.server.run(["rm", path])
+    assert (found.status, found.body == b"#!ipxe\n") == (status, status == 200)
+
+
 def test_passwords_cannot_be_guessed_at_any_rate(machine):
     argv = ["openssl", "passwd", "-6", "-salt", "x", "right"]
     hashed = subprocess.run(argv, capture_output=True, text=True, check=True).stdout.strip()
