@@ -19,7 +19,7 @@ def _uefi(kind: str, arch: str, pxe: list[int], http: list[int]) -> Firmware:
         "boots": [arch],
         "pxe": pxe,
         "http": http,
-        "ipxe": [_HTTP, _MENU, _EFI],
+        "features": [_HTTP, _MENU, _EFI],
         "file": f"snponly-{arch}.efi",
     }
 
@@ -28,7 +28,7 @@ def _uefi(kind: str, arch: str, pxe: list[int], http: list[int]) -> Firmware:
 #: start; ``pxe`` and ``http``: what it sends in DHCP option 93 (RFC 4578 and IANA's "Processor
 #: Architecture Types"; 9 is EBC, which some x86_64 firmware sends, and so is 17 over HTTP; 22 is
 #: U-Boot's on arm64, which starts EFI programs);
-#: ``ipxe``: what an iPXE needs to run the menu's scripts and start a kernel; ``file``: its boot
+#: ``features``: what an iPXE needs to run the menu's scripts and start a kernel; ``file``: its boot
 #: loader in the TFTP root.
 FIRMWARE: tuple[Firmware, ...] = (
     {
@@ -37,7 +37,7 @@ FIRMWARE: tuple[Firmware, ...] = (
         "boots": ["x86_64", "i586"],
         "pxe": [0],
         "http": [],
-        "ipxe": [_HTTP, _MENU, _BZIMAGE],
+        "features": [_HTTP, _MENU, _BZIMAGE],
         "file": "undionly.kpxe",
     },
     _uefi("efi-i386", "i586", [6], [15]),

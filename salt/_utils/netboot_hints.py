@@ -27,7 +27,7 @@ def table(config: Config) -> list[Row]:
     rows: list[Row] = []
     for one in config["firmware"]:
         common = {"kind": one["kind"], "next_server": config["address"], "option_60": ""}
-        for ipxe, file in ((one["ipxe"], f"config-{one['arch']}.ipxe"), ([], one["file"])):
+        for ipxe, file in ((one["features"], f"config-{one['arch']}.ipxe"), ([], one["file"])):
             rows.append({**common, "option_93": one["pxe"], "ipxe": ipxe, "file": file})
         if one["http"]:
             rows.append(

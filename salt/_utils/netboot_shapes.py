@@ -47,7 +47,7 @@ class Firmware(TypedDict):
     boots: list[str]  # architectures of the images that it can start
     pxe: list[int]  # numbers in DHCP option 93, over PXE
     http: list[int]  # and over UEFI HTTP boot
-    ipxe: list[int]  # features that its iPXE needs for the menu, as in option 175
+    features: list[int]  # features that its iPXE needs for the menu, as in option 175
     file: str  # its boot loader in the TFTP root
 
 
