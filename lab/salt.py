@@ -127,7 +127,7 @@ class Salt(UserTrees):
 class SaltCall(UserTrees):
     """salt-call on a machine, without a master: in a fifth of the time that salt-ssh takes.
 
-    machine: a Machine with CHECKOUT in its binds; pillar: as for Salt.
+    machine: a Machine with CHECKOUT in its binds; pillar, more: as pillar and settings of Salt.
     """
 
     # On the machine, of all that is Salt's; tests that look at all files do not look there.
@@ -138,7 +138,7 @@ class SaltCall(UserTrees):
     program = (str(PROGRAMS / "salt-call"),)
     states = CHECKOUT / "salt"
 
-    def __init__(self, machine, pillar):
+    def __init__(self, machine, pillar, **more):
         self._machine = machine
         machine.run(["mkdir", "-p", self.home])
         settings = yaml.safe_load((CHECKOUT / "conf" / "minion").read_text())
@@ -148,6 +148,7 @@ class SaltCall(UserTrees):
             module_dirs=[str(self.states)],
             autoload_dynamic_modules=False,  # module_dirs has them, and this takes most of the time
             pillar_roots={"base": [f"{self.home}/pillar"]},
+            **more,
         )
         machine.run(["tee", f"{self.home}/minion"], input=yaml.safe_dump(settings))
         self._command = [*self.program, f"--config-dir={self.home}", "--out=json"]

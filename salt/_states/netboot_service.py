@@ -41,7 +41,8 @@ def current(name, files, reload=None):
         How it rereads its files: None, it is restarted; ``true``, systemd reloads it; a list, this
         command (words) is run.
 
-    ``changes`` contains ``started``, ``restarted`` or ``reloaded``, and ``enabled``.
+    ``changes`` contains ``started``, ``restarted`` or ``reloaded``, and ``enabled``; and what
+    killed applies left beside the files.
 
     .. code-block:: yaml
 
@@ -60,6 +61,10 @@ def current(name, files, reload=None):
         words = " and ".join(changes.values())
         if changes:
             state.comment = f"{name} {state.would_be} {words}."
+        for path in files:
+            # What killed applies left there, by Salt's file.managed as well.
+            for left in (netboot_files.left_behind if state.test else netboot_files.sweep)(path):
+                state.done(left, "removed")
         if act:
             written = _written(contents)
             try:

@@ -11,7 +11,10 @@ from types import SimpleNamespace
 import pytest
 
 from lab import network
+from lab.salt import CHECKOUT, SaltCall
+from tests.conftest import made_lan
 from tests.ipxe import Client
+from tests.servers import INSTALLED
 
 # Asks for a URL; words: method, URL, bytes to read before hanging up (0: all), Range (- for none).
 # Prints status and bytes read.
@@ -62,6 +65,20 @@ threads = [threading.Thread(target=flood) for _ in range(32)]
 MAC = "52:54:00:00:00:0{}"
 LIVECD = {"image": "ALT p11", "variant": "livecd"}
 INSTALL = {"image": "ALT p11", "variant": "install"}
+
+
+# Of the minion option netboot.state_dir: the helper and its unit must find it there.
+STATE_DIR = "/srv/records"
+
+
+@pytest.fixture(scope="module")
+def lan(tmp_path_factory):
+    with made_lan(tmp_path_factory, installed=INSTALLED, binds=[CHECKOUT]) as found:
+        option = {"netboot.state_dir": STATE_DIR}
+        found.salt = SaltCall(found.server, {"netboot": found.pillar}, **option)
+        yield found
+        assert found.server.run(["ls", STATE_DIR]).stdout
+        assert found.server.run(["test", "-e", "/var/lib/netboot"], check=False).returncode
 
 
 class Served(dict):
@@ -223,7 +240,7 @@ def test_scripts_of_armed_hosts_are_in_no_export(lan, hosts):
     for path in ("/tftp/once/pc2.ipxe", "/once/", "/once", "/once/.netboot.pc2.ipxe.new"):
         assert hosts.ask(path)[0] == 404, path
     lan.server.run(["test", "!", "-e", "/srv/export/tftp/once"])
-    said = lan.server.run(["stat", "-c", "%a %U %G", "/var/lib/netboot-once"]).stdout
+    said = lan.server.run(["stat", "-c", "%a %U %G", f"{STATE_DIR}-once"]).stdout
     assert said == "750 root www-data\n"
 
 
