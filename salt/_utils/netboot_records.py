@@ -67,7 +67,8 @@ _KEYS = {
     "images": ("label",),
     "isos": ("digests", "identity"),
     "control": ("was", "unread"),
-    "once": ("arming",),
+    "once": ("arming", "entry", "booted_at"),
+    "arming": ("arming", "host", "entry", "armed_at"),
 }
 
 
@@ -347,7 +348,7 @@ def _wrong(kind: str, name: str, value: Any) -> str:
     if kind == "schema" and type(value["schema"]) is not int:
         return "its schema must be an integer"
     if (kind, name) == ("owned", "once"):
-        return next(filter(None, (_wrong("once", host, one) for host, one in value.items())), "")
+        return next(filter(None, (_wrong("arming", host, one) for host, one in value.items())), "")
     return ""
 
 

@@ -16,7 +16,15 @@ OLD = {
     "applied/config": {"root": "/srv/export", "images": [], "kernel_over": {"aarch64": "tftp"}},
     "images/alt_p11": {"name": "ALT p11", "label": "alt_p11", "facts": {"arch": "x86_64"}},
     "isos/a.iso": {"size": 1, "digests": {"sha256": "ab"}, "identity": None, "verified_at": 1},
-    "owned/once": {"pc1": {"host": "pc1", "arming": "1a2b", "dropped": False}},
+    "owned/once": {
+        "pc1": {
+            "host": "pc1",
+            "entry": "p11-install",
+            "arming": "1a2b",
+            "armed_at": 1,
+            "dropped": False,
+        }
+    },
     "owned/menus": ["config-x86_64.ipxe"],
     "once/pc1": {"arming": "1a2b", "entry": "p11-install", "booted_at": 1},
 }
@@ -150,8 +158,11 @@ def test_damaged_record_of_once_is_not_to_be_removed(old, name, text):
         *(("images/alt_p11", text) for text in ("{}", "3")),
         *(("isos/a.iso", text) for text in ("null", "[]", "{}")),
         *(("owned/menus", text) for text in ("{}", '""')),
-        *(("owned/once", text) for text in ("[]", '{"pc1": 3}', '{"pc1": {}}')),
-        *(("once/pc1", text) for text in ("{}", "null")),
+        *(
+            ("owned/once", text)
+            for text in ("[]", '{"pc1": 3}', '{"pc1": {}}', '{"pc1": {"arming": "1a2b"}}')
+        ),
+        *(("once/pc1", text) for text in ("{}", "null", '{"arming": "1a2b"}')),
     ],
 )
 def test_json_of_the_wrong_shape_is_damage(old, name, text):
