@@ -89,7 +89,7 @@ def test_sum_file_that_cannot_be_read(bad, text, said):
 def test_hostile_sum_file_is_read_at_once(line):
     begun = time.monotonic()
     assert iso_sums.find((line * (1 << 20))[: 1 << 20].encode(), "sha256", "b.iso") is None
-    assert time.monotonic() - begun < 1
+    assert time.monotonic() - begun < 10  # where a pattern tries all ways, it takes minutes
 
 
 def test_strongest_sum_file_that_names_the_iso(bad):
