@@ -425,7 +425,7 @@ def test_other_generations_boot(lan, generation, stage, cmdline, expected):
         # With dots, as the kernel hands at most 32 other words to init, and then panics.
         pytest.param(
             "p9",
-            f"{PROPAGATOR_TREE} {'a. ' * 45} stagename=live ramdisk_size={{ramdisk_size}}",
+            f"{PROPAGATOR_TREE} {'a. ' * 50} stagename=live ramdisk_size={{ramdisk_size}}",
             "more than 50 words",
             id="propagator: 50 words",
             marks=LONG,
