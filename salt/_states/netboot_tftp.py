@@ -14,6 +14,7 @@ import iso_hashes
 import netboot_files
 import netboot_firmware
 import netboot_scripts
+import netboot_templates
 from iso_download import Fetches
 from netboot_names import has_digests
 from netboot_records import Records
@@ -189,7 +190,10 @@ def menus_written(name, template, final=True):
         pillar = __pillar__.get("netboot") or {}
         records = Records.of(__opts__, __context__)
         plan = netboot_scripts.plan(
-            records, _text(template), pillar.get("hosts") or {}, pillar.get("groups") or {}
+            records,
+            netboot_templates.read(template, __salt__["cp.cache_file"](template)),
+            pillar.get("hosts") or {},
+            pillar.get("groups") or {},
         )
         act = state.plan(plan.changes)
         if plan.foreign:
@@ -208,11 +212,3 @@ def menus_written(name, template, final=True):
         elif plan.problems:
             state.comment += f" Not ready yet: {len(plan.problems)} lines of the menu."
     return state.ret
-
-
-def _text(template):
-    cached = __salt__["cp.cache_file"](template)
-    if not cached:
-        raise CommandExecutionError(f"{template} does not exist in the state tree.")
-    with open(cached, encoding="utf-8") as file:
-        return file.read()

@@ -18,6 +18,21 @@ from netboot_shapes import Config
 from netboot_state import State
 
 
+def read(source: str, cached: str) -> str:
+    """
+    Return a template as it is.
+
+    source, cached
+        See ``text``.
+
+    Raises CommandExecutionError when it does not exist.
+    """
+    if not cached:
+        raise CommandExecutionError(f"{source} does not exist in the state tree.")
+    with open(cached, encoding="utf-8") as file:
+        return file.read()
+
+
 def text(source: str, cached: str, config: Config, opts: Any, **context: Any) -> str:
     """
     Return the text of a template that needs nothing but the applied configuration.
@@ -39,12 +54,8 @@ def text(source: str, cached: str, config: Config, opts: Any, **context: Any) ->
 
     Raises CommandExecutionError when it does not exist, or cannot be rendered.
     """
-    if not cached:
-        raise CommandExecutionError(f"{source} does not exist in the state tree.")
-    with open(cached, encoding="utf-8") as file:
-        template = file.read()
     done = salt.utils.templates.JINJA(
-        template,
+        read(source, cached),
         from_str=True,
         to_str=True,
         context=context,
