@@ -14,8 +14,7 @@ Check = Callable[[Any], Wrong]
 
 # YAML refuses the other characters (yaml.org/spec/1.2.2, c-printable), and so does Salt, which
 # writes YAML; U+007F to U+009F are control characters too.
-_WRITTEN = r"\t\n\u0020-\u007e\u00a0-\ud7ff\ue000-\ufffd"
-_UNWRITTEN = re.compile(rf"[^{_WRITTEN}\U00010000-\U0010ffff]")
+_UNWRITTEN = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 #: The same for JSON Schema: its patterns may be matched by UTF-16 units.
 WRITTEN = r"^[^\u0000-\u0008\u000b-\u001f\u007f-\u009f\ufffe\uffff]*$"
 

@@ -8,9 +8,8 @@ its images. Unpacking an image's ISO gives an ``ImageRecord`` with ``Facts`` (``
 entry one more time (``netboot_arming``). Sizes are in bytes, times in seconds since 1970.
 """
 
-from __future__ import annotations
-
-from typing import Any, TypedDict
+# Not with the annotations of __future__: as strings, Python would compile each in every start.
+from typing import Any, Optional, TypedDict, Union
 
 Pillar = dict[str, Any]
 # Of a check: key, severity (error, warning, info), text (one line).
@@ -23,7 +22,7 @@ class Target(TypedDict):
     platform: list[str]  # ID of os-release, then the words of its ID_LIKE
     interfaces: dict[str, list[str]]  # IPv4 addresses with prefix length, by interface
     addresses: list[str]  # all IPv4 addresses of the machine
-    default_interface: str | None  # the interface with the IPv4 default route
+    default_interface: Optional[str]  # the interface with the IPv4 default route
     selinux: bool
     state_dir: str  # the directory of the records
 
@@ -210,7 +209,7 @@ class Config(TypedDict):
     schedule: Schedule
     fetch: Fetch
     images: list[Image]
-    elsewhere: list[ImageRecord]  # images on other servers, as if their ISOs had been inspected
+    elsewhere: list["ImageRecord"]  # images on other servers, as if their ISOs had been inspected
     platform: dict[str, dict[str, Any]]  # a row of salt/netboot/platforms.yaml
     once: bool  # whether any host has once: true
 
@@ -237,9 +236,9 @@ class _Facts(TypedDict):
     kernel: str  # paths in the ISO
     initrd: str
     stages: dict[str, Stage]
-    livecd: Started | None
-    installer: Started | None
-    rescue: Started | None
+    livecd: Optional[Started]
+    installer: Optional[Started]
+    rescue: Optional[Started]
     http_iso: bool  # whether it can boot as a whole ISO over HTTP
 
 
@@ -265,7 +264,7 @@ class _ImageRecord(TypedDict):
     name: str
     label: str
     file: str
-    iso_sha256: str | None
+    iso_sha256: Optional[str]
     facts: Facts
 
 
@@ -285,7 +284,7 @@ class ImageRecord(_ImageRecord, total=False):
 class _IsoRecord(TypedDict):
     size: int
     digests: dict[str, str]  # always with sha256
-    identity: dict[str, int] | None
+    identity: Optional[dict[str, int]]
     verified_at: int
 
 
@@ -334,7 +333,7 @@ class Entry(TypedDict):
 class Host(TypedDict, total=False):
     """A machine in the pillar, with the settings of its group."""
 
-    mac: str | list[str]
+    mac: Union[str, list[str]]
     uuid: str
     serial: str
     hostname: str
