@@ -7,6 +7,7 @@ never the pillar, so that they work over salt-ssh and on a machine whose master 
 
 import os
 
+import salt.utils.yaml
 from salt.exceptions import SaltInvocationError
 
 import netboot_fresh
@@ -14,6 +15,7 @@ import netboot_fresh
 netboot_fresh.forget_old()
 
 import netboot_arming
+import netboot_backup
 import netboot_findings
 import netboot_hints
 import netboot_images
@@ -21,6 +23,7 @@ import netboot_listing
 import netboot_machine
 import netboot_pillar
 import netboot_rules
+import netboot_status
 from netboot_names import VERSION
 from netboot_paths import STATE_DIR
 from netboot_records import Records
@@ -38,15 +41,18 @@ def _records():
     return Records.of(__opts__, __context__)
 
 
-def config(pillar, platforms):
+def config(pillar=None, platforms=None, keys=()):
     """
     Validate the pillar for this machine and return the configuration that it resolves to.
 
-    pillar
-        The pillar below the key ``netboot`` (a map).
+    pillar : None
+        The pillar below the key ``netboot`` (a map). Default: as this minion has it.
 
-    platforms
-        The table of platforms, ``salt/netboot/platforms.yaml`` (a map).
+    platforms : None
+        The table of platforms (a map). Default: ``salt/netboot/platforms.yaml``.
+
+    keys : ()
+        All keys of the pillar, to name a misspelt ``netboot`` (a list).
 
     Returns a map: ``problems``, a list of one-line strings, each starting with its pillar key;
     ``warnings``, the same for what is not fatal; and, when there are no problems, ``config``: all
@@ -56,13 +62,16 @@ def config(pillar, platforms):
 
     .. code-block:: bash
 
-        salt 'netboot*' netboot.config '{images: {}}' '{}'
+        salt 'netboot*' netboot.config
     """
+    if platforms is None:
+        text = __salt__["cp.get_file_str"]("salt://netboot/platforms.yaml")
+        pillar, platforms = pillar or __pillar__.get("netboot"), salt.utils.yaml.safe_load(text)
     asked = (pillar, target(), platforms)
     # Every SLS asks for the same.
     answered = __context__.get("netboot.config")
     if not answered or answered[0] != asked:
-        answered = (asked, netboot_pillar.resolve(*asked))
+        answered = (asked, netboot_pillar.resolve(*asked, keys))
         __context__["netboot.config"] = answered
     return answered[1]
 
@@ -120,6 +129,47 @@ def applied():
     return _records().config()
 
 
+def status():
+    """
+    Return how this netboot server is.
+
+    Returns a map: ``version`` (of these states), ``applied`` (``version``, ``at``: when, as ISO
+    8601 in UTC, ``failed``: ids of the states that failed then), ``serves`` (addresses with
+    interfaces), ``dhcp`` (the mode), ``services`` (whether each runs, by name), ``images``
+    (``ready`` and ``missing`` names), ``fetching`` (see ``iso_fetch.progress``), ``entries``
+    (counts by architecture), ``hosts`` (``named`` in the pillar, ``new``, ``armed``, ``booted``),
+    ``findings`` of ``netboot.check`` (counts by severity) and ``disk`` (``path``, ``free`` and
+    ``total`` bytes).
+
+    Raises CommandExecutionError when nothing was applied to this machine yet.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt 'netboot*' netboot.status
+    """
+    return netboot_status.status(_records())
+
+
+def hosts():
+    """
+    List the hosts and boards of the pillar that was applied, in natural order.
+
+    Returns a list of maps: ``host`` (its name in the pillar), ``identities`` (such as
+    ``mac 52:54:00:12:34:56``), ``entry`` (id of its boot entry, ``local``, or empty: the menu
+    decides), ``once``, ``menu`` (whether it shows the menu first), and for those with ``once``
+    ``armed``, ``booted`` and ``booted_entry``, see ``netboot_once.list``.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt 'netboot*' netboot.hosts
+    """
+    return netboot_listing.hosts(_records())
+
+
 def images():
     """
     List the images that are ready to boot, with the facts from their ISOs.
@@ -142,9 +192,9 @@ def list_():
 
     Returns a map by the image's name: ``in_pillar``, ``entries`` (ids of the boot entries that use
     it), ``iso`` (``path``, ``bytes``, ``state``: ``kept``, ``dropped`` after unpacking, or
-    ``absent``, ``ours``: whether these states fetched it, and ``verified``: when, as ISO 8601 in
-    UTC, or None) and ``tree`` (``path``, ``bytes``, ``form``: ``boot``, ``stages``, ``tree`` or
-    ``mount``; None when it is not unpacked).
+    ``absent``, ``ours``: whether these states fetched it, ``verified``: when, as ISO 8601 in UTC,
+    or None, ``progress`` of a running fetch, see ``iso_fetch.progress``) and ``tree`` (``path``,
+    ``bytes``, ``form``: ``boot``, ``stages``, ``tree`` or ``mount``; None when it is not unpacked).
 
     Raises CommandExecutionError when nothing was applied to this machine yet.
 
@@ -223,6 +273,49 @@ def arm(host):
         salt 'netboot*' netboot.arm host='lab*'
     """
     return netboot_arming.arm(_records(), host)
+
+
+def backup(path):
+    """
+    Back up the records of this machine to a file, mode 0600: it contains password hashes.
+
+    path
+        The file (absolute path; ``.tar.gz``). ISOs and images are not in it.
+
+    Returns a map: ``file``, ``records`` (how many) and ``bytes``.
+
+    Raises CommandExecutionError when nothing was applied yet, or the file cannot be written.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt 'netboot*' netboot.backup /root/netboot.tar.gz
+    """
+    return netboot_backup.backup(_records(), path)
+
+
+def restore(path):
+    """
+    Restore the records of a backup on a machine without records. Then apply the states.
+
+    No host is armed afterwards, as what the backup says may have happened since; who has booted is
+    kept. All tokens of armings are new.
+
+    path
+        The file (absolute path), see ``netboot.backup``.
+
+    Returns a map: ``records`` (how many) and ``disarmed`` (names of the hosts that were armed).
+
+    Raises CommandExecutionError when this machine has records, or the file is no backup.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt 'netboot*' netboot.restore /root/netboot.tar.gz
+    """
+    return netboot_backup.restore(_records(), path)
 
 
 def dhcp_hints(server=None):

@@ -23,8 +23,8 @@ def list_():
     List the hosts that boot an entry once.
 
     Returns a list of maps: ``host``, ``entry`` (id of what it boots when it is armed), ``armed``
-    and ``booted`` (when, as ISO 8601 in UTC) and ``booted_entry``; the last two are None while the
-    host is armed.
+    (when, as ISO 8601 in UTC; None for a host that is new and was never armed), ``booted`` (when)
+    and ``booted_entry``; the last two are None while the host is armed.
 
     CLI Example:
 

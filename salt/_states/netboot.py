@@ -2,10 +2,13 @@
 Keep the configuration of a netboot server in step with the pillar.
 """
 
+import time
+
 import netboot_fresh
 
 netboot_fresh.forget_old()
 
+import netboot_status
 from netboot_records import Records
 from netboot_state import State
 
@@ -102,4 +105,31 @@ def config_applied(name, warnings=()):
             state.comment = f"The configuration {state.would_be} put on record."
         if act:
             records.write("applied", "config", config)
+    return state.ret
+
+
+def applied(name):
+    """
+    Sum up what this machine offers now, and put on record how this run ended.
+
+    To be run last.
+
+    name
+        What is summed up; only shown.
+
+    Changes nothing else.
+
+    .. code-block:: yaml
+
+        netboot-applied:
+          netboot.applied:
+            - name: summary
+            - order: last
+    """
+    with State(name, "", __opts__["test"]) as state:
+        records = Records.of(__opts__, __context__)
+        state.comment = "\n".join(netboot_status.summary(records))
+        if not state.test:
+            failed = [one["__id__"] for one in __running__.values() if one["result"] is False]
+            records.write("applied", "run", {"at": int(time.time()), "failed": failed})
     return state.ret

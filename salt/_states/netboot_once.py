@@ -76,11 +76,12 @@ def _rights(path):
 
 def armed(name):
     """
-    Ensure that each host with ``once: true`` was armed for its entry, one time.
+    Ensure that each host with ``once: true`` is on record: new, armed for its entry, or booted.
 
-    An armed host stays armed, and a host that has booted is not armed again, even if the pillar now
-    has another entry for it: the result lists such hosts. The hosts are read from the pillar:
-    thousands do not fit into a state.
+    A new host waits for ``netboot.arm``, unless the pillar has ``arm_new`` and the server is not
+    new itself. An armed host stays armed, and a host that has booted is not armed again, even if
+    the pillar now has another entry for it: the result lists such hosts. The hosts are read from
+    the pillar: thousands do not fit into a state.
 
     name
         What is armed; only shown.
@@ -105,8 +106,11 @@ def armed(name):
         changes = netboot_arming.reconcile(records, once["hosts"], state.test)
         state.plan(changes)
         if changes:
-            count = list(changes.values()).count("armed")
-            state.comment = state.counted(count, "host", "armed")
+            made = list(changes.values())
+            told = [("armed", "armed"), ("new", "put on record, not armed")]
+            state.comment = " ".join(
+                state.counted(made.count(word), "host", done) for word, done in told if word in made
+            ) or state.counted(len(changes), "host", "updated")
         waiting = [
             host["host"]
             for host in netboot_arming.listing(records)

@@ -75,7 +75,12 @@ def firmware_copied(name):
                 state.done(file["file"], change)
         if state.changes:
             state.comment = state.counted(len(state.changes), "boot loader", "installed")
-        if absent:
+        if state.changes and not installed and state.test:
+            state.comment = (
+                f"Of {len(files)} boot loaders those would be installed that the packages of this "
+                "release have."
+            )
+        elif absent:
             state.comment += f" This system's packages have no boot loader for {', '.join(absent)}."
     return state.ret
 
@@ -195,12 +200,12 @@ def menus_written(name, template, final=True):
             pillar.get("hosts") or {},
             pillar.get("groups") or {},
         )
-        act = state.plan(plan.changes)
+        state.plan(plan.changes)
         if plan.foreign:
             state.warn(f"Foreign files, left unchanged: {', '.join(sorted(plan.foreign))}")
         if plan.changes:
             state.comment = state.counted(len(plan.changes), "menu", "written")
-        if act or (not state.test and set(plan.owned) != {*plan.menus, *plan.hosts}):
+        if not state.test:
             netboot_scripts.carry_out(records, plan)
         state.warn(*plan.warnings)
         staging = records.config()["paths"]["staging"]

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import sys
 import threading
 import time
 from typing import Any, Callable, NamedTuple, cast
@@ -26,6 +27,8 @@ from netboot_shapes import Config, IsoRecord
 log = logging.getLogger(__name__)
 
 _PROGRESS_EVERY_S = 10
+# On a terminal, such as that of salt-call.
+_SHOWN_EVERY_S = 1
 _LONGEST_PAUSE_S = 60
 _STARTED = "iso_download.started"
 
@@ -143,11 +146,18 @@ class Fetches:
         job = self._started.pop(path, None) or _Job(sources, path, checksum, self._how)
         name = os.path.basename(path)
         part = part_path(self._how.staging, path)
-        while not job.ended(_PROGRESS_EVERY_S):
+        terminal = sys.stderr if sys.stderr and sys.stderr.isatty() else None
+        while not job.ended(_SHOWN_EVERY_S if terminal else _PROGRESS_EVERY_S):
             one = progress(part)
-            if one and one["running"]:
+            if not one or not one["running"]:
+                continue
+            if terminal:
+                print(f"\r{name}: {in_words(one)}\033[K", end="", file=terminal, flush=True)
+            else:
                 log.info("%s: %s", name, in_words(one))
-                self._notify(name, one)
+            self._notify(name, one)
+        if terminal:
+            print("\r\033[K", end="", file=terminal, flush=True)
         try:
             record = job.result()
         except CommandExecutionError as err:

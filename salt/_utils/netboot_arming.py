@@ -5,6 +5,9 @@ Salt keeps the record ``owned/once``: what each host is armed for. The program `
 which sees in the web server's log that a host has booted, keeps ``once/HOST``: the arming of that
 boot; Salt copies it when a host is renamed. So neither undoes what the other wrote. While a host is
 armed, it has a script that only nginx serves; without the script it boots from its own disk.
+
+A host that is new to a server is not armed: it may have been installed by another one. Its arming
+then has the time 0, and a boot on record to match, so that earlier versions take it for installed.
 """
 
 from __future__ import annotations
@@ -23,7 +26,7 @@ from salt.exceptions import SaltInvocationError
 import netboot_files
 from netboot_host_scripts import armed_script
 from netboot_hosts import typed
-from netboot_names import host_key, iso8601, nearest
+from netboot_names import host_key, in_order, iso8601, nearest
 from netboot_records import Records
 from netboot_shapes import Arming, Boot, OnceHost
 
@@ -48,19 +51,26 @@ def _is_booted(arming: Arming, boot: Boot | None) -> bool:
     return boot is not None and boot["arming"] == arming["arming"]
 
 
-def _new_arming(host: Any) -> Arming:
+def _new_arming(host: Any, armed: bool = True) -> Arming:
     arming: Any = {
         **host,
         "arming": secrets.token_hex(_TOKEN_BYTES),
-        "armed_at": int(time.time()),
+        "armed_at": int(time.time()) if armed else 0,
         "dropped": False,
     }
     return arming  # type: ignore[no-any-return]
 
 
+def _never_booted(arming: Arming) -> Boot:
+    return {"arming": arming["arming"], "entry": arming["entry"], "booted_at": 0}
+
+
 def reconcile(records: Records, hosts: dict[str, OnceHost], test: bool) -> dict[str, str]:
     """
-    Arm the hosts that were never armed, and leave the others as they are: armed, or booted.
+    Put new hosts on record, and leave the others as they are: armed, booted, or new.
+
+    New hosts are armed if the configuration has ``arm_new``, but not by the first apply of a
+    server: whatever it is to install may have been installed by another one.
 
     If the pillar changes the entry, an armed host boots the new entry, but a host that has booted
     is not armed again: a new image for a group must not install all its machines again. Nor must a
@@ -75,8 +85,9 @@ def reconcile(records: Records, hosts: dict[str, OnceHost], test: bool) -> dict[
     test
         Only return what would change.
 
-    Returns a map of changes: of hosts (by key) ``armed``, ``changed`` (another entry), ``renamed``,
-    ``dropped`` or ``back``; of scripts (by file name) ``new``, ``changed`` or ``removed``.
+    Returns a map of changes: of hosts (by key) ``new``, ``armed``, ``disarmed``, ``changed``
+    (another entry), ``renamed``, ``dropped`` or ``back``; of scripts (by file name) ``new``,
+    ``changed`` or ``removed``.
     """
     if test or not (hosts or records.armings()):
         return _reconcile(records, hosts, test)
@@ -104,15 +115,26 @@ def _reconcile(records: Records, hosts: dict[str, OnceHost], test: bool) -> dict
     keys = set(old)
     # A new name must not install a machine again.
     renamed = _renamed(old, booted, hosts)
-    armings, changes = _armings(old, booted, hosts)
+    config = records.config()
+    known = records.read("owned", "once") is not None
+    arm_new = config["arm_new"] and config["arms"] and known
+    armings, changes = _armings(old, booted, hosts, arm_new)
+    never = [key for key, change in changes.items() if change == "new"]
+    if not config["arms"]:
+        # What another server may have installed meanwhile is not armed when this one arms again.
+        armed = [key for key, one in armings.items() if not _is_booted(one, booted.get(key))]
+        changes |= dict.fromkeys(set(armed) - set(never), "disarmed")
+        never = armed
+    for key in never:
+        armings[key]["armed_at"] = 0
+        booted[key] = _never_booted(armings[key])
     changes = {**dict.fromkeys(renamed, "renamed"), **changes}
     scripts = {
         f"{key}.ipxe": armed_script(arming)
         for key, arming in armings.items()
         if not arming["dropped"] and not _is_booted(arming, booted.get(key))
     }
-    paths = records.config()["paths"]
-    directory = paths["once_scripts"]
+    directory = config["paths"]["once_scripts"]
     owned = [f"{key}.ipxe" for key in keys | set(armings)]
     files = netboot_files.difference(directory, scripts, owned)
     if not test:
@@ -120,7 +142,10 @@ def _reconcile(records: Records, hosts: dict[str, OnceHost], test: bool) -> dict
             # Before the arming: without its boot record the host would be armed.
             if booted[key]:
                 records.write("once", key, booted[key])
-        if armings != old or renamed:
+        for key in never:
+            records.write("once", key, booted[key])
+        # Even if there is no host: from now on a host is new, not the server.
+        if armings != old or renamed or not known:
             # Before the scripts: after a kill here, the next run must know which scripts it owns.
             records.write("owned", "once", armings)
         netboot_files.carry_out(directory, scripts, files, directory)
@@ -130,7 +155,7 @@ def _reconcile(records: Records, hosts: dict[str, OnceHost], test: bool) -> dict
 
 
 def _armings(
-    old: Armings, booted: Boots, hosts: dict[str, OnceHost]
+    old: Armings, booted: Boots, hosts: dict[str, OnceHost], arm_new: bool
 ) -> tuple[Armings, dict[str, str]]:
     """Return the new armings and the changes, by host."""
     armings: Armings = {}
@@ -143,8 +168,8 @@ def _armings(
     for key, host in hosts.items():
         before = old.get(key)
         if not before:
-            armings[key] = _new_arming(host)
-            changes[key] = "armed"
+            armings[key] = _new_arming(host, arm_new)
+            changes[key] = "armed" if arm_new else "new"
             continue
         same = before["entry"] == host["entry"]
         if same or _is_booted(before, booted.get(key)):
@@ -205,7 +230,10 @@ def arm(records: Records, host: object) -> list[dict[str, Any]]:
 
     Raises SaltInvocationError when no host of that name has ``once: true``.
     """
-    paths = records.config()["paths"]
+    config = records.config()
+    if not config["arms"]:
+        there = f"; run this on {config['armed_by']}" if config["armed_by"] else ""
+        raise SaltInvocationError(f"This server arms no hosts (netboot:arms){there}.")
     with _locked(records):
         armings = records.armings()
         names = {arming["host"]: key for key, arming in armings.items() if not arming["dropped"]}
@@ -221,9 +249,38 @@ def arm(records: Records, host: object) -> list[dict[str, Any]]:
         records.write("owned", "once", {**armings, **again})
         scripts = {f"{key}.ipxe": armed_script(arming) for key, arming in again.items()}
         changes = dict.fromkeys(scripts, "new")
-        directory = paths["once_scripts"]
+        directory = config["paths"]["once_scripts"]
         netboot_files.carry_out(directory, scripts, changes, directory)
     return [_shown(arming, None) for arming in again.values()]
+
+
+def disarm_all(records: Records) -> list[str]:
+    """
+    Make all hosts new, after records were restored: what they say may have happened since.
+
+    records
+        The records of this machine.
+
+    Returns the names of the hosts that were armed.
+    """
+    armed = []
+    with _locked(records):
+        armings, booted = records.armings(), records.boots()
+        for key, arming in armings.items():
+            boot = booted.get(key)
+            if not _is_booted(arming, boot):
+                armed.append(arming["host"])
+                boot = None
+            # Nobody who read the backup, or its paths in a log, knows the new ones.
+            token = secrets.token_hex(_TOKEN_BYTES)
+            armings[key] = {
+                **arming,
+                "arming": token,
+                "armed_at": arming["armed_at"] if boot else 0,
+            }
+            records.write("once", key, {**(boot or _never_booted(arming)), "arming": token})
+        records.write("owned", "once", armings)
+    return armed
 
 
 def listing(records: Records) -> list[dict[str, Any]]:
@@ -236,17 +293,17 @@ def listing(records: Records) -> list[dict[str, Any]]:
     booted = records.boots()
     return [
         _shown(arming, booted.get(key))
-        for key, arming in sorted(records.armings().items())
+        for key, arming in sorted(records.armings().items(), key=lambda item: in_order(item[0]))
         if not arming["dropped"]
     ]
 
 
 def _shown(arming: Arming, boot: Boot | None) -> dict[str, Any]:
-    done = boot if boot and _is_booted(arming, boot) else None
+    done = boot if boot and boot["booted_at"] and _is_booted(arming, boot) else None
     return {
         "host": arming["host"],
         "entry": arming["entry"],
-        "armed": iso8601(arming["armed_at"]),
+        "armed": iso8601(arming["armed_at"]) if arming["armed_at"] else None,
         "booted": done and iso8601(done["booted_at"]),
         "booted_entry": done and done["entry"],
     }

@@ -20,7 +20,7 @@ from netboot_hosts import (
 )
 from netboot_names import NICS, host_key, label
 from netboot_paths import in_url
-from netboot_shapes import Arming, Config, Entry, Host, OnceHost
+from netboot_shapes import Arming, Config, Entry, Host, Listed, OnceHost
 
 Maps = dict[str, Any]
 
@@ -64,6 +64,26 @@ def scripts(hosts: Maps, groups: Maps, config: Config) -> dict[str, str]:
     for (kind, value), board in built_in.items():
         made[_file(kind, value)] = _board_script(value, board, config)
     return made
+
+
+def listed(hosts: Maps, groups: Maps) -> dict[str, Listed]:
+    """
+    Return the hosts and boards for overviews, by name.
+
+    hosts, groups
+        See ``scripts``.
+    """
+    found: dict[str, Listed] = {}
+    for name, host in hosts.items():
+        settings = settings_of(host, groups)
+        boots = "entry" in settings or "image" in settings
+        found[name] = {
+            "identities": [list(one) for one in identities(name, host)],
+            "entry": _entry(settings) if boots else "",
+            "once": bool(settings.get("once")),
+            "menu": not boots or bool(settings.get("menu")),
+        }
+    return found
 
 
 def _file(kind: str, value: str) -> str:
@@ -122,8 +142,14 @@ def _host_script(name: str, settings: Host, config: Config) -> str:
     if settings.get("once"):
         values["nb-entry"] = "local"
         # If anything fails with that script, the local disk boots.
-        url = f"{config['http']['url']}/once/{host_key(name)}.ipxe"
-        last = [f"chain --autofree {url} ||"]
+        url = f"{config['armed_by'] or config['http']['url']}/once/{host_key(name)}.ipxe"
+        if config["arms"]:
+            last = [f"chain --autofree {url} ||"]
+        elif config["armed_by"]:
+            there = f"set nb-armed-by {config['armed_by']}"
+            last = [f"imgfetch --name armed {url} && imgfree armed && {there} ||"]
+        else:
+            last = []
     else:
         last = []
     lines += [f"set {variable} {value}" for variable, value in values.items()]

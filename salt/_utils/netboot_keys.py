@@ -401,6 +401,22 @@ KEYS: tuple[Key, ...] = (
         "Seconds without data, or with less than 1 KiB/s, after which a source counts as failed.",
     ),
     Key(
+        "arm_new",
+        check.yes_or_no,
+        False,
+        "`true`: hosts with `once` that are added to this pillar are armed by the next apply. "
+        "`false`: they wait for `netboot.arm`. Hosts of a server's first apply always wait, as "
+        "another server may have installed them.",
+    ),
+    Key(
+        "arms",
+        url.arms,
+        True,
+        "Of several servers on one network segment, one arms hosts with `once`. On the others: "
+        "`false`, and such hosts boot from their own disks; or the URL of that server, such as "
+        "`http://192.0.2.10`, to which they send its armed hosts.",
+    ),
+    Key(
         "prune",
         check.yes_or_no,
         False,

@@ -5,13 +5,16 @@ Overviews for admins: what is on this machine, what a client sees.
 from __future__ import annotations
 
 import os
+import re
 from typing import Any
 
 from salt.exceptions import SaltInvocationError
 
+import iso_download
+import netboot_arming
 import netboot_images
 from netboot_hosts import identity, typed
-from netboot_names import host_key, iso8601
+from netboot_names import host_key, in_order, iso8601
 from netboot_records import Records
 from netboot_shapes import ImageRecord
 
@@ -27,11 +30,19 @@ def images(records: Records) -> dict[str, Any]:
     ready: dict[str, Any] = {image["label"]: image for image in records.images()}
     named: dict[str, Any] = {image["label"]: image for image in config["images"]}
     used = netboot_images.built(records)["entries"]
+    fetched = {
+        one["file"]: one
+        for one in iso_download.running(config["paths"]["staging"])
+        if one["running"]
+    }
     return {
         image["name"]: {
             "in_pillar": label in named,
             "entries": [entry["id"] for entry in used if entry["label"] == label],
-            "iso": _iso(records, f"{config['paths']['dist']}/{ready.get(label, image)['file']}"),
+            "iso": {
+                **_iso(records, f"{config['paths']['dist']}/{ready.get(label, image)['file']}"),
+                "progress": fetched.get(image["file"]),
+            },
             "tree": _tree(ready.get(label)),
         }
         for label, image in sorted({**ready, **named}.items())
@@ -64,6 +75,39 @@ def _tree(record: ImageRecord | None) -> dict[str, Any] | None:
             found = os.lstat(os.path.join(directory, name))
             inodes[found.st_ino] = found.st_size
     return {"path": record["tree"], "bytes": sum(inodes.values()), "form": record["form"]}
+
+
+def hosts(records: Records) -> list[dict[str, Any]]:
+    """
+    List the hosts of the pillar that was applied, see ``netboot.hosts``.
+
+    records
+        The records of this machine.
+    """
+    once = {one["host"]: one for one in netboot_arming.listing(records)}
+    found = []
+    for name, host in sorted(records.hosts().items(), key=lambda item: in_order(item[0])):
+        arming = once.get(name, {})
+        found.append(
+            {
+                "host": name,
+                "identities": [
+                    f"{kind} {_written(kind, value)}" for kind, value in host["identities"]
+                ],
+                "entry": host["entry"],
+                "once": host["once"],
+                "menu": host["menu"],
+                "armed": arming.get("armed"),
+                "booted": arming.get("booted"),
+                "booted_entry": arming.get("booted_entry"),
+            }
+        )
+    return found
+
+
+def _written(kind: str, value: str) -> str:
+    """Return an identity as people write it."""
+    return ":".join(re.findall("..", value)) if kind == "mac" else value
 
 
 def menu(records: Records, arch: str, host: object = None) -> str:

@@ -38,7 +38,9 @@ class Line(NamedTuple):
     bios_only: bool
 
 
-def render(template: str, config: Config, entries: list[Entry]) -> dict[str, str]:
+def render(
+    template: str, config: Config, entries: list[Entry], hosts: bool = False
+) -> dict[str, str]:
     """
     Return the texts of the menu scripts by file name, one for each architecture.
 
@@ -51,6 +53,9 @@ def render(template: str, config: Config, entries: list[Entry]) -> dict[str, str
     entries
         The boot entries.
 
+    hosts : False
+        Whether the pillar has hosts: then the menu shows to machines that they are none of them.
+
     Raises CommandExecutionError when the template is broken.
     """
     environment = jinja2.Environment(  # noqa: S701 (scripts, not HTML)
@@ -62,7 +67,8 @@ def render(template: str, config: Config, entries: list[Entry]) -> dict[str, str
     try:
         menu = environment.from_string(template)
         return {
-            f"config-{arch}.ipxe": menu.render(_context(config, arch, entries)) for arch in MENUS
+            f"config-{arch}.ipxe": menu.render(_context(config, arch, entries), hosts=hosts)
+            for arch in MENUS
         }
     except jinja2.TemplateError as err:
         raise CommandExecutionError(f"The menu template is broken: {err}") from err

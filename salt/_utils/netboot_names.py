@@ -189,3 +189,16 @@ def some(names: Iterable[str], most: int = 5) -> str:
     names = list(names)
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return f"{', '.join(names[:most])}{more}"
+
+
+def in_order(name: str) -> list[Any]:
+    """
+    Return what sorts names as people do: pc2 before pc10.
+
+    name
+        The name.
+    """
+    return [
+        (0, int(part), "") if part.isdigit() else (1, 0, part)
+        for part in re.findall(r"[0-9]+|[^0-9]+", name.lower())
+    ]

@@ -8,7 +8,7 @@ hosts in ``netboot_dhcp`` and ``netboot_hosts``.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import netboot_checks
@@ -206,12 +206,14 @@ def _check_http(pillar: Pillar, target: Target, problems: Problems) -> None:
                 )
 
 
-def resolve(pillar: Any, target: Target, platforms: Platforms) -> dict[str, Any]:
+def resolve(
+    pillar: Any, target: Target, platforms: Platforms, keys: Iterable[object] = ()
+) -> dict[str, Any]:
     """
     Validate the pillar and resolve it to the configuration of a machine.
 
     pillar
-        The pillar below the key ``netboot``.
+        The pillar below the key ``netboot``; None if there is no such key.
 
     target
         What ``netboot.target`` returned on that machine.
@@ -220,10 +222,16 @@ def resolve(pillar: Any, target: Target, platforms: Platforms) -> dict[str, Any]
         The table of platforms (``salt/netboot/platforms.yaml``), by their ``ID`` in os-release; a
         system that is not in it counts as the first of its ``ID_LIKE`` that is.
 
+    keys : ()
+        All keys of the pillar, among which a misspelt one is looked for.
+
     Returns a map: ``problems``, a list of one-line strings, each starting with its pillar key (or
     minion option); ``warnings``, the same for what is not fatal; and, when there are no problems,
     ``config``, see ``netboot_shapes.Config``.
     """
+    if pillar is None:
+        near = nearest("netboot", keys) or "; a file that top.sls of the pillar names must have it"
+        return {"problems": [_in_one_line(f"netboot: is not in the pillar{near}")], "warnings": []}
     resolved = _resolve(pillar, target, platforms)
     for kind in ("problems", "warnings"):
         resolved[kind] = [_in_one_line(one) for one in resolved[kind]]
@@ -250,7 +258,8 @@ def _resolve(pillar: Any, target: Target, platforms: Platforms) -> dict[str, Any
     platform = _platform(pillar, target, platforms, problems)
     if problems:
         return {"problems": problems, "warnings": []}
-    config = netboot_config.build(pillar, target, platform, netboot_hosts.any_once(hosts, groups))
+    once = pillar["arms"] is True and netboot_hosts.any_once(hosts, groups)
+    config = netboot_config.build(pillar, target, platform, once)
     # The ports follow from the whole configuration.
     problems += _same_ports(config)
     if problems:

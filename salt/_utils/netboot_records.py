@@ -9,6 +9,8 @@ were written:
 kind       name             shape                                       written by
 =========  ===============  ==========================================  ======================
 applied    config           netboot_shapes.Config                       netboot.config_applied
+applied    hosts            netboot_shapes.Listed by host               netboot_tftp.menus_written
+applied    run              netboot_shapes.Run                          netboot.applied
 images     LABEL            netboot_shapes.ImageRecord                  alt_image states
 isos       FILE             netboot_shapes.IsoRecord                    alt_iso states
 services   SERVICE          files: text by path; written: mtime_ns      netboot_service.current
@@ -43,7 +45,7 @@ import netboot_files
 import netboot_values
 from netboot_names import ARCHES
 from netboot_paths import STATE_DIR, paths
-from netboot_shapes import Arming, Boot, Config, Image, ImageRecord, IsoRecord
+from netboot_shapes import Arming, Boot, Config, Image, ImageRecord, IsoRecord, Listed
 
 #: The version of the table above. It is increased when older records would be misread.
 SCHEMA = 1
@@ -63,7 +65,7 @@ _LISTS = ("menus", "firmware", "trees", "silenced")
 # Keys that records of every schema have, and without which they are of no use.
 _KEYS = {
     "schema": ("schema",),
-    "applied": ("root",),
+    "applied/config": ("root",),
     "images": ("label",),
     "isos": ("digests", "identity"),
     "control": ("was", "unread"),
@@ -120,6 +122,10 @@ class Records:
                 "Nothing was applied to this machine yet; run state.apply netboot first."
             )
         return applied
+
+    def hosts(self) -> dict[str, Listed]:
+        """Return the hosts of the pillar that was applied, by name."""
+        return cast("dict[str, Listed]", self.read("applied", "hosts") or {})
 
     def on_record(self) -> Config | None:
         """Return the stored configuration, whatever this run resolved; or None."""
@@ -248,6 +254,21 @@ class Records:
         except FileNotFoundError:
             pass
 
+    def is_record(self, file: str) -> bool:
+        """Return whether a path below the directory is that of a record."""
+        return bool(_FILE.fullmatch(file)) and file.endswith(".json")
+
+    def files(self) -> list[str]:
+        """List the files of all records, by their paths below the directory."""
+        return [
+            os.path.join(kind, f"{name}.json") if kind else name
+            for kind in ("", *_KINDS)
+            for name in (self.names(kind) if kind else self._schema_file())
+        ]
+
+    def _schema_file(self) -> list[str]:
+        return [name for name in ("schema.json",) if os.path.exists(f"{self.directory}/{name}")]
+
     def clear(self, test: bool) -> bool:
         """
         Remove all records, and their directories if these are empty then.
@@ -342,7 +363,7 @@ def _wrong(kind: str, name: str, value: Any) -> str:
     """Return what is wrong with the shape of a record of any schema, or an empty string."""
     if kind == "owned" and name in _LISTS:
         return "" if isinstance(value, list) else "it must be a list"
-    keys = _KEYS.get(kind, ())
+    keys = _KEYS.get(kind) or _KEYS.get(f"{kind}/{name}", ())
     if not isinstance(value, dict) or any(key not in value for key in keys):
         return "it must be a map" + (f" with {' and '.join(keys)}" if keys else "")
     if kind == "schema" and type(value["schema"]) is not int:
@@ -354,7 +375,7 @@ def _wrong(kind: str, name: str, value: Any) -> str:
 
 def _migrated(kind: str, name: str, value: Any, directory: str) -> Any:
     """Complete a record: add what those of schema 0 lack."""
-    if kind == "applied":
+    if (kind, name) == ("applied", "config"):
         over = netboot_values.default("kernel_over.*")
         return {
             **value,

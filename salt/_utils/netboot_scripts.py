@@ -13,6 +13,7 @@ import netboot_host_scripts
 import netboot_images
 import netboot_menus
 from netboot_records import Records
+from netboot_shapes import Listed
 
 
 class Plan(NamedTuple):
@@ -27,6 +28,8 @@ class Plan(NamedTuple):
         ``new``, ``changed`` or ``removed``, by file name.
     ``foreign``
         Names of foreign files that are in the way and stay.
+    ``listed``
+        The hosts for overviews, by name.
     ``problems``
         Images and defaults that the menus cannot offer, one line each.
     ``warnings``
@@ -38,6 +41,7 @@ class Plan(NamedTuple):
     owned: list[str]
     changes: dict[str, str]
     foreign: list[str]
+    listed: dict[str, Listed]
     problems: list[str]
     warnings: list[str]
 
@@ -57,7 +61,7 @@ def plan(records: Records, template: str, hosts: dict[str, Any], groups: dict[st
     """
     config = records.config()
     entries, problems, doubts = netboot_images.offered(records)
-    menus = netboot_menus.render(template, config, entries)
+    menus = netboot_menus.render(template, config, entries, bool(hosts))
     scripts = netboot_host_scripts.scripts(hosts, groups, config)
     owned = records.owned("menus", [])
     changes = netboot_files.difference(config["paths"]["tftp"], {**scripts, **menus}, owned)
@@ -72,6 +76,7 @@ def plan(records: Records, template: str, hosts: dict[str, Any], groups: dict[st
         owned,
         {name: change for name, change in changes.items() if name not in foreign},
         foreign,
+        netboot_host_scripts.listed(hosts, groups),
         [f"Not in the menu: {problem}" for problem in problems]
         + netboot_menus.unmet_defaults(config, entries),
         doubts,
@@ -100,3 +105,5 @@ def carry_out(records: Records, done: Plan) -> None:
         netboot_files.carry_out(paths["tftp"], scripts, some, paths["staging"])
     if gone:
         records.write("owned", "menus", sorted(scripts))
+    if done.listed != records.hosts():
+        records.write("applied", "hosts", done.listed)

@@ -204,6 +204,9 @@ class Config(TypedDict):
     firewall: str
     arguments: dict[str, list[str]]  # by architecture
     kernel_over: dict[str, str]
+    arm_new: bool
+    arms: bool  # whether this server arms hosts
+    armed_by: str  # URL of the server that does, or empty
     prune: bool
     clean_images: bool
     schedule: Schedule
@@ -351,6 +354,15 @@ class Host(TypedDict, total=False):
     nic: str
 
 
+class Listed(TypedDict):
+    """A host or board for overviews."""
+
+    identities: list[list[str]]  # kind and value, as iPXE writes it
+    entry: str  # id of its boot entry, local, or empty: the menu decides
+    once: bool
+    menu: bool  # whether it shows the menu first
+
+
 class OnceHost(TypedDict):
     """A host that boots an entry once, and what shows that it did."""
 
@@ -376,3 +388,10 @@ class Boot(TypedDict):
     arming: str
     entry: str
     booted_at: int
+
+
+class Run(TypedDict):
+    """How the last apply ended."""
+
+    at: int
+    failed: list[str]  # ids of the states that failed

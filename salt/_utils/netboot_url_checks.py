@@ -29,6 +29,7 @@ _LONGEST_FILE = 200
 # Only paths of files may have other characters than ASCII.
 _ASCII = r"(?=[!-~]*$)"
 _BOOT_URL = rf"{_ASCII}(https?|tftp|nfs|ftp)://[^\s/?#]+/\S*"
+_SERVER_URL = rf"{_ASCII}http://[^\s/?#,]+/?"
 _STAGE_URL = rf"{_ASCII}http://[^\s/?#,]+/[^\s?#,]+"
 # Of files that are fetched: with spaces, which many copy from a browser, and with a query.
 _FILE_URL = (
@@ -96,6 +97,18 @@ def boot_url(value: Any) -> Wrong:
     rule = "must be an http://, https://, tftp://, nfs:// or ftp:// URL"
     wrong = _wrong_url(value, rule, ("http", "https", "tftp", "nfs", "ftp"), "")
     return wrong or argument(value)
+
+
+@like(anyOf=[{"type": "boolean"}, {"type": "string", "pattern": f"^{_SERVER_URL}$"}])
+def arms(value: Any) -> Wrong:
+    """Whether this server arms hosts, or the URL of the one that does."""
+    rule = "must be true, false, or the http:// URL of the server that arms hosts"
+    if isinstance(value, bool):
+        return None
+    wrong = _wrong_url(value, rule, ("http",), ",?#")
+    if wrong and "lacks a path" in wrong:
+        return None
+    return wrong or (None if re.fullmatch(_SERVER_URL, value) else f"{rule}, without a path")
 
 
 @like(type="string", pattern=f"^{_STAGE_URL}$")

@@ -13,7 +13,7 @@ def __virtual__():
     return __virtualname__
 
 
-def config(pillar, platforms):
+def config(pillar, platforms, keys=()):
     """
     Validate the pillar for the target and return what it resolves to, as the target itself would.
 
@@ -30,6 +30,6 @@ def config(pillar, platforms):
     if not answered or answered[0] != asked:
         # The library itself, on this machine: it is not on the path of what salt-ssh runs here.
         here = salt.loader.utils(__opts__)
-        answered = (asked, here["netboot_pillar.resolve"](*asked))
+        answered = (asked, here["netboot_pillar.resolve"](*asked, keys))
         __context__["netboot.config"] = answered
     return answered[1]

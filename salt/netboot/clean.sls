@@ -1,5 +1,6 @@
 # Removes what the other SLS installed on this machine, in the order that affects clients least.
 # Packages stay. Images stay unless the pillar says netboot:clean_images: true.
+{%- set cleans = true %}
 {%- from "netboot/map.jinja" import config, paths, problems, service_files with context %}
 {%- if problems %}
 

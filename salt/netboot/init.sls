@@ -1,5 +1,7 @@
 # A netboot server: everything that is enabled in the pillar. Each line can be applied alone.
 # Menus and services come before the images, so that clients are served during downloads.
+{%- from "netboot/map.jinja" import order, problems with context %}
+
 include:
   - netboot.base
   - netboot.firmware
@@ -14,3 +16,10 @@ include:
   - netboot.admins
   - netboot.images
   - netboot.schedule
+{%- if not problems %}
+
+netboot-applied:
+  netboot.applied:
+    - name: summary
+    - order: {{ order.applied }}
+{%- endif %}

@@ -4,8 +4,8 @@ What hosts cost in an apply: the first that knows them, and one in which nothing
     .venv/bin/python -m tests.bench.bench_hosts [HOSTS ...]
 
 Masterless `salt-call state.apply netboot.menus` with 50 images that are ready and 100, 1000, 5000
-and 10000 hosts, each of which boots something once; then the state that arms them. It prints the
-seconds of the one state that writes all scripts, and never fails on time.
+and 10000 hosts, each of which boots something once; then the state that puts them on record. It
+prints the seconds of the one state that writes all scripts, and never fails on time.
 """
 
 import os
@@ -75,7 +75,7 @@ def main():
             assert not still, "an unchanged run armed somebody"
             print(
                 f"{count:5} hosts: {written} scripts in {first:5.2f} s, unchanged {again:5.2f} s "
-                f"(salt-call in all {seconds:5.2f} s); all armed in {armed:5.2f} s, "
+                f"(salt-call in all {seconds:5.2f} s); all on record in {armed:5.2f} s, "
                 f"unchanged {armed_again:5.2f} s",
                 flush=True,
             )

@@ -128,6 +128,7 @@ def test_host_that_boots_once(applied, tmp_path):
     host = {"mac": mac.upper(), "image": "ALT p11", "variant": "install", "once": True}
     applied.salt.write_pillar({"netboot": {**applied.pillar, "hosts": {"pc1": host}}})
     assert applied.salt.apply(applied.server).failed == {}
+    applied.salt.call(applied.server, "netboot.arm", "host=pc1")
     disk = bios_disk(tmp_path)
     served(applied)
 

@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import re
 import shlex
+import shutil
 from pathlib import Path
 
 import pytest
@@ -36,10 +37,12 @@ def server(modules, records, tmp_path):
     done = modules.state.apply("netboot.menus", pillar={"netboot": pillar})
     assert all(state["result"] for state in done.raw.values()), done
     records.write_iso(iso.name, modules.iso_fetch.verify(str(iso), {"sha256": sha256(iso)}))
-    Path(records.config()["paths"]["once_scripts"]).mkdir(exist_ok=True)
+    scripts = Path(records.config()["paths"]["once_scripts"])
+    scripts.mkdir(exist_ok=True)
     hosts = {name: host(name) for name in ("pc1", "lab1")}
     netboot_arming.reconcile(records, hosts, test=False)
-    return root
+    yield root
+    shutil.rmtree(scripts)
 
 
 HOSTS = {"52:54:00:12:34:56": {"entry": "local"}}
@@ -65,13 +68,17 @@ def test_few_functions_are_public(modules):
 
 
 @pytest.mark.parametrize("function", OURS)
-def test_examples_run(modules, server, function):
+def test_examples_run(modules, server, state_dir, function):
     examples = EXAMPLE.findall(modules.sys.doc(function)[function])
     assert examples
     for name, rest in examples:
         assert name == function
         words = [word for word in shlex.split(rest) if not word.startswith("--out=")]
         words = [word.replace("/srv/export", str(server)) for word in words]
+        words = [word.replace("/root", str(server.parent)) for word in words]
+        if name == "netboot.restore":
+            modules.netboot.backup(*words)
+            shutil.rmtree(state_dir)
         positional, keywords = parse_input(words, condition=False)
         modules[name](*positional, **keywords)
 

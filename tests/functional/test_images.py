@@ -577,6 +577,7 @@ def test_list(server):
                 "state": "kept",
                 "ours": True,
                 "verified": server.modules.netboot.list()[NAME]["iso"]["verified"],
+                "progress": None,
             },
             "tree": {
                 "path": str(server.tree()),

@@ -46,7 +46,9 @@ def server(modules, tmp_path, state_dir, records, configured):
     (root / "tftp").mkdir(parents=True)
     (root / ".staging").mkdir()
     shutil.rmtree(state_dir / "once", ignore_errors=True)
-    configured()
+    # As after the first apply of a server, whose hosts would only be put on record.
+    configured(arm_new=True)
+    records.write("owned", "once", {})
 
     def reconcile(*hosts, test=False):
         wanted = {one["host"].lower(): one for one in hosts}
@@ -158,6 +160,65 @@ def test_armed_one_time(server):
         assert server.reconcile(host("PC1"), test=test) == {}
     assert server.uri("PC1") == before
     assert server.booted() == []
+
+
+@pytest.mark.parametrize(
+    ("arm_new", "first", "armed"),
+    [(True, False, ["pc1"]), (False, False, []), (True, True, []), (False, True, [])],
+)
+def test_new_host(server, modules, records, configured, arm_new, first, armed):
+    """Another server may have installed the hosts of a first apply."""
+    configured(arm_new=arm_new)
+    if first:
+        records.remove("owned", "once")
+    for test in (True, False):
+        changes = server.reconcile(host("pc1"), test=test)
+        assert changes["pc1"] == ("armed" if armed else "new")
+    for _ in range(2):
+        assert server.armed() == armed
+        (one,) = modules.netboot_once.list()
+        assert bool(one["armed"]) == bool(armed)
+        assert one["booted"] is None
+        assert server.reconcile(host("pc1")) == {}
+    with running(server):
+        wait_for_a_look(server)
+    assert server.booted() == []
+    modules.netboot.arm("pc1")
+    assert server.armed() == ["pc1"]
+    assert boots_of(server, "pc1") == ["pc1"]
+
+
+def boots_of(server, name):
+    boot(server, name)
+    return server.booted()
+
+
+def test_server_without_hosts_is_not_new_any_more(server, records):
+    records.remove("owned", "once")
+    server.reconcile()
+    server.reconcile(host("pc1"))
+    assert server.armed() == ["pc1"]
+
+
+def test_server_that_does_not_arm(server, modules, configured):
+    server.reconcile(host("pc1"), host("pc2"), host("pc3"))
+    boot(server, "pc1")
+    configured(arms=False, arm_new=True, armed_by="http://192.0.2.10")
+    changes = server.reconcile(host("pc1"), host("pc2"), host("pc4"))
+    assert changes == {
+        "pc2": "disarmed",
+        "pc3": "disarmed",
+        "pc4": "new",
+        "pc2.ipxe": "removed",
+        "pc3.ipxe": "removed",
+    }
+    assert server.armed() == []
+    with pytest.raises(SaltInvocationError, match=r"arms no hosts .*; run this on http://192\."):
+        modules.netboot.arm("pc1")
+    # What the other server has installed meanwhile is not installed again.
+    configured(arms=True)
+    server.reconcile(host("pc1"), host("pc2"), host("pc3"), host("pc4"))
+    assert (server.armed(), server.booted()) == ([], ["pc1"])
 
 
 def test_lost_script_comes_back_while_armed(server):
@@ -694,7 +755,7 @@ def test_program_is_for_python_3_9_and_its_standard_library():
 
 def test_no_log_and_no_records_yet(server):
     server.reconcile(host("pc1"))
-    (server.records / "owned/once.json").unlink()
+    (server.records / "owned/once.json").write_text("{}")
     with running(server):
         time.sleep(0.7)
         server.reconcile(host("pc1"))

@@ -94,6 +94,7 @@ def test_clean(machine):
     server = machine.server
     before = look(server)
     assert machine.apply(server).failed == {}
+    machine.call(server, "netboot.arm", "host=pc1")
     assert differences(before, look(server))["files"]
     machine.write_pillar({"netboot": {**machine.pillar, "clean_images": True}})
     applied = look(server)

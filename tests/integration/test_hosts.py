@@ -110,7 +110,8 @@ def hosts(lan):
 
     def apply(*arguments):
         groups = {"lab": {**LIVECD, "once": True}}
-        pillar = {**copy.deepcopy(lan.pillar), "hosts": found, "groups": groups}
+        # The server is not new, as it was applied without hosts.
+        pillar = {**copy.deepcopy(lan.pillar), "hosts": found, "groups": groups, "arm_new": True}
         lan.salt.write_pillar({"netboot": pillar})
         return lan.salt.apply(lan.server, *arguments)
 

@@ -81,6 +81,7 @@ def applied(tmp_path_factory):
         }
         salt = SaltCall(server, {"netboot": pillar})
         assert salt.apply(server).failed == {}
+        salt.call(server, "netboot.arm", "host=pc1")
         for path in LARGE.values():
             # More than all buffers on the way hold.
             server.run(["truncate", "--size=256M", f"/srv/export/{path}"])

@@ -132,6 +132,7 @@ def served(tmp_path_factory):
         salt = SaltCall(server, {"netboot": pillar})
         done = salt.apply(server)
         assert [state["comment"] for state in done.failed.values()] == []
+        salt.call(server, "netboot.arm", "host=pc1")
         for path in (OUTSIDE, BESIDE, STAGED):
             server.run(["tee", path], input=MARK)
             server.run(["chmod", "644", path])

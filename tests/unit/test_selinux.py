@@ -92,7 +92,9 @@ def rendered(sls, pillar, **target):
     environment = jinja2.Environment(loader=loader, extensions=["jinja2.ext.do"])  # noqa: S701
     environment.filters["json"] = json.dumps
     given = resolve(pillar, **target)["config"]
-    states = yaml.safe_load(environment.get_template(sls, globals={"given": given}).render(opts={}))
+    states = yaml.safe_load(
+        environment.get_template(sls, globals={"given": given}).render(opts={}, pillar={})
+    )
     return {
         state: {key: value for one in body[function] for key, value in one.items()}
         for state, bodies in states.items()

@@ -1,0 +1,99 @@
+"""
+How a netboot server is: what it serves, what is missing, whether its services run.
+"""
+
+from __future__ import annotations
+
+import shutil
+from typing import Any
+
+import iso_download
+import netboot_arming
+import netboot_findings
+import netboot_images
+import netboot_run
+from netboot_names import VERSION, iso8601, some
+from netboot_records import Records
+from netboot_shapes import Entry
+
+
+def status(records: Records) -> dict[str, Any]:
+    """
+    Return how this machine is, see ``netboot.status``.
+
+    records
+        The records of this machine.
+    """
+    config = records.config()
+    run = records.read("applied", "run")
+    ready = [image["name"] for image in records.ready()]
+    once = netboot_arming.listing(records)
+    entries = netboot_images.built(records)["entries"]
+    severities = [severity for _key, severity, _text in netboot_findings.findings(records)]
+    disk = shutil.disk_usage(config["root"])
+    return {
+        "version": VERSION,
+        "applied": {
+            "version": config["version"],
+            "at": run and iso8601(run["at"]),
+            "failed": run["failed"] if run else [],
+        },
+        "serves": [f"{one['address']} on {one['name']}" for one in config["interfaces"]],
+        "dhcp": config["dhcp"]["mode"],
+        "services": {name: _is_active(name) for name in records.names("services")},
+        "images": {
+            "ready": ready,
+            "missing": [image["name"] for image in config["images"] if image["name"] not in ready],
+        },
+        "fetching": iso_download.running(config["paths"]["staging"]),
+        "entries": _counted([entry["arch"] for entry in entries]),
+        "hosts": {
+            "named": len(records.hosts()),
+            "new": sum(not one["armed"] for one in once),
+            "armed": sum(bool(one["armed"]) and not one["booted"] for one in once),
+            "booted": sum(bool(one["booted"]) for one in once),
+        },
+        "findings": _counted(severities),
+        "disk": {"path": config["root"], "free": disk.free, "total": disk.total},
+    }
+
+
+def summary(records: Records) -> list[str]:
+    """
+    Return what clients get now and what to do next, a sentence each.
+
+    records
+        The records of this machine.
+    """
+    config = records.config()
+    ready = [image["name"] for image in records.ready()]
+    missing = [image["name"] for image in config["images"] if image["name"] not in ready]
+    entries = {entry["id"]: entry for entry in netboot_images.built(records)["entries"]}
+    once = netboot_arming.listing(records)
+    armed = [one for one in once if one["armed"] and not one["booted"]]
+    new = [one["host"] for one in once if not one["armed"]]
+    wiped = [one["host"] for one in armed if _installs(entries.get(one["entry"]))]
+    said = [f"Ready to boot: {some(ready) or 'no image yet'}."]
+    if missing:
+        said.append(f"Not ready: {some(missing)}.")
+    if wiped:
+        are = "host is" if len(wiped) == 1 else "hosts are"
+        said.append(f"{len(wiped)} {are} INSTALLED at the next network boot: {some(wiped)}.")
+    if len(armed) > len(wiped):
+        others = [one["host"] for one in armed if one["host"] not in wiped]
+        said.append(f"{len(others)} more boot their entry once: {some(others)}.")
+    if new:
+        said.append(f"New and not armed: {some(new)}. Run netboot.arm host=NAME to arm them.")
+    return said
+
+
+def _installs(entry: Entry | None) -> bool:
+    return entry is not None and entry["variant"] == "install"
+
+
+def _counted(words: list[str]) -> dict[str, int]:
+    return {word: words.count(word) for word in dict.fromkeys(words)}
+
+
+def _is_active(service: str) -> bool:
+    return netboot_run.tried("systemctl", "is-active", "--quiet", service).returncode == 0
