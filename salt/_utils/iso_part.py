@@ -115,7 +115,7 @@ class Part:
     def add(self, chunk: bytes) -> None:
         """Append received data."""
         if self.note.get("total") is None:
-            self._check_reserve()
+            self._check_reserve(len(chunk))
         self._hashes.add(chunk)
         self.size += len(chunk)
         left = memoryview(chunk)
@@ -164,10 +164,10 @@ class Part:
                 + (f", which already has {self.size} of them" if self.size else "")
             )
 
-    def _check_reserve(self) -> None:
+    def _check_reserve(self, more: int) -> None:
         """Refuse more data of a file whose size is unknown before the disk is full."""
         directory = os.path.dirname(self._path)
-        if _free(directory) <= 0:
+        if _free(directory) < more:
             size = self.size
             self.start_over()
             raise CommandExecutionError(
