@@ -25,8 +25,8 @@ _OF_NOBODY = frozenset(
     "assettag basboardserialnumber baseboardserialnumber boardserialnumber chassisserialnumber "
     "defaultstring empty eval fill filledbyoem iatpass invalid manufacturer mb1234567890 na name "
     "none notapplicable notavailable notprovided notset notspecified null nullstring oem oemserial "
-    "productname serial serialnumber sn sn12345 sn1234567890 standard string sys1234567890 "
-    "sys9876543210 systemmanufacturer systemname systemproductname systemserialnumb "
+    "outofspec productname serial serialnumber sn sn12345 sn1234567890 standard string "
+    "sys1234567890 sys9876543210 systemmanufacturer systemname systemproductname systemserialnumb "
     "systemserialnumber systemversion tbd tobefilled tobefilledbyoem tobefilledoem undefined "
     "unknow unknown unspecified".split()
 )

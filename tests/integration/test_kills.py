@@ -40,7 +40,7 @@ OURS = [
     "/var/lib/netboot/applied/config.json",
     "/var/lib/netboot/owned/menus.json",
 ]
-SALTS = ["/etc/netboot/dnsmasq.conf", "/etc/netboot/vsftpd.conf"]
+SALTS = [f"/etc/netboot/{name}" for name in ("dnsmasq.conf", "vsftpd.conf", "htpasswd")]
 CASES = [(path, "killed") for path in (*OURS, *SALTS)] + [(path, "full") for path in OURS]
 IN_CI = [(SITE, "killed"), (SALTS[0], "killed")]
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJoPP2xEyZVWLxbrmqcCLVJsyQKEAhfhJBDmQdv8Vh4B a@b"
@@ -48,6 +48,19 @@ HASH = "$6$abcdefgh$" + "a" * 86
 # Every daemon starts with what lies on the disk, and sudo works.
 START = "systemctl daemon-reload; visudo -c -f /etc/sudoers.d/netboot; systemctl restart "
 START += "nginx netboot-dnsmasq netboot-vsftpd smbd"
+# A disk below these files that has no room for one more, and what ends that.
+FULL = """
+cp -a /etc/netboot /root/kept
+mount -t tmpfs -o size=64k,mode=755 full /etc/netboot
+cp -a /root/kept/. /etc/netboot
+dd if=/dev/zero of=/etc/netboot/filler bs=4k 2>/dev/null || true
+"""
+EMPTIED = """
+rm /etc/netboot/filler
+cp -a /etc/netboot/. /root/kept
+umount /etc/netboot
+cp -a /root/kept/. /etc/netboot
+"""
 LEFT = r"""
 find /etc /srv/export /var/lib/netboot  \
     \( -name '.netboot.*' -o -regextype posix-extended -regex \
@@ -115,7 +128,26 @@ def test_pulled_plug_where_a_file_is_put_in_its_place(lan, before, path, how):
     assert "Traceback" not in done.stdout + done.stderr
     if how == "full":
         assert "No space left on device" in done.stdout
-    # Nothing wrong is served, and every daemon starts.
+    assert_serves_either(lan, before)
+    assert_repaired(lan)
+
+
+@pytest.mark.long
+def test_full_disk_below_files_that_salt_writes(lan, before):
+    lan.server.run(["sh", "-e", "-c", FULL])
+    old = lan.server.run(["sha256sum", *SALTS]).stdout
+    done = lan.salt.apply(lan.server)
+    said = str(done.failed)
+    assert all(path in said for path in SALTS)
+    assert "No space left on device" in said
+    assert lan.server.run(["sha256sum", *SALTS]).stdout == old
+    assert_serves_either(lan, before)
+    lan.server.run(["sh", "-e", "-c", EMPTIED])
+    assert_repaired(lan)
+
+
+def assert_serves_either(lan, before):
+    """The menu of before or the new one, and every daemon starts with what lies on the disk."""
     menu = subprocess.run(
         [
             "ip",
@@ -132,6 +164,10 @@ def test_pulled_plug_where_a_file_is_put_in_its_place(lan, before, path, how):
     ).stdout
     assert (before.title in menu) != (before.new in menu)
     lan.server.run(["sh", "-e", "-c", START])
+
+
+def assert_repaired(lan):
+    """By the next apply, and nothing is left."""
     assert lan.salt.apply(lan.server).failed == {}
     assert lan.salt.apply(lan.server).changed == {}
     assert lan.server.run(["sh", "-c", LEFT]).stdout == ""
