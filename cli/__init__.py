@@ -1,0 +1,1 @@
+"""The command line ./netboot: asks netboot servers, and answers in tables and sentences."""

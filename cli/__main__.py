@@ -1,0 +1,169 @@
+"""
+Ask netboot servers: ./netboot COMMAND [ARGUMENTS] [--on TARGET] [--json]
+
+The launcher names the program of Salt first.
+"""
+
+import argparse
+import json
+import os
+import sys
+
+from . import applying, views
+from .asking import Asker, AskError
+
+
+class Parser(argparse.ArgumentParser):
+    """Errors are one sentence."""
+
+    def error(self, message):
+        fail(f"{message}; see {self.prog} --help")
+
+
+def fail(why):
+    print("\n".join(f"netboot: {line}" for line in why.splitlines()), file=sys.stderr)
+    raise SystemExit(1)
+
+
+def arm(asker, options):
+    found = {}
+    for host in options.hosts:
+        for machine, armed in asker.ask("netboot.arm", host=host).items():
+            found.setdefault(machine, []).extend(armed)
+    return found
+
+
+def verify(asker, options):
+    """By the name of an image, or the path of a file."""
+    if "/" in options.file:
+        return to_file("iso_fetch.verify")(asker, options)
+    found = {}
+    for machine, images in asker.ask("netboot.list").items():
+        if options.file not in images:
+            named = ", ".join(images) or "none"
+            raise AskError(f"There is no image {options.file!r}; there are: {named}.")
+        path = images[options.file]["iso"]["path"]
+        found[machine] = asker.ask("iso_fetch.verify", path)[machine]
+    return found
+
+
+def menu(asker, options):
+    host = {} if options.host is None else {"host": options.host}
+    return asker.ask("netboot.menu", arch=options.arch, **host)
+
+
+def hints(asker, options):
+    return asker.ask("netboot.dhcp_hints", **({"server": options.server} if options.server else {}))
+
+
+def function(name):
+    return lambda asker, _options: asker.ask(name)
+
+
+def to_file(name):
+    """With a path on the server; on this machine, as the user typed it."""
+
+    def ask(asker, options):
+        if options.on and not options.file.startswith("/"):
+            raise AskError(f"{options.file}: give an absolute path on that machine.")
+        return asker.ask(name, os.path.join(os.environ.get("NETBOOT_FROM", ""), options.file))
+
+    return ask
+
+
+HOSTS = {"metavar": "HOST", "nargs": "+", "help": "name in the pillar, or a pattern such as 'lab*'"}
+HOST = {"metavar": "HOST", "nargs": "?", "help": "as this host sees it: name, MAC address, UUID"}
+FILE = {"metavar": "IMAGE", "help": "name of an image, or the path of a file on the server"}
+PATH = {"metavar": "FILE", "help": "path of the file on the server, such as netboot.tar.gz"}
+SERVER = {"metavar": "SERVER", "nargs": "?", "help": "isc, kea, dnsmasq or table; default: all"}
+ARCH = {"default": "x86_64", "help": "architecture of the client (default: x86_64)"}
+SCRIPT = {"action": "store_true", "help": "the iPXE script instead"}
+#: What each does, who asks, who draws, and its arguments.
+COMMANDS = {
+    "status": ("how the server is", function("netboot.status"), views.status, {}),
+    "images": ("the images, whether they are ready", function("netboot.list"), views.images, {}),
+    "hosts": ("the hosts of the pillar", function("netboot.hosts"), views.hosts, {}),
+    "entries": ("what clients can boot", function("netboot.entries"), views.entries, {}),
+    "menu": (
+        "the menu that a client sees",
+        menu,
+        views.menu,
+        {"host": HOST, "--arch": ARCH, "--script": SCRIPT},
+    ),
+    "arm": ("let hosts boot their entry one more time", arm, views.arm, {"hosts": HOSTS}),
+    "progress": ("how far fetches are", function("iso_fetch.progress"), views.progress, {}),
+    "verify": ("whether an ISO is still the verified one", verify, views.verify, {"file": FILE}),
+    "hints": ("what another DHCP server needs", hints, views.hints, {"server": SERVER}),
+    "check": ("what does not work, or may not", function("netboot.check"), views.check, {}),
+    "backup": (
+        "put the records into a file",
+        to_file("netboot.backup"),
+        views.backup,
+        {"file": PATH},
+    ),
+    "restore": (
+        "put the records of a backup in place",
+        to_file("netboot.restore"),
+        views.restore,
+        {"file": PATH},
+    ),
+    "firewall": (
+        "rules that a hand-written firewall lacks",
+        function("netboot.firewall_rules"),
+        views.firewall,
+        {},
+    ),
+}
+
+
+def options_of(command, words):
+    told, _ask, _view, arguments = COMMANDS[command]
+    parser = Parser(prog=f"./netboot {command}", description=f"Show {told}.")
+    for name, settings in arguments.items():
+        parser.add_argument(name, **settings)
+    parser.add_argument("--on", metavar="TARGET", help="machines of conf/roster, else minions")
+    parser.add_argument("--json", action="store_true", help="the data")
+    return parser.parse_args(words)
+
+
+def apply(program, command, words):
+    """On this machine; as `ssh` on those that the first word names."""
+    yes = "--yes" in words
+    words = [word for word in words if word != "--yes"]
+    if slips := applying.mistakes():
+        fail("\n".join(slips))
+    target = words.pop(0) if command == "ssh" else None
+    looks = any(word.lower() == "test=true" for word in words)
+    if command == "apply" and not (yes or looks) and (question := applying.question(program)):
+        if not sys.stdin.isatty():
+            fail(f"{question} Say --yes if that is meant.")
+        if input(f"{question} Go on? [y/N] ").strip().lower() not in ("y", "yes"):
+            fail("nothing was changed.")
+    raise SystemExit(applying.run(program, target, words))
+
+
+def main(program, command, *words):
+    if command in ("apply", "ssh"):
+        apply(program, command, list(words))
+    _told, ask, view, _arguments = COMMANDS[command]
+    options = options_of(command, words)
+    try:
+        answers = ask(Asker(program, options.on), options)
+    except AskError as err:
+        fail(str(err))
+    if options.json:
+        print(json.dumps(answers if options.on else answers["local"], indent=1))
+        return
+    if getattr(options, "script", False):
+        view = str.splitlines
+    for number, (machine, data) in enumerate(sorted(answers.items())):
+        if options.on:
+            print(f"{chr(10) if number else ''}{machine}:")
+        print("\n".join(view(data)))
+
+
+if __name__ == "__main__":
+    try:
+        main(*sys.argv[1:])
+    except BrokenPipeError:
+        os._exit(1)  # such as of head

@@ -1,0 +1,72 @@
+"""Apply the states to this machine or over ssh: slips first, then Salt, with progress meanwhile."""
+
+import platform
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+from . import slips, views
+from .asking import Asker, AskError
+
+_RECORD = Path("/var/lib/netboot/applied/config.json")
+_EVERY_S = 15
+_DHCP = {
+    "proxy": "beside the network's DHCP server",
+    "server": "as their DHCP server",
+    "off": "without answering DHCP",
+}
+
+
+def mistakes(folder=Path("pillar")):
+    """The slips in the pillar files of the checkout."""
+    return [slip for path in sorted(folder.rglob("*.sls")) for slip in slips.slips(path)]
+
+
+def question(program):
+    """What the first apply on this machine makes of it; None if it is a netboot server."""
+    if _RECORD.exists():
+        return None
+    asker = Asker(program)
+    try:
+        if asker.ask("netboot.version")["local"]["applied"] is not None:
+            return None
+        config = asker.ask("netboot.config")["local"].get("config")
+    except AskError:
+        config = None
+    if not config:
+        return None  # the apply lists what is wrong, and changes nothing
+    at = " and ".join(f"{one['name']} ({one['address']})" for one in config["interfaces"])
+    return (
+        f"This machine, {platform.node()}, becomes a netboot server for clients on {at}, "
+        f"{_DHCP[config['dhcp']['mode']]}."
+    )
+
+
+def run(program, target, words):
+    """state.apply, on this machine if there is no target; returns the exit status."""
+    given = {word.split("=")[0] for word in words}
+    how = [] if given & {"--out", "--output"} else ["--out=netboot_apply"]
+    # What fails is in the output; what Salt only tried, such as an absent unit, is no error.
+    how += [] if given & {"-l", "--log-level"} else ["--log-level=critical"]
+    command = [program, *how, *([target] if target else []), "state.apply", *words]
+    done = threading.Event()
+    if target and sys.stderr.isatty():
+        threading.Thread(target=_watch, args=(Asker(program, target), done), daemon=True).start()
+    try:
+        return subprocess.run(command, check=False).returncode
+    finally:
+        done.set()
+
+
+def _watch(asker, done):
+    """Say how far fetches on the other machines are, which their salt-call can't show here."""
+    while not done.wait(_EVERY_S):
+        try:
+            found = asker.ask("iso_fetch.progress")
+        except AskError:
+            continue  # nothing was applied there yet
+        for machine, fetches in found.items():
+            for one in fetches:
+                if one["running"] and not done.is_set():
+                    print(f"{machine}: {one['file']}: {views.rate(one)}", file=sys.stderr)

@@ -1,0 +1,54 @@
+"""Draw the menu that a client shows, from its iPXE script."""
+
+import re
+
+_ITEM = re.compile(
+    r"^(?:iseq \$\{platform\} pcbios && )?item (?:--key (\S) )?(--gap|\S+) ?(.*?)(?: \|\|)?$"
+)
+_SET = re.compile(r"^(?:isset \$\{(\S+)\} \|\| )?set (\S+) (.*)$")
+
+
+def draw(script):
+    """
+    Return the lines of the first page of a menu, and a sentence about what starts by itself.
+
+    script
+        What ``netboot.menu`` returns: the menu's script, after those of the host, if any.
+    """
+    values, lines, titles, title, open_menu = {}, [], {}, "", False
+    for line in script.splitlines():
+        if found := _SET.match(line):
+            unless, name, value = found.groups()
+            if unless not in values:
+                values[name] = value
+        elif line.startswith("menu ") and not title:
+            title, open_menu = line[5:], True
+        elif line.startswith("choose "):
+            break
+        elif open_menu and (found := _ITEM.match(line)):
+            label, text = found.group(2), _filled(found.group(3), values)
+            lines.append(text)
+            titles[label.lstrip("!")] = text
+            if "pcbios" in line:
+                lines[-1] += "   (BIOS only)"
+    return [title, "-" * len(title), *lines], _starts(values, titles)
+
+
+def _starts(values, titles):
+    entry = values.get("nb-entry", "local")
+    what = re.sub(r"^(\S)  ", "", titles.get(entry, entry).strip()).strip()
+    if "nb-straight" in values:
+        return f"This machine does not ask: {what}."
+    seconds = int(values.get("nb-timeout", "0")) // 1000
+    if not seconds:
+        return f"It waits for a choice; the cursor is on: {what}."
+    return f"After {seconds} s without a key: {what}."
+
+
+def _filled(text, values):
+    """A text with its variables; those of the machine by their names."""
+    return re.sub(
+        r"\$\{(\S+?)\}",
+        lambda found: values.get(found[1], f"<{found[1].rpartition('/')[2]}>"),
+        text,
+    )

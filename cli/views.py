@@ -1,0 +1,204 @@
+"""What people read: the answers of netboot servers as tables and sentences."""
+
+from . import screen
+from .words import lasting, named, several, size, table, when
+
+_DHCP = {
+    "proxy": "beside another DHCP server",
+    "server": "as the DHCP server",
+    "off": "without DHCP: another server names this one (./netboot hints)",
+}
+
+
+def status(data):
+    applied, hosts = data["applied"], data["hosts"]
+    at = when(applied["at"])
+    run = f"applied {at}" if at else "applied"
+    run += f"; FAILED: {', '.join(applied['failed'])}" if applied["failed"] else ""
+    if applied["version"] != data["version"]:
+        run += f" in version {applied['version'] or 'before 0.1.0'}"
+    lines = [
+        ("version", f"{data['version']}, {run}"),
+        ("serves", f"{', '.join(data['serves'])}, {_DHCP[data['dhcp']]}"),
+        ("services", _services(data["services"])),
+        ("images", _images(data)),
+        ("entries", ", ".join(f"{n} for {arch}" for arch, n in data["entries"].items()) or "none"),
+    ]
+    if hosts["named"]:
+        told = [f"{several(hosts['named'], 'host')} in the pillar"]
+        told += [f"{hosts['armed']} armed"] if hosts["armed"] else []
+        told += [f"{hosts['booted']} booted"] if hosts["booted"] else []
+        lines.append(("hosts", ", ".join(told)))
+    disk = data["disk"]
+    lines.append(("disk", f"{size(disk['free'])} of {size(disk['total'])} free at {disk['path']}"))
+    found = data["findings"]
+    counts = [several(found[one], one) for one in ("error", "warning") if one in found]
+    lines.append(("findings", f"{', '.join(counts)}: ./netboot check" if counts else "none"))
+    return named(lines)
+
+
+def _services(services):
+    down = [name for name, runs in services.items() if not runs]
+    up = [name for name, runs in services.items() if runs]
+    told = [f"NOT RUNNING: {', '.join(down)}"] if down else []
+    return "; ".join([*told, *([f"{', '.join(up)} run"] if up else [])]) or "none yet"
+
+
+def _images(data):
+    images = data["images"]
+    told = [f"{len(images['ready'])} ready"]
+    if images["missing"]:
+        told.append(f"not ready: {', '.join(images['missing'])}")
+    told += [
+        f"{one['file']} is being fetched: {rate(one)}" for one in data["fetching"] if one["running"]
+    ]
+    return "\n".join(told)
+
+
+def rate(one):
+    """The progress of a fetch: 32 %, 12.3 MB/s, 5 min left."""
+    words = [f"{one['percent']} %" if one["percent"] is not None else size(one["size"])]
+    if one["rate"]:
+        words.append(f"{size(one['rate'])}/s")
+    if one["seconds_left"] is not None:
+        words.append(f"{lasting(one['seconds_left'])} left")
+    return ", ".join(words)
+
+
+def images(data):
+    if not data:
+        return ["The pillar names no image, and none is left from before."]
+    return table(
+        ("IMAGE", "STATE", "ISO", "UNPACKED", "VERIFIED", "ENTRIES"),
+        [(name, *_image(image)) for name, image in data.items()],
+    )
+
+
+def _image(image):
+    iso, tree = image["iso"], image["tree"]
+    if iso["progress"]:
+        state = f"fetching, {rate(iso['progress'])}"
+    elif not image["in_pillar"]:
+        state = "left over"
+    elif tree:
+        state = "ready"
+    else:
+        state = "not unpacked" if iso["bytes"] else "absent"
+    return (
+        state,
+        size(iso["bytes"]) if iso["bytes"] else iso["state"],
+        size(tree["bytes"]) if tree else "",
+        when(iso["verified"]),
+        ", ".join(image["entries"]),
+    )
+
+
+def hosts(data):
+    if not data:
+        return ["The pillar names no host: every machine gets the menu."]
+    return table(("HOST", "IS", "BOOTS", "WHEN"), [_host(one) for one in data])
+
+
+def _host(one):
+    entry = {"": "the menu's default", "local": "its own disk"}.get(one["entry"], one["entry"])
+    if not one["once"]:
+        how = "after the menu" if one["menu"] else "always"
+    elif one["booted"]:
+        how = f"booted {when(one['booted'])}"
+        if one["booted_entry"] != one["entry"]:
+            how += f" ({one['booted_entry']})"
+    else:
+        how = f"once, armed {when(one['armed'])}" if one["armed"] else "not armed"
+    # A UUID is looked up in both byte orders.
+    kinds = {each.partition(" ")[0]: each for each in reversed(one["identities"])}
+    macs = [each for each in one["identities"] if each.startswith("mac ")]
+    is_ = macs or [kinds[kind] for kind in kinds]
+    return one["host"], ", ".join(is_), entry, how
+
+
+def entries(data):
+    if not data:
+        return ["Nothing can be booted yet: no image is ready."]
+    return table(
+        ("ENTRY", "TITLE", "ARCH", "BY", "FETCHES", "MEMORY"),
+        [
+            (
+                one["id"],
+                one["title"],
+                one["arch"],
+                f"{one['method']}, {one['form']}",
+                size(one["bytes"]),
+                f"{one['memory_mib']} MiB",
+            )
+            for one in data
+        ],
+    )
+
+
+def menu(data):
+    lines, starts = screen.draw(data)
+    return [*lines, "", starts]
+
+
+def arm(data):
+    return [
+        f"{one['host']} is armed: at its next network boot it starts {one['entry']}."
+        for one in data
+    ]
+
+
+def backup(data):
+    told = "It contains password hashes: only root may read it."
+    return [
+        f"{several(data['records'], 'record')}, {size(data['bytes'])}, in {data['file']}. {told}"
+    ]
+
+
+def restore(data):
+    lines = [f"{several(data['records'], 'record')} restored. Apply the states now."]
+    if data["disarmed"]:
+        told = "Were armed, and are not any more (./netboot arm HOST):"
+        lines.append(f"{told} {', '.join(data['disarmed'])}.")
+    return lines
+
+
+def progress(data):
+    if not data:
+        return ["Nothing is being fetched."]
+    return table(
+        ("FILE", "PROGRESS", "FROM"),
+        [
+            (
+                one["file"],
+                rate(one) if one["running"] else f"{size(one['size'])}, stopped",
+                one["url"],
+            )
+            for one in data
+        ],
+    )
+
+
+def verify(data):
+    sha256 = data["digests"].get("sha256")
+    return [f"It is still the file that was verified: {size(data['size'])}, sha256 {sha256}."]
+
+
+def hints(data):
+    if isinstance(data, dict):
+        return [line for kind in data for line in ("", f"== {kind}", *hints(data[kind]))][1:]
+    if isinstance(data, str):
+        return data.rstrip("\n").split("\n")
+    heads = list(data[0]) if data else []
+    return table(
+        [head.upper() for head in heads], [[row.get(head) or "" for head in heads] for row in data]
+    )
+
+
+def check(data):
+    if not data:
+        return ["Nothing was found that is wrong."]
+    return named([(one["severity"].upper(), one["text"]) for one in data])
+
+
+def firewall(data):
+    return data or ["No rule needs to be added."]

@@ -1,0 +1,59 @@
+"""Sizes, times and tables for people."""
+
+import datetime
+import shutil
+
+GAP = "  "
+
+
+def table(head, rows):
+    """Lines with columns; the last column is cut to the terminal's width. Head: its titles."""
+    rows = [[str(cell) for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(head, *rows)]
+    width = max(shutil.get_terminal_size((120, 24)).columns, 60)
+    lines = []
+    for row in (head, *rows):
+        line = GAP.join(cell.ljust(size) for cell, size in zip(row, widths)).rstrip()
+        lines.append(line if len(line) <= width else f"{line[: width - 3]}...")
+    return lines
+
+
+def named(pairs):
+    """Lines with a name before each text; later lines of a text stand below its first."""
+    width = max(len(name) for name, _text in pairs)
+    return [
+        f"{name if number == 0 else '':{width}}{GAP}{line}"
+        for name, text in pairs
+        for number, line in enumerate(text.split("\n"))
+    ]
+
+
+def size(number):
+    """Bytes, as disks are sold: 4.7 GB, 350 MB."""
+    for unit, power in (("GB", 9), ("MB", 6), ("kB", 3)):
+        if number >= 10**power:
+            value = number / 10**power
+            return f"{value:.1f} {unit}" if value < 100 else f"{value:.0f} {unit}"
+    return f"{number} bytes"
+
+
+def when(iso8601):
+    """A time in UTC as one of this machine's clock: 2026-11-26 14:30; "" if there is none."""
+    if not iso8601:
+        return ""
+    there = datetime.datetime.strptime(iso8601, "%Y-%m-%dT%H:%M:%SZ")
+    local = there.replace(tzinfo=datetime.timezone.utc).astimezone()
+    return f"{local:%Y-%m-%d %H:%M}"
+
+
+def lasting(seconds):
+    """Seconds as 40 s, 5 min, 2 h 10 min."""
+    minutes = round(seconds / 60)
+    if seconds < 90:
+        return f"{seconds} s"
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def several(number, word):
+    """1 image, 2 images."""
+    return f"{number} {word}{'' if number == 1 else 's'}"

@@ -1,0 +1,98 @@
+"""
+Applied states for people: a line for each change, failure and warning, then a summary.
+
+Used by ``./netboot apply`` and ``./netboot ssh``; elsewhere after ``saltutil.sync_output``::
+
+    salt 'netboot*' state.apply --out=netboot_apply
+"""
+
+__virtualname__ = "netboot_apply"
+
+# salt.state.State.call_chunk
+_WAITED = "One or more requisite failed"
+_SUMMARY = "netboot-applied"
+
+
+def __virtual__():
+    return __virtualname__
+
+
+def output(data, **_kwargs):
+    """
+    Return the text for what state runs returned.
+
+    data
+        The results of the states by machine; or anything else, such as errors of rendering.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-call state.apply --out=netboot_apply
+    """
+    if not isinstance(data, dict):
+        return str(data)
+    return "\n\n".join(_machine(name, found) for name, found in sorted(data.items()))
+
+
+def _machine(name, found):
+    lines = [] if name == "local" else [f"{name}:"]
+    if not isinstance(found, dict) or not all(map(_is_state, found.values())):
+        return "\n".join([*lines, *_plain(found)])
+    states = sorted(found.values(), key=lambda state: state.get("__run_num__", 0))
+    waiting = [state for state in states if _waits(state)]
+    failed = [state for state in states if state["result"] is False and state not in waiting]
+    changed = [state for state in states if state["changes"] and state not in failed]
+    for state in states:
+        if state in failed:
+            lines += _line("FAILED", f"{state['__id__']}: {state['comment'].strip()}")
+        elif state in changed:
+            lines += _line("would" if state["result"] is None else "changed", _done(state))
+        for warning in state.get("warnings", []):
+            lines += _line("warning", warning)
+    count = [f"{len(changed)} would change" if _foretold(changed) else f"{len(changed)} changed"]
+    count.append(f"{len(states) - len(changed) - len(failed) - len(waiting)} unchanged")
+    if failed:
+        count.append(f"{len(failed)} FAILED")
+    if waiting:
+        count.append(f"{len(waiting)} not tried because of that")
+    seconds = sum(state.get("duration", 0) for state in states) / 1000
+    lines = list(dict.fromkeys(lines))
+    lines.append(f"{', '.join(count)}; {seconds:.1f} s.")
+    summary = [state["comment"] for state in states if state.get("__id__") == _SUMMARY]
+    return "\n".join([*lines, *summary])
+
+
+def _is_state(found):
+    return isinstance(found, dict) and {"result", "changes", "comment"} <= set(found)
+
+
+def _plain(found):
+    """Return what is no result of states, such as mistakes in an SLS."""
+    if isinstance(found, dict):
+        found = [f"{key}: {value}" for key, value in found.items()]
+    return [str(one).rstrip() for one in (found if isinstance(found, list) else [found])]
+
+
+def _waits(state):
+    return state["result"] is False and state["comment"].strip().startswith(_WAITED)
+
+
+def _foretold(changed):
+    return any(state["result"] is None for state in changed)
+
+
+def _done(state):
+    """Return what a state did, in one line. Salt's own states may not say it, or without a name."""
+    said = [line.strip() for line in state["comment"].strip().splitlines()]
+    # file.directory lists, under test=True.
+    first = said[1] if said and said[0].endswith(":") and said[1:] else said[0] if said else ""
+    if not first:
+        return f"{state['name']} was made"
+    ours = state["comment"].rstrip().endswith(".") or state["name"] in first
+    return first if ours else f"{state['name']}: {first}"
+
+
+def _line(word, text):
+    first, *more = text.splitlines() or [""]
+    return [f"{word:9}{first}", *(f"{'':9}{line.strip()}" for line in more)]

@@ -1,0 +1,104 @@
+"""What people read of an apply: a line for each change, failure and warning, and a summary."""
+
+import importlib.util
+
+import pytest
+
+from tests.conftest import CHECKOUT
+
+spec = importlib.util.spec_from_file_location(
+    "netboot_apply", CHECKOUT / "salt/_output/netboot_apply.py"
+)
+netboot_apply = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(netboot_apply)
+
+
+def states(*rows, **more):
+    """Results of states: id, result, changes, comment."""
+    return {
+        f"x_|-{number}": {
+            "__id__": id_,
+            "__run_num__": number,
+            "__sls__": "netboot",
+            "name": f"/name/{id_}",
+            "result": result,
+            "changes": changes,
+            "comment": comment,
+            "duration": 100.0,
+            **more,
+        }
+        for number, (id_, result, changes, comment) in enumerate(rows)
+    }
+
+
+SUMMARY = ("netboot-applied", True, {}, "Ready to boot: ALT.")
+
+
+def test_unchanged_apply_is_two_lines():
+    done = {"local": states(*[(f"s{n}", True, {}, "Is right.") for n in range(40)], SUMMARY)}
+    assert netboot_apply.output(done) == "0 changed, 41 unchanged; 4.1 s.\nReady to boot: ALT."
+
+
+def test_lines_of_an_apply():
+    done = states(
+        ("dir", True, {"/name/dir": "new"}, ""),
+        ("file", True, {"diff": "New file"}, "File /name/file updated"),
+        ("pkg", True, {"nginx": {"old": "", "new": "1"}}, "The following packages were installed"),
+        ("menus", True, {"a": "new", "b": "new"}, "2 menus were written."),
+        ("menus-again", True, {"a": "new", "b": "new"}, "2 menus were written."),
+        ("iso", False, {}, "a.iso: cannot be fetched: 404.\nAnd more."),
+        ("unpack", False, {}, "One or more requisite failed: netboot.images.iso"),
+        SUMMARY,
+    )
+    assert netboot_apply.output({"netboot1": done}).split("\n") == [
+        "netboot1:",
+        "changed  /name/dir was made",
+        "changed  File /name/file updated",
+        "changed  /name/pkg: The following packages were installed",
+        "changed  2 menus were written.",
+        "FAILED   iso: a.iso: cannot be fetched: 404.",
+        "         And more.",
+        "5 changed, 1 unchanged, 1 FAILED, 1 not tried because of that; 0.8 s.",
+        "Ready to boot: ALT.",
+    ]
+
+
+def test_foretold():
+    done = states(
+        (
+            "dir",
+            None,
+            {"/name/dir": {"directory": "new"}},
+            "The following files will be changed:\n/name/dir: directory - new",
+        ),
+        ("menus", None, {"a": "new"}, "33 menus would be written."),
+    )
+    assert netboot_apply.output({"local": done}).split("\n") == [
+        "would    /name/dir: directory - new",
+        "would    33 menus would be written.",
+        "2 would change, 0 unchanged; 0.2 s.",
+    ]
+
+
+def test_warnings_are_told_and_empty_ones_are_not():
+    assert "warning  beware" in netboot_apply.output(
+        {"local": states(SUMMARY, warnings=["beware"])}
+    )
+    assert "warning" not in netboot_apply.output({"local": states(SUMMARY, warnings=[])})
+
+
+@pytest.mark.parametrize(
+    ("found", "told"),
+    [
+        ({"local": ["Pillar failed to render", "more"]}, "Pillar failed to render\nmore"),
+        ({"netboot1": "Minion did not return."}, "netboot1:\nMinion did not return."),
+        (
+            {"netboot1": {"retcode": 255, "stderr": "no ssh"}},
+            "netboot1:\nretcode: 255\nstderr: no ssh",
+        ),
+        ("text", "text"),
+        ({"local": {}}, "0 changed, 0 unchanged; 0.0 s."),
+    ],
+)
+def test_what_is_no_result_of_states_is_shown_as_it_is(found, told):
+    assert netboot_apply.output(found) == told

@@ -1,0 +1,71 @@
+"""Slips of people who edit YAML: each is answered with file, line, the line itself, what to do."""
+
+import re
+
+import pytest
+
+from cli import slips
+
+GOOD = """# a comment
+netboot:
+  images:
+    ALT Server 11.1:
+      url: http://192.0.2.1/a.iso
+      checksum: {sha256: abc}
+  menu:
+    title: School
+  hosts:
+    pc1: {mac: '52:54:00:12:34:56', entry: local}
+    pc2: {mac: '52:54:00:12:34:57', entry: local}
+"""
+SLIPS = {
+    "wrong indent": ("  menu:", "   menu:", 7, "indented"),
+    "indented less": ("    title: School", " title: School", 8, "indented"),
+    "too far": ("      checksum:", "        checksum:", 6, "indented|second colon"),
+    "tab": ("    title: School", "\ttitle: School", 8, "has a tab; indent with spaces"),
+    "colon": (
+        "title: School",
+        "title: School: netboot",
+        8,
+        "second colon; put the value in quotes",
+    ),
+    "key twice": ("pc2", "pc1", 11, "pc1 is already in line 10; merge the two"),
+    "no colon": ("  menu:\n", "  menu\n", 7, "has no colon|second colon"),
+    "open quote": ("title: School", "title: 'School", 10, "follows a quote that is not closed"),
+    "open quote, the last": (
+        "entry: local}\n",
+        "entry: 'local}\n",
+        11,
+        "lacks a comma, a bracket or the end of a quote",
+    ),
+    "name": ("netboot:", "netboott:", 2, "netboott is unknown, did you mean netboot?"),
+}
+
+
+@pytest.mark.parametrize("slip", SLIPS)
+def test_slip_is_named_with_its_line(tmp_path, slip):
+    old, new, line, told = SLIPS[slip]
+    path = tmp_path / "netboot.sls"
+    path.write_text(GOOD.replace(old, new, 1))
+    (found,) = slips.slips(path)
+    head, shown = found.split("\n")
+    assert head.startswith(f"{path}, line "), found
+    said = int(re.search(r"line (\d+)", head).group(1))
+    assert said in (line, line + 1), found
+    assert re.search(told, head), found
+    assert shown.strip() in path.read_text().replace("\t", "<TAB>")
+
+
+@pytest.mark.parametrize(
+    "text", [GOOD, "{% set a = 1 %}\n\tnetboot:\n", "", "#!py\ndef run():\n", "other: 1\n"]
+)
+def test_what_is_no_slip(tmp_path, text):
+    path = tmp_path / "netboot.sls"
+    path.write_text(text)
+    assert slips.slips(path) == []
+
+
+def test_file_that_is_not_utf8(tmp_path):
+    path = tmp_path / "netboot.sls"
+    path.write_bytes(b"netboot: {menu: {title: \xd8}}\n")
+    assert slips.slips(path) == [f"{path}: byte 25 is not UTF-8; save the file as UTF-8"]
