@@ -3,6 +3,7 @@ Keep ALT ISOs on a netboot server: fetched and verified, under their names in th
 """
 
 import os
+import shutil
 
 import netboot_fresh
 
@@ -12,6 +13,7 @@ from salt.exceptions import CommandExecutionError
 
 import iso_download
 import iso_hashes
+import iso_sources
 import iso_sums
 import netboot_files
 import netboot_images
@@ -21,6 +23,9 @@ from netboot_records import Records
 from netboot_state import State
 
 __virtualname__ = "alt_iso"
+
+# Under test=True, where nobody wants to wait.
+_ASKED_WITHIN_S = 5
 
 # Digests from sum files, for the next state of the same run.
 _ASKED = "alt_iso.asked"
@@ -157,7 +162,7 @@ def _keep(state, records, image, iso):
     netboot_images.check_before_fetch(records, image, iso, wanted)
     outdated = same and _contradicts(known, wanted)
     if state.test:
-        _foretell(state, image, iso, there, right, outdated)
+        _foretell(state, records, image, iso, there, right, outdated)
         return
     found = _checked(state, records, iso, known, wanted) if there and not outdated else None
     record = found or _fetches(records).fetch(image["sources"], iso, wanted, to_be_claimed=True)
@@ -210,14 +215,33 @@ def _contradicts(record, wanted):
     return any(record["digests"].get(kind, digest) != digest for kind, digest in wanted.items())
 
 
-def _foretell(state, image, iso, there, right, outdated):
+def _foretell(state, records, image, iso, there, right, outdated):
     if right:
         state.comment = f"{iso} would be verified again."
         return
-    url = shown(image["sources"][0])
-    what = "be verified" if there and not outdated else f"be fetched from {url}"
+    what = "be verified" if there and not outdated else _foreseen(state, records, image, iso)
     state.plan({iso: f"would {what}"})
     state.comment = f"{iso} would {what}."
+
+
+def _foreseen(state, records, image, iso):
+    """Return where an ISO would come from, and warn if it cannot."""
+    refused = []
+    for url in image["sources"]:
+        try:
+            size = iso_sources.size(url, _ASKED_WITHIN_S)
+        except (CommandExecutionError, OSError) as err:
+            refused.append(f"{shown(url)}: {err}")
+            continue
+        root = records.config()["root"]
+        while not os.path.isdir(root):
+            root = os.path.dirname(root)
+        free = shutil.disk_usage(root).free
+        if size and size > free:
+            state.warn(f"{iso} has {size} bytes, but only {free} are free.")
+        return f"be fetched from {shown(url)}" + (f" ({size / 1e9:.2f} GB)" if size else "")
+    state.warn(f"{iso} cannot be fetched now: {'; '.join(refused)}.")
+    return f"be fetched from {shown(image['sources'][0])}"
 
 
 def _checked(state, records, iso, known, wanted):

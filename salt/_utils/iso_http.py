@@ -26,6 +26,8 @@ from netboot_names import shown
 # RFC 9110, 15.5.9 and 15.6; RFC 6585, 4: the same request may succeed later.
 _BUSY = (408, 429, 500, 502, 503, 504)
 _GONE = (404, 410)
+# RFC 9110, 15.5.6 and 15.6.2: the server has the file, but not for this request.
+_NO_HEAD = (405, 501)
 
 _NUMBER = "[0-9]{1,18}"
 # RFC 9110, 8.8.3: a weak tag (W/"...") does not prove that the bytes are the same (13.1.5).
@@ -97,9 +99,28 @@ def open_http(
     return Source(first or 0, total, _validator(response.headers), chunks, response.close)
 
 
-def _answer(url: str, headers: dict[str, str], guard: Guard, https_only: bool) -> Any:
+def size_over_http(url: str, guard: Guard) -> int | None:
+    """
+    Return the size of a file, or None if the server does not say it; without its data.
+
+    url, guard
+        See ``open_http``.
+    """
+    response = _answer(url, {"Accept-Encoding": "identity"}, guard, False, "HEAD")
+    response.close()
+    if response.status in _NO_HEAD:
+        return None
+    first, total = _extent(response)
+    if wrong := _refusal(response, first):
+        raise wrong
+    return total
+
+
+def _answer(
+    url: str, headers: dict[str, str], guard: Guard, https_only: bool, method: str = "GET"
+) -> Any:
     try:
-        return _opener(guard, https_only).open(_request(url, headers))
+        return _opener(guard, https_only).open(_request(url, headers, method))
     except urllib.error.HTTPError as err:
         return err
     except (OSError, http.client.HTTPException, ValueError) as err:
@@ -154,13 +175,15 @@ def _validator(headers: Any) -> str | None:
     return None
 
 
-def _request(url: str, headers: dict[str, str]) -> urllib.request.Request:
+def _request(url: str, headers: dict[str, str], method: str) -> urllib.request.Request:
     parts = urllib.parse.urlsplit(url)
     user, _, host = parts.netloc.rpartition("@")
     # What is not quoted yet: spaces, other scripts.
     path, query = (urllib.parse.quote(part, string.punctuation) for part in parts[2:4])
     request = urllib.request.Request(  # noqa: S310 (http and https alone, see _opener)
-        urllib.parse.urlunsplit((parts.scheme, host, path, query, "")), headers=headers
+        urllib.parse.urlunsplit((parts.scheme, host, path, query, "")),
+        headers=headers,
+        method=method,
     )
     if user:
         word = base64.b64encode(urllib.parse.unquote(user).encode()).decode()
@@ -194,7 +217,7 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
                 f"{shown(req.full_url)} redirects to {shown(one_line(newurl))}, which is not "
                 f"{' or '.join(self._schemes)}"
             )
-        return _request(newurl, dict(req.headers))
+        return _request(newurl, dict(req.headers), req.get_method())
 
     # Python knows 308 since 3.11.
     http_error_308 = urllib.request.HTTPRedirectHandler.http_error_302

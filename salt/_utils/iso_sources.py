@@ -18,7 +18,7 @@ from typing import BinaryIO
 from salt.exceptions import CommandExecutionError
 
 from iso_ftp import open_ftp
-from iso_http import open_http, proxy
+from iso_http import open_http, proxy, size_over_http
 from iso_wire import CHUNK, Guard, Source, Unchanged, one_line
 from netboot_names import shown
 
@@ -88,6 +88,24 @@ def open_source(
     CommandExecutionError when this source is unusable.
     """
     return _open(url, start, validator, None, Guard(stall_timeout_s))
+
+
+def size(url: str, stall_timeout_s: float) -> int | None:
+    """
+    Return the size of the file at a URL, or None if its server does not say it; without its data.
+
+    url, stall_timeout_s
+        See ``open_source``. Of ftp nothing is asked.
+
+    Raises as ``open_source`` does.
+    """
+    guard = Guard(stall_timeout_s)
+    if url.startswith(("http:", "https:")) or proxy(url):
+        return size_over_http(url, guard)
+    if url.startswith("file:"):
+        with contextlib.closing(_open(url, 0, None, None, guard)) as source:
+            return source.total
+    return None
 
 
 def _open(

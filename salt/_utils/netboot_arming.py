@@ -85,7 +85,7 @@ def reconcile(records: Records, hosts: dict[str, OnceHost], test: bool) -> dict[
     test
         Only return what would change.
 
-    Returns a map of changes: of hosts (by key) ``new``, ``armed``, ``disarmed``, ``changed``
+    Returns a map of changes: of hosts (by key) ``not armed``, ``armed``, ``disarmed``, ``changed``
     (another entry), ``renamed``, ``dropped`` or ``back``; of scripts (by file name) ``new``,
     ``changed`` or ``removed``.
     """
@@ -119,7 +119,7 @@ def _reconcile(records: Records, hosts: dict[str, OnceHost], test: bool) -> dict
     known = records.read("owned", "once") is not None
     arm_new = config["arm_new"] and config["arms"] and known
     armings, changes = _armings(old, booted, hosts, arm_new)
-    never = [key for key, change in changes.items() if change == "new"]
+    never = [key for key, change in changes.items() if change == "not armed"]
     if not config["arms"]:
         # What another server may have installed meanwhile is not armed when this one arms again.
         armed = [key for key, one in armings.items() if not _is_booted(one, booted.get(key))]
@@ -169,7 +169,7 @@ def _armings(
         before = old.get(key)
         if not before:
             armings[key] = _new_arming(host, arm_new)
-            changes[key] = "armed" if arm_new else "new"
+            changes[key] = "armed" if arm_new else "not armed"
             continue
         same = before["entry"] == host["entry"]
         if same or _is_booted(before, booted.get(key)):

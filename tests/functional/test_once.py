@@ -173,7 +173,7 @@ def test_new_host(server, modules, records, configured, arm_new, first, armed):
         records.remove("owned", "once")
     for test in (True, False):
         changes = server.reconcile(host("pc1"), test=test)
-        assert changes["pc1"] == ("armed" if armed else "new")
+        assert changes["pc1"] == ("armed" if armed else "not armed")
     for _ in range(2):
         assert server.armed() == armed
         (one,) = modules.netboot_once.list()
@@ -208,7 +208,7 @@ def test_server_that_does_not_arm(server, modules, configured):
     assert changes == {
         "pc2": "disarmed",
         "pc3": "disarmed",
-        "pc4": "new",
+        "pc4": "not armed",
         "pc2.ipxe": "removed",
         "pc3.ipxe": "removed",
     }

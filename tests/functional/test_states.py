@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -52,9 +53,9 @@ def fetched(states, root, web, configured):
 def test_fetched(fetched, root, web):
     foretold = fetched(test=True)
     assert foretold.result is None
-    assert "would be fetched from" in foretold.comment
+    assert f"would be fetched from {web.url}/a.iso (0.00 GB)" in foretold.comment
     assert foretold.changes
-    assert web.requests == []
+    assert web.requests.pop() == "HEAD /a.iso"
 
     done = fetched()
     assert done.result is True
@@ -219,9 +220,34 @@ def test_digest_from_the_sum_file(fetched, root, web):
     (web.folder / "MD5SUM").write_text(sums("md5", ISO))
     (web.folder / "SHA256SUM").write_text(sums("sha256", ISO))
     assert fetched(digest=None, sums=True, test=True).result is None
+    assert web.requests.pop() == "HEAD /a.iso"
     assert fetched(digest=None, sums=True).result is True
     assert fetched(digest=None, sums=True).changes == {}
     assert web.requests[3:] == ["GET /SHA512SUM", "GET /SHA256SUM", "GET /a.iso"]
+
+
+@pytest.mark.parametrize(
+    ("sources", "told"),
+    [
+        (["/b.iso"], "a.iso cannot be fetched now: {url}/b.iso: 404 File not found."),
+        (["http://127.0.0.1:1/a.iso"], "cannot be fetched now: .* Connection refused"),
+        (["http://absent.invalid/a.iso"], "cannot be fetched now: .*"),
+        (["/b.iso", "/a.iso"], None),
+        (["/large.iso"], r"a.iso has 1\d+ bytes, but only \d+ are free\."),
+    ],
+)
+def test_what_can_be_asked_without_a_body_is_foretold(fetched, web, sources, told):
+    with (web.folder / "large.iso").open("wb") as file:
+        file.truncate(10**13)
+    urls = [one if "://" in one else f"{web.url}{one}" for one in sources]
+    done = fetched(test=True, sources=urls)
+    assert done.result is None
+    (returned,) = done.raw.values()
+    warnings = returned.get("warnings", [])
+    assert len(warnings) == bool(told)
+    if told:
+        assert re.search(told.format(url=web.url), warnings[0]), warnings
+    assert not any(one.startswith("GET") for one in web.requests)
 
 
 def test_only_md5sum_is_a_warning(fetched, web):
@@ -290,7 +316,8 @@ def test_images_come_at_the_same_time_and_each_has_its_result(modules, root, web
 
     foretold = apply(test=True)["netboot-images-fetching"]
     assert foretold["comment"] == "Would be fetched: a.iso, b.iso, c.iso."
-    assert web.requests == []
+    assert web.requests == [f"HEAD /{name}.iso" for name in "abc"]
+    web.requests.clear()
     web.hold = threading.Barrier(3, timeout=60)
     done = apply(test=False)
     fetched = [done[f"netboot-image-{name}-fetched"] for name in "abc"]
