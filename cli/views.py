@@ -13,7 +13,7 @@ _DHCP = {
 def status(data):
     applied, hosts = data["applied"], data["hosts"]
     at = when(applied["at"])
-    run = f"applied {at}" if at else "applied"
+    run = f"last changed {at}" if at else "applied"
     run += f"; FAILED: {', '.join(applied['failed'])}" if applied["failed"] else ""
     if applied["version"] != data["version"]:
         run += f" in version {applied['version'] or 'before 0.1.0'}"

@@ -110,7 +110,7 @@ def config_applied(name, warnings=()):
 
 def applied(name):
     """
-    Sum up what this machine offers now, and put on record how this run ended.
+    Sum up what this machine offers now, and put on record how a run that changed something ended.
 
     To be run last.
 
@@ -130,6 +130,10 @@ def applied(name):
         records = Records.of(__opts__, __context__)
         state.comment = "\n".join(netboot_status.summary(records))
         if not state.test:
-            failed = [one["__id__"] for one in __running__.values() if one["result"] is False]
-            records.write("applied", "run", {"at": int(time.time()), "failed": failed})
+            ran = __running__.values()
+            failed = [one["__id__"] for one in ran if one["result"] is False]
+            before = records.read("applied", "run") or {}
+            # A run that changes nothing writes nothing.
+            if any(one["changes"] for one in ran) or failed != before.get("failed"):
+                records.write("applied", "run", {"at": int(time.time()), "failed": failed})
     return state.ret

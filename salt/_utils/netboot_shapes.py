@@ -391,7 +391,7 @@ class Boot(TypedDict):
 
 
 class Run(TypedDict):
-    """How the last apply ended."""
+    """How the last apply ended that changed something."""
 
     at: int
     failed: list[str]  # ids of the states that failed

@@ -102,7 +102,7 @@ def test_no_schedule_by_default(lan):
     assert jobs(lan) == {}
 
 
-def test_schedule_repairs_without_being_asked(lan):
+def test_schedule_is_added(lan):
     added = apply_with(lan, schedule={"minutes": 1, "splay_s": 1})
     assert added.status == 0
     assert list(added.changed) == ["netboot-config-applied", "netboot-schedule"]
@@ -111,6 +111,10 @@ def test_schedule_repairs_without_being_asked(lan):
     assert job["run_on_start"] is False  # or a hundred minions would start at once
     assert apply(lan).changed == {}
 
+
+@pytest.mark.long
+def test_schedule_repairs_without_being_asked(lan):
+    assert apply_with(lan, schedule={"minutes": 1, "splay_s": 1}).status == 0
     menu = lan.server.run(["cat", MENU]).stdout
     lan.server.run(["rm", MENU])
     with lan.salt.overridden("_modules/netboot_lab.py", NEW_MODULE):

@@ -24,13 +24,12 @@ except urllib.error.HTTPError as err:
 """
 
 # All files of the machine with size and time, but for what salt-ssh itself keeps there, logs, and
-# what systemd and sshd write by themselves, and the time of the apply.
+# what systemd and sshd write by themselves.
 SNAPSHOT = r"""
 find / -xdev \( -path /proc -o -path /sys -o -path /run -o -path /dev -o -path /tmp \
     -o -path /var/tmp -o -path /var/log -o -path /var/lib/systemd \) -prune \
     -o \( -type f -o -type l \) \
-    -printf '%p %s %T@ %m %u\n' | grep -v -e '\.pyc ' -e '/\.bash_history ' \
-    -e '^/var/lib/netboot/applied/run.json ' | sort
+    -printf '%p %s %T@ %m %u\n' | grep -v -e '\.pyc ' -e '/\.bash_history ' | sort
 """
 
 

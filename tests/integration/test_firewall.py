@@ -214,10 +214,11 @@ IPTABLES += "iptables-legacy -A INPUT -m state --state ESTABLISHED -j ACCEPT; "
     ("start", "look", "stop"),
     [
         (f"printf '{NFT}' | nft -f -", "nft list ruleset", "nft flush ruleset"),
-        (
+        pytest.param(
             f"{IPTABLES} iptables-legacy -A INPUT -j REJECT",
             "iptables-legacy -S",
             "iptables-legacy -F",
+            marks=pytest.mark.long,
         ),
     ],
     ids=["nftables", "iptables"],

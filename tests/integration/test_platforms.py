@@ -50,7 +50,13 @@ print(digest.hexdigest())
 """
 
 
-@pytest.fixture(scope="module", params=RELEASES)
+@pytest.fixture(
+    scope="module",
+    params=[
+        *("debian11", "debian12"),
+        pytest.param("debian13", marks=pytest.mark.long),
+    ],
+)
 def other(request, tmp_path_factory):
     """A server of that release; all methods that need no kernel of its own."""
     release, python, salt_version = RELEASES[request.param]

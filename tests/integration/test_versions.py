@@ -137,6 +137,7 @@ def test_second_apply_changes_nothing(upgraded):
         assert (again.failed, again.changed) == ({}, {})
 
 
+@pytest.mark.long
 def test_the_way_back(upgraded):
     """The older version reads what this one left, and fetches nothing either."""
     done = upgraded.before.apply(upgraded.server)
@@ -146,6 +147,7 @@ def test_the_way_back(upgraded):
     assert scripts == "pc2.ipxe\n"
 
 
+@pytest.mark.long
 def test_and_forward_again(upgraded):
     """The older version knows no schema, and leaves its number beside records of its own."""
     version = upgraded.salt.call(upgraded.server, "netboot.version")

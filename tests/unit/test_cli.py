@@ -72,7 +72,7 @@ def host(name, **more):
 
 def test_status():
     assert "\n".join(views.status(STATUS)) == (
-        "version   0.1.0, applied 2026-11-26 11:30\n"
+        "version   0.1.0, last changed 2026-11-26 11:30\n"
         "serves    192.0.2.10 on eth0, beside another DHCP server\n"
         "services  NOT RUNNING: netboot-dnsmasq; nginx run\n"
         "images    1 ready\n"
