@@ -1,0 +1,120 @@
+"""Two servers on one segment, by the recipes of docs/operations.md: exactly one installs."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from lab import Lab
+from lab.iso import make_iso
+from lab.salt import CHECKOUT, PROGRAMS, SaltCall
+from tests.integration.test_hosts import MAC, Served
+from tests.ipxe import Client
+from tests.servers import INSTALLED
+
+ENTRY = {"image": "ALT p11", "variant": "install", "once": True}
+HOSTS = {f"pc{number}": {"mac": MAC.format(number), **ENTRY} for number in (1, 2, 10)}
+LOCAL = "exit 1"
+
+
+class Site:
+    """A server with the same pillar as the other one, besides `more`."""
+
+    def __init__(self, lab, name, pillar):
+        self.lab, self.pillar = lab, pillar
+        self.server = lab.server(name, installed=INSTALLED, binds=[CHECKOUT])
+        self.salt = SaltCall(self.server, {"netboot": pillar})
+        self.program = f"{self.salt.home}/salt-call"
+        call = f'exec {" ".join(self.salt.program)} --config-dir={self.salt.home} "$@"'
+        self.server.run(["tee", self.program], input=f"#!/bin/sh\n{call}\n")
+        self.server.run(["chmod", "755", self.program])
+
+    def apply(self, **more):
+        self.salt.write_pillar({"netboot": {**self.pillar, **more}})
+        done = self.salt.apply(self.server)
+        assert done.failed == {}
+        return done
+
+    def ask(self, *words, status=0):
+        """What `./netboot` prints there."""
+        environment = ["env", "COLUMNS=120", f"PYTHONPATH={CHECKOUT}", "NETBOOT_FROM=/root"]
+        command = [str(PROGRAMS / "python"), "-m", "cli", self.program, *words]
+        done = self.server.run([*environment, *command], check=False)
+        assert done.returncode == status, done.stdout + done.stderr
+        return done.stdout if status == 0 else done.stderr
+
+    def boots(self, number):
+        """What the machine with this MAC address boots if this server answers it."""
+        mac = MAC.format(number)
+        client = Client(Served(self), {"platform": "efi", "mac": mac, "netX/mac": mac})
+        client.run(f"http://{self.server.address}/tftp/config-x86_64.ipxe")
+        return client.end
+
+
+@pytest.fixture(scope="module")
+def room(tmp_path_factory):
+    iso = make_iso(tmp_path_factory.mktemp("iso"), stage_mib=1)
+    with Lab(logs=tmp_path_factory.mktemp("logs")) as lab:
+        web = lab.web(iso.path.parent)
+        image = {"url": f"{web.url}/{iso.path.name}", "checksum": {"sha256": iso.sha256}}
+        pillar = {"images": {"ALT p11": image}, "hosts": HOSTS, "arm_new": True}
+        yield SimpleNamespace(
+            first=Site(lab, "netboot1", pillar), second=Site(lab, "netboot2", pillar)
+        )
+
+
+def test_new_server_arms_nobody(room):
+    done = room.first.apply()
+    assert done.states["netboot-once-armed"]["comment"] == "3 hosts were put on record, not armed."
+    summary = done.states["netboot-applied"]["comment"]
+    assert "New and not armed: pc1, pc2, pc10. Run netboot.arm host=NAME" in summary
+    assert [room.first.boots(number) for number in (1, 2, 10)] == [LOCAL] * 3
+
+
+def test_armed_hosts_are_installed(room):
+    assert room.first.ask("arm", "pc1", "pc10") == (
+        "pc1 is armed: at its next network boot it starts alt_p11-install.\n"
+        "pc10 is armed: at its next network boot it starts alt_p11-install.\n"
+    )
+    assert "/host/pc1." in room.first.boots(1)
+    lines = room.first.ask("hosts").splitlines()
+    assert [line.split()[0] for line in lines] == ["HOST", "pc1", "pc2", "pc10"]
+    assert [("armed" in line, "not armed" in line) for line in lines[1:]] == [
+        (True, False),
+        (True, True),
+        (True, False),
+    ]
+    assert "3 hosts in the pillar, 2 armed" in room.first.ask("status")
+    assert "This machine does not ask: ALT p11: install" in room.first.ask("menu", "pc1")
+
+
+def test_second_server_sends_armed_hosts_to_the_first(room):
+    address = room.first.server.address
+    room.second.apply(arms=f"http://{address}")
+    assert room.second.boots(2) == LOCAL
+    assert f"http://{address}/host/pc1." in room.second.boots(1)
+    told = room.second.ask("arm", "pc2", status=1)
+    assert told == (
+        f"netboot: This server arms no hosts (netboot:arms); run this on http://{address}.\n"
+    )
+
+
+def test_backup_restored_elsewhere_arms_nobody(room):
+    assert " in /root/a.tar.gz. It contains password hashes" in room.first.ask("backup", "a.tar.gz")
+    assert room.first.server.run(["stat", "-c", "%a", "/root/a.tar.gz"]).stdout == "600\n"
+    saved = room.first.server.files / "root/a.tar.gz"
+    told = room.second.ask("restore", "/root/a.tar.gz", status=1)
+    assert told.startswith("netboot: /var/lib/netboot has records already; ")
+    room.second.salt.write_pillar({"netboot": {**room.second.pillar, "clean_images": True}})
+    assert room.second.salt.apply(room.second.server, "netboot.clean").failed == {}
+    (room.second.server.files / "root/a.tar.gz").write_bytes(saved.read_bytes())
+    assert "Were armed, and are not any more" in room.second.ask("restore", "/root/a.tar.gz")
+    room.second.apply()
+    assert [room.second.boots(number) for number in (1, 2, 10)] == [LOCAL] * 3
+    assert "/host/pc1." in room.first.boots(1), "the first server is as it was"
+
+
+def test_server_out_of_service(room):
+    room.first.apply(arms=False)
+    assert room.first.boots(1) == LOCAL
+    room.first.apply()
+    assert room.first.boots(1) == LOCAL, "the other server may have installed it"
