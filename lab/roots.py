@@ -88,6 +88,10 @@ rm -rf "$result/usr/sbin/policy-rc.d" "$result/etc/apt/sources.list" "$result"/v
 THIN = "/var/tmp/salt-thin"
 MAKE_THIN = "import sys, salt.utils.thin; print(salt.utils.thin.gen_thin(sys.argv[1]))"
 
+# For machines: all of a folder, by the Python that they have; they need not compare dates.
+COMPILE = ["/usr/bin/python3", "-m", "compileall", "-qq", "-j0"]
+COMPILE += ["--invalidation-mode=unchecked-hash"]
+
 # A build that is killed takes its mounts and processes with it.
 CONTAINED = [
     "setpriv",
@@ -205,9 +209,7 @@ def salt_thin():
         unpacked.mkdir(mode=0o700)
         _run(target, ["tar", "-xzf", str(result / "thin/thin.tgz"), "-C", str(unpacked)])
         # Not all that is in it can be compiled by this Python.
-        python = ["/usr/bin/python3", "-m", "compileall", "-qq", "-j0"]
-        python += ["--invalidation-mode=unchecked-hash", str(unpacked)]
-        _run(target, ["sh", "-c", '"$@" || true', "compile", *python])
+        _run(target, ["sh", "-c", '"$@" || true', "compile", *COMPILE, str(unpacked)])
 
     return _cached("thin", "what salt-ssh sends", recipe, build)
 

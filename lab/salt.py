@@ -4,6 +4,7 @@ import contextlib
 import json
 import shutil
 import subprocess
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -182,13 +183,18 @@ class SaltCall(UserTrees):
 class GuestSaltCall(SaltCall):
     """The same on a Guest, which sees nothing of this host, by the thin of its root."""
 
-    program = ("python3", f"{roots.THIN}/salt-call")
+    # Without Debian's modules (-S): of dnspython, which comes with samba, Salt would load all.
+    program = ("python3", "-S", f"{roots.THIN}/salt-call")
     states = f"{SaltCall.home}/salt"
 
     def __init__(self, machine, pillar):
         self.coverage = None
         super().__init__(machine, pillar)
-        machine.copy(CHECKOUT / "salt", self.home)
+        with tempfile.TemporaryDirectory() as folder:
+            ignored = shutil.ignore_patterns("__pycache__")
+            tree = shutil.copytree(CHECKOUT / "salt", Path(folder, "salt"), ignore=ignored)
+            subprocess.run([*roots.COMPILE, str(tree)], check=True)
+            machine.copy(tree, self.home)
 
     def _write(self, pillar):
         self._machine.run(["mkdir", "-p", f"{self.home}/pillar"])
