@@ -12,7 +12,8 @@ from tests.ipxe import Client
 from tests.servers import INSTALLED
 
 ENTRY = {"image": "ALT p11", "variant": "install", "once": True}
-HOSTS = {f"pc{number}": {"mac": MAC.format(number), **ENTRY} for number in (1, 2, 10)}
+MACS = {1: MAC.format(1), 2: MAC.format(2), 10: MAC.format(3)}
+HOSTS = {f"pc{number}": {"mac": mac, **ENTRY} for number, mac in MACS.items()}
 LOCAL = "exit 1"
 
 
@@ -44,7 +45,7 @@ class Site:
 
     def boots(self, number):
         """What the machine with this MAC address boots if this server answers it."""
-        mac = MAC.format(number)
+        mac = MACS[number]
         client = Client(Served(self), {"platform": "efi", "mac": mac, "netX/mac": mac})
         client.run(f"http://{self.server.address}/tftp/config-x86_64.ipxe")
         return client.end
