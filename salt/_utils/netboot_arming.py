@@ -24,8 +24,8 @@ from typing import Any
 from salt.exceptions import SaltInvocationError
 
 import netboot_files
+from netboot_host_checks import typed
 from netboot_host_scripts import armed_script
-from netboot_hosts import typed
 from netboot_names import host_key, in_order, iso8601, nearest
 from netboot_records import Records
 from netboot_shapes import Arming, Boot, OnceHost

@@ -54,6 +54,20 @@ def bare_mac(value: str) -> str:
     return re.sub(r"[:.-]", "", value).lower() if re.fullmatch(_MAC, value) else ""
 
 
+def typed(value: object) -> str:
+    """
+    Return a host as it was typed on the command line, where YAML reads some MAC addresses as
+    numbers: ``52:54:00:12:34:56`` is a number of base 60 (yaml.org/type/int.html).
+
+    value
+        The value that Salt parsed.
+    """
+    if not isinstance(value, int) or value < 60**5 or value >= 100 * 60**5:
+        return str(value)
+    groups = [value // 60**5, *(value // 60**power % 60 for power in range(4, -1, -1))]
+    return ":".join(f"{group:02}" for group in groups)
+
+
 def plain_uuid(value: str) -> str:
     """
     Return a UUID as iPXE writes it, or "" if the string is not one.
@@ -110,6 +124,8 @@ def of_nobody(kind: str, value: str) -> bool:
 def _in_quotes(value: Any) -> Wrong:
     if isinstance(value, str):
         return None
+    if bare_mac(typed(value)):
+        return f"must be a string: put it in quotes, '{typed(value)}', as YAML reads it as a number"
     return "must be a string: put it in quotes, or YAML reads it as another type"
 
 

@@ -28,6 +28,8 @@ IDENTITIES = {"hostname": "host", "uuid": "uuid", "serial": "serial", "mac": "ma
 #: What identifies all machines of a model or manufacturer.
 BOARDS = ("product", "manufacturer")
 
+_NO_VARIANT = "is missing; set it to livecd, install or rescue"
+
 _BAIKAL_M = {
     "arguments": ["console=ttyS0,115200n8", "earlycon=uart8250,mmio32,0x20230000"],
     "kernel_over": "tftp",
@@ -54,20 +56,6 @@ def identity(value: str) -> tuple[str, str]:
         if plain:
             return kind, plain
     return "hostname", value
-
-
-def typed(value: object) -> str:
-    """
-    Return a host as it was typed on the command line, where YAML reads some MAC addresses as
-    numbers: ``52:54:00:12:34:56`` is a number of base 60 (yaml.org/type/int.html).
-
-    value
-        The value that Salt parsed.
-    """
-    if not isinstance(value, int) or value < 60**5 or value >= 100 * 60**5:
-        return str(value)
-    groups = [value // 60**5, *(value // 60**power % 60 for power in range(4, -1, -1))]
-    return ":".join(f"{group:02}" for group in groups)
 
 
 def identities(name: str, host: Maps) -> list[tuple[str, str]]:
@@ -166,8 +154,12 @@ def problems(hosts: Maps, groups: Maps, images: Maps) -> list[str]:
     """
     found: list[str] = []
     keys: dict[str, str] = {}
+    members = {str(host.get("group")) for host in hosts.values() if host and "variant" not in host}
     for name, group in groups.items():
-        found += _wrong_target(f"netboot:groups:{name}", group or {}, images)
+        path = f"netboot:groups:{name}"
+        found += _wrong_target(path, group or {}, images)
+        if group and name in members and "image" in group and "variant" not in group:
+            found.append(f"{path}:variant: {_NO_VARIANT}")
     for name, host in hosts.items():
         if host is None:
             continue
@@ -254,7 +246,8 @@ def _wrong_host(host: Maps, groups: Maps, images: Maps) -> Iterator[str]:
     if boards and others:
         yield f"{boards[0]}: stands for many machines; remove it or {others[0]}"
     if image and not variant:
-        yield "variant: is missing; set it to livecd, install or rescue"
+        if "image" in host:  # or its group is told, once
+            yield f"variant: {_NO_VARIANT}"
     elif variant and not image:
         yield "image: is missing; set it to the image whose variant to boot"
     elif ("image" in host) != ("variant" in host) and _refused(image, variant, images):

@@ -13,7 +13,8 @@ from salt.exceptions import SaltInvocationError
 import iso_download
 import netboot_arming
 import netboot_images
-from netboot_hosts import identity, typed
+from netboot_host_checks import typed
+from netboot_hosts import identity
 from netboot_names import host_key, in_order, iso8601
 from netboot_records import Records
 from netboot_shapes import ImageRecord

@@ -6,6 +6,7 @@ import pytest
 import yaml
 
 import netboot_entries
+import netboot_host_checks
 import netboot_host_scripts
 import netboot_hosts
 import netboot_menus
@@ -67,7 +68,7 @@ def boots(scripts, **settings):
     "text", ["52:54:00:12:34:56", "98:00:00:00:00:00", "10:59:59:59:59:59", "525400123456", "pc1"]
 )
 def test_host_on_the_command_line_that_yaml_takes_for_a_number(text):
-    assert netboot_hosts.typed(yaml.safe_load(text)) == text
+    assert netboot_host_checks.typed(yaml.safe_load(text)) == text
 
 
 @pytest.mark.parametrize(
@@ -425,13 +426,27 @@ def test_local_disk_of_a_host_wins_over_what_its_group_boots_once():
     assert resolve({"images": IMAGES, "hosts": hosts, "groups": groups})["problems"] == []
 
 
+def test_group_without_variant_is_told_once():
+    hosts = {f"pc{number}": {"group": "lab"} for number in range(30)}
+    groups = {"lab": {"image": "ALT 11"}}
+    assert resolve({"images": IMAGES, "hosts": hosts, "groups": groups})["problems"] == [
+        "netboot:groups:lab:variant: is missing; set it to livecd, install or rescue"
+    ]
+    hosts = {"pc1": {"group": "lab", "variant": "install", "once": True}}
+    assert resolve({"images": IMAGES, "hosts": hosts, "groups": groups})["problems"] == []
+
+
 # -- mistakes --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     ("hosts", "problem"),
     [
-        ({"a": {"mac": 525400123456}}, "a:mac: must be a string: put it in quotes"),
+        ({"a": {"mac": 525400123456}}, "a:mac: must be a string: put it in quotes, '525400123456'"),
+        ({"a": {"mac": 41135085296}},
+         "a:mac: must be a string: put it in quotes, '52:54:00:12:34:56'"),
+        ({41135085296: {}},
+         "41135085296: the name must be a string: put it in quotes, '52:54:00:12:34:56'"),
         ({"a": {"mac": 3232235521.0}}, "a:mac: must be a string: put it in quotes"),
         ({525400123456: {}}, "525400123456: the name must be a string: put it in quotes"),
         ({"a": {"mac": "52:54:00:12:34"}}, "a:mac: must be a MAC address"),
