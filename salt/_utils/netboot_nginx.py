@@ -12,6 +12,7 @@ import contextlib
 import fnmatch
 import hashlib
 import os
+import pathlib
 import re
 import shutil
 import socket
@@ -37,6 +38,9 @@ _TOKEN = re.compile(
     re.DOTALL | re.VERBOSE,
 )
 _FILE = "# configuration file "
+_INCLUDE = re.compile(r"""((?:^|[\s;{}])include\s+["']?)([^\s;"']+)""")
+# Of a file that may include others, in bytes.
+_LARGEST = 1 << 20
 # Names that mean any name, or none.
 _NAMELESS = {"", "_", "localhost"}
 _ANY = {"*", "0.0.0.0", "0"}  # noqa: S104 (compared, not bound)
@@ -339,7 +343,8 @@ def _copied(directory: str, site: str, text: str | None, without: list[str]) -> 
     """Yield the path of a copy of nginx's directory, with this text as the netboot site."""
     with tempfile.TemporaryDirectory() as work:
         copy = os.path.join(work, "nginx")
-        shutil.copytree(directory, copy, symlinks=True, ignore_dangling_symlinks=True)
+        shutil.copytree(directory, copy, symlinks=True)
+        _cut_off(copy, directory, site)
         path = os.path.join(copy, site)
         # What a killed apply of an earlier version left is no site.
         for one in [path, *netboot_files.left_behind(path)]:
@@ -350,12 +355,39 @@ def _copied(directory: str, site: str, text: str | None, without: list[str]) -> 
         if text is not None:
             with open(path, "w", encoding="utf-8", errors="surrogateescape") as file:
                 file.write(text)
-        main = os.path.join(copy, "nginx.conf")
-        with open(main, encoding="utf-8", errors="surrogateescape") as file:
-            whole = file.read()
-        with open(main, "w", encoding="utf-8", errors="surrogateescape") as file:
-            file.write(whole.replace(f"{directory}/", f"{copy}/"))
         yield copy
+
+
+def _cut_off(copy: str, directory: str, site: str) -> None:
+    """Let neither links nor inclusions lead from a copy of nginx's directory back to it."""
+    real = os.path.realpath(directory)
+
+    def moved(path: str) -> str:
+        path = os.path.normpath(os.path.join(directory, path))
+        below = [path[len(one) :] for one in (directory, real) if path.startswith(f"{one}/")]
+        return copy + below[0] if below else path
+
+    for part in reversed([*pathlib.PurePath(site).parents][:-1]):
+        if os.path.islink(os.path.join(copy, part)):
+            # What is written to the copy of the site must not arrive behind the link.
+            os.unlink(os.path.join(copy, part))
+            shutil.copytree(os.path.join(directory, part), os.path.join(copy, part), symlinks=True)
+    for folder, folders, files in os.walk(copy):
+        for path in (os.path.join(folder, name) for name in folders + files):
+            if os.path.islink(path):
+                there = os.path.realpath(os.path.join(directory, os.path.relpath(path, copy)))
+                os.unlink(path)
+                os.symlink(moved(there), path)
+            elif os.path.isfile(path) and os.path.getsize(path) < _LARGEST:
+                with open(
+                    path, "r+", encoding="utf-8", errors="surrogateescape", newline=""
+                ) as file:
+                    old = file.read()
+                    new = _INCLUDE.sub(lambda match: match[1] + moved(match[2]), old)
+                    if new != old:
+                        file.seek(0)
+                        file.truncate()
+                        file.write(new)
 
 
 def others(directory: str, site: str) -> Nginx:

@@ -1,5 +1,9 @@
 """Sites of nginx that are there already: how they are read, and which are in the way."""
 
+import os
+from pathlib import Path
+from types import SimpleNamespace
+
 import pytest
 
 import netboot_nginx
@@ -181,3 +185,91 @@ def test_site_that_nginx_would_not_read():
     assert (key, severity) == ("nginx.not_included", "error")
     assert "does not include /etc/nginx/sites-enabled/netboot.conf" in text
     assert "a file that it includes (/etc/nginx/conf.d/*.conf)" in text
+
+
+# -- the copy in which everything is checked -------------------------------------------------------
+
+SITE = "sites-enabled/netboot.conf"
+
+
+@pytest.fixture
+def nginx(tmp_path, monkeypatch):
+    """A directory of nginx with the netboot site, and which files an nginx would find in a copy."""
+    directory = tmp_path / "nginx"
+    for name, text in {
+        SITE: "ours",
+        "sites-available/other": "other",
+        "nginx.conf": f"include {directory}/sites-enabled/*;",
+    }.items():
+        (directory / name).parent.mkdir(parents=True, exist_ok=True)
+        (directory / name).write_text(text)
+    read = {}
+
+    def tried(*argv):
+        main = Path(argv[-1])
+        for file in (main, main.parent / "conf.d/sites.conf"):
+            text = file.read_text() if file.exists() else ""
+            for pattern in (one.strip(" ;") for one in text.split("include ")[1:]):
+                parent = file.parent / os.path.dirname(pattern)
+                found = [parent] if parent.is_file() else parent.glob("*")
+                read.update({one.name: one.read_text() for one in found if one.is_file()})
+        return SimpleNamespace(returncode=0, stdout="", stderr="")
+
+    monkeypatch.setattr(netboot_nginx.netboot_run, "tried", tried)
+    return SimpleNamespace(directory=directory, read=read)
+
+
+def in_another_file(directory):
+    (directory / "conf.d").mkdir()
+    (directory / "conf.d/sites.conf").write_text((directory / "nginx.conf").read_text())
+    (directory / "nginx.conf").write_text("include conf.d/*;")
+
+
+def in_another_notation(directory):
+    main = directory / "nginx.conf"
+    main.write_text(main.read_text().replace("nginx/sites", "nginx/.//sites"))
+
+
+def behind_a_link(directory, target="../elsewhere"):
+    (directory / "sites-enabled").rename(directory / target)
+    (directory / "sites-enabled").symlink_to((directory / target).resolve())
+
+
+def behind_a_link_within(directory):
+    behind_a_link(directory, "sites")
+
+
+def all_behind_a_link(directory):
+    real = directory.rename(directory.with_name("real"))
+    directory.symlink_to(real)
+    main = directory / "nginx.conf"
+    main.write_text(main.read_text().replace("/nginx/", "/real/"))
+
+
+def with_links(directory):
+    (directory.parent / "app").write_text("app")
+    (directory / "sites-enabled/app").symlink_to("../../app")
+    (directory / "sites-enabled/other").symlink_to("../sites-available/other")
+    (directory / "sites-enabled/same").symlink_to(directory / "sites-available/other")
+
+
+PLACES = [
+    in_another_file,
+    in_another_notation,
+    behind_a_link,
+    behind_a_link_within,
+    all_behind_a_link,
+    with_links,
+]
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_nothing_leads_from_the_copy_to_the_site_itself(nginx, place):
+    place(nginx.directory)
+    netboot_nginx.others(str(nginx.directory), SITE)
+    assert "netboot.conf" not in nginx.read
+    if place is with_links:
+        assert nginx.read == {"app": "app", "other": "other", "same": "other"}
+    netboot_nginx.check(str(nginx.directory), SITE, "new", [])
+    assert nginx.read["netboot.conf"] == "new"
+    assert (nginx.directory / SITE).read_text() == "ours"
