@@ -37,7 +37,14 @@ _TOKEN = re.compile(
     | (?P<word>(?:\\.|\$\{[^}]*\}|[^\s{};\\])+)""",
     re.DOTALL | re.VERBOSE,
 )
-_FILE = "# configuration file "
+_FILE = re.compile(r"^# configuration file (.+):$", re.MULTILINE)
+# Code in another language, with signs of its own, and what is of interest in it.
+_LUA_BLOCK = re.compile(r"^([^#\n]*_by_lua_block\b[^;{}\n]*\{)", re.MULTILINE)
+_LUA = re.compile(
+    r"""--\[(=*)\[.*?\]\1\] | --[^\n]* | \[(=*)\[.*?\]\2\]
+    | "(?:\\.|[^"\\])*" | '(?:\\.|[^'\\])*' | [{}]""",
+    re.DOTALL | re.VERBOSE,
+)
 _INCLUDE = re.compile(r"""((?:^|[\s;{}])include\s+["']?)([^\s;"']+)""")
 # Of a file that may include others, in bytes.
 _LARGEST = 1 << 20
@@ -84,37 +91,66 @@ def read(text: str) -> Nginx:
     text
         The configuration, as ``nginx -T`` prints it.
     """
-    file, main = "", ""
-    blocks: list[str] = []
-    words: list[str] = []
+    parts = _FILE.split(text)
+    files = dict(zip(["", *parts[1::2]], parts[::2]))
+    main = parts[1] if len(parts) > 1 else ""
     found: list[Site] = []
     includes: list[tuple[str, list[str]]] = []
-    for token in _TOKEN.finditer(text):
-        if token.lastgroup == "comment":
-            if token[0].startswith(_FILE):
-                file, words = token[0][len(_FILE) :].rstrip(":"), []
-                main = main or file
-                # Included files are printed separately, after the file that includes them.
-                blocks = next((list(b) for one, b in includes if fnmatch.fnmatch(file, one)), [])
-        elif token.lastgroup != "sign":
-            words.append(token[token.lastgroup or 0])
-        elif token["sign"] == "{":
-            if words == ["server"] and blocks in ([], ["http"], ["stream"], ["mail"]):
-                kind = blocks[0] if blocks else "http"
-                found.append({"file": file, "kind": kind, "listen": None, "names": []})
-            blocks.append(" ".join(words))
-            words = []
-        else:
-            if token["sign"] == ";" and len(words) > 1 and words[0] == "include":
-                includes.append((os.path.join(os.path.dirname(main), words[1]), blocks.copy()))
+    seen: list[str] = []
+
+    def enter(file: str, blocks: list[str], way: tuple[str, ...] = ()) -> None:
+        seen.append(file)
+        words: list[str] = []
+        for token in _TOKEN.finditer(_without_lua(files[file])):
+            if token.lastgroup == "comment":
+                continue
+            if token.lastgroup != "sign":
+                words.append(token[token.lastgroup or 0])
+                continue
+            if token["sign"] == "{":
+                if words == ["server"] and blocks in ([], ["http"], ["stream"], ["mail"]):
+                    kind = blocks[0] if blocks else "http"
+                    found.append({"file": file, "kind": kind, "listen": None, "names": []})
+                blocks.append(" ".join(words))
+            elif token["sign"] == ";" and len(words) > 1 and words[0] == "include":
+                pattern = os.path.join(os.path.dirname(main), words[1])
+                includes.append((pattern, blocks.copy()))
+                # nginx -T prints a file once, wherever it is included.
+                for one in files:
+                    if _matches(one, pattern) and one not in (*way, file):
+                        enter(one, blocks.copy(), (*way, file))
             elif token["sign"] == ";" and words and blocks[-1:] == ["server"] and found:
                 _directive(found[-1], words)
             elif token["sign"] == "}" and blocks and blocks.pop() == "server" and found:
                 _complete(found[-1])
             words = []
+
+    for file in ("", main, *files):
+        if file not in seen:
+            enter(file, [])
     for site in found:
         site["listen"] = site["listen"] or []  # of a block that never ends
     return Nginx(found, [one for one, inside in includes if inside == ["http"]])
+
+
+def _without_lua(text: str) -> str:
+    """Return a configuration whose blocks of Lua are empty."""
+    kept, *parts = _LUA_BLOCK.split(text)
+    for head, rest in zip(parts[::2], parts[1::2]):
+        depth = 1
+        for token in _LUA.finditer(rest):
+            depth += {"{": 1, "}": -1}.get(token[0], 0)
+            if not depth:
+                rest = rest[token.start() :]
+                break
+        kept += head + rest
+    return kept
+
+
+def _matches(path: str, pattern: str) -> bool:
+    """Return whether a pattern of an inclusion has a path: no sign stands for a slash (glob(7))."""
+    names, patterns = path.split("/"), pattern.split("/")
+    return len(names) == len(patterns) and all(map(fnmatch.fnmatchcase, names, patterns))
 
 
 def _complete(site: Site) -> None:
@@ -300,7 +336,7 @@ def findings(nginx: Nginx, config: Config) -> list[Finding]:
     found: list[Finding] = [("nginx.clash", "error", text) for text in clashes(nginx.sites, config)]
     platform = config["platform"]["nginx"]
     site = os.path.join(platform["directory"], platform["site"])
-    if not any(fnmatch.fnmatch(site, pattern) for pattern in nginx.included):
+    if not any(_matches(site, pattern) for pattern in nginx.included):
         there = [one for one in nginx.included if "*" in one]
         found.append(
             (

@@ -36,7 +36,7 @@ INCLUDED = ["/etc/nginx/sites-enabled/*"]
 
 def test_sites():
     found = netboot_nginx.read(DUMP)
-    inside, own = found.sites
+    own, inside = found.sites
     default = {"at": "*", "port": 80, "default": False, "both": False}
     assert (inside["file"], inside["names"]) == ("/etc/nginx/nginx.conf", ["inside"])
     assert inside["listen"] == [default]
@@ -148,6 +148,48 @@ server { listen 80; proxy_pass 192.0.2.1:80; }
     assert found.included == ["/etc/nginx/conf.d/*.conf"]
     (said,) = netboot_nginx.clashes(found.sites, configured())
     assert "streams/b.conf has TCP port 80 in its block stream" in said
+
+
+# As the site `a` has it, beside another site: a file that it includes, or a language of its own.
+WITHIN = {
+    "included": "include snippets/*.conf;",
+    "Lua with a length": "access_by_lua_block { local x = { #y } }",
+    "Lua with quotes": "set_by_lua_block $x { -- it 's {\n return '}' .. \"{'\" .. [[ \" ]] }",
+    "Lua with comments": "content_by_lua_block { --[==[ } ]] { ' ]==] if #t > 0 then x = {} end }",
+    "what was Lua": "# content_by_lua_block {\n",
+}
+
+
+@pytest.mark.parametrize("within", WITHIN.values(), ids=WITHIN)
+def test_what_is_within_a_site_belongs_to_it(within):
+    text = f"""
+# configuration file /etc/nginx/nginx.conf:
+http {{
+    include conf.d/*.conf;
+    server {{ server_name a;
+        {within}
+    }}
+    server {{ listen 81; server_name b; {within.replace("#", "# ;")}
+    }}
+}}
+stream {{ include conf.d/streams/*.conf; }}
+# configuration file /etc/nginx/conf.d/streams/c.conf:
+server {{ listen 82; }}
+# configuration file /etc/nginx/snippets/names.conf:
+listen 80 default_server; server_name c 192.0.2.10;
+"""
+    first, second, third = netboot_nginx.sites(text)
+    more = [80] if "include" in within else []
+    assert [one["port"] for one in first["listen"]] == [80]
+    assert [one["port"] for one in second["listen"]] == [81, *more]
+    assert first["names"] == (["a", "c", "192.0.2.10"] if more else ["a"])
+    assert (third["kind"], [one["port"] for one in third["listen"]]) == ("stream", [82])
+
+
+def test_inclusion_in_a_circle_ends():
+    head = "# configuration file /etc/nginx/nginx.conf:\n"
+    (site,) = netboot_nginx.sites(f"{head}server {{ include *.conf; }} include nginx.conf;")
+    assert site["names"] == [""]
 
 
 # The words of a site, whether it keeps us from being the default, whether from the empty name.
