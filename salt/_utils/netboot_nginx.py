@@ -78,8 +78,8 @@ def sites(text: str) -> list[Site]:
 
     Returns maps: ``file``, ``kind`` (``http``, ``stream`` or ``mail``), ``listen`` and ``names``
     (see ``server_name``; ``[""]`` without one). ``listen`` has maps: ``at`` (IPv4 address, ``*``
-    for all, another notation as it is), ``port`` (0: none), ``default``, and ``both`` for an IPv6
-    socket that takes IPv4 too.
+    for all, another notation as it is), ``port`` (0: none), ``default``, ``both`` for an IPv6
+    socket that takes IPv4 too, and ``proxied`` (the option ``proxy_protocol``).
     """
     return read(text).sites
 
@@ -181,7 +181,7 @@ def _listen(words: list[str]) -> dict[str, Any]:
         words[0],
     )
     if words[0].startswith("unix:") or not match:
-        return {"at": words[0], "port": 0, "default": False, "both": False}
+        return {"at": words[0], "port": 0, "default": False, "both": False, "proxied": False}
     at = match["six"] or match["name"] or "*"
     mapped = re.fullmatch(r"\[::ffff:(\d+\.\d+\.\d+\.\d+)\]", at, re.IGNORECASE)
     if mapped:
@@ -193,6 +193,7 @@ def _listen(words: list[str]) -> dict[str, Any]:
         "port": int(match["port"] or 80),
         "default": bool({"default_server", "default"} & set(words)),
         "both": at == "[::]" and "ipv6only=off" in words,
+        "proxied": "proxy_protocol" in words,
     }
 
 
@@ -253,6 +254,11 @@ def _clash(site: Site, listen: dict[str, Any], config: Config) -> str | None:
                 f"by address; set another {key}."
             )
         return None
+    if same and listen["proxied"]:
+        return (
+            f"has the option proxy_protocol on TCP port {port}, which counts for all sites there, "
+            f"so clients would get no answer; remove it, or change {key}."
+        )
     if same and names & set(site["names"]):
         return (
             f"has the name {min(names & set(site['names']))} on TCP port {port}, as the netboot "

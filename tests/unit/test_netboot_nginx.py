@@ -37,7 +37,7 @@ INCLUDED = ["/etc/nginx/sites-enabled/*"]
 def test_sites():
     found = netboot_nginx.read(DUMP)
     own, inside = found.sites
-    default = {"at": "*", "port": 80, "default": False, "both": False}
+    default = {"at": "*", "port": 80, "default": False, "both": False, "proxied": False}
     assert (inside["file"], inside["names"]) == ("/etc/nginx/nginx.conf", ["inside"])
     assert inside["listen"] == [default]
     assert own["file"] == "/etc/nginx/sites-enabled/own"
@@ -117,6 +117,8 @@ CASES = [
     ("[::]:80 ipv6only=off", ["_"], {"listen": HERE}, "in one socket"),
     ("[::]:80", ["example.org"], {}, None),
     ("[::ffff:192.0.2.10]:80", ["_"], {}, "listens on 192.0.2.10:80 and would get all"),
+    ("80 proxy_protocol", ["a"], {}, "has the option proxy_protocol on TCP port 80"),
+    ("80 proxy_protocol", ["_"], {"listen": HERE}, None),
     ("70-90", ["192.0.2.10"], {}, "has the name 192.0.2.10 on TCP port 80"),
 ]
 
