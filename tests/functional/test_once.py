@@ -477,15 +477,17 @@ def test_damage_before_the_line_of_a_boot(server, torn):
 
 
 SHAPES = ["[]", "3", '"x"', "null", '{"arming": []}', "[" * 5000, '{"log": 3, "readers": [1]}']
+SHAPES += ['{"log": {"INODE": [1e400, ""]}}', f'{{"log": {{"INODE": [{1 << 70}, ""]}}}}']
 SHAPES += ['{"log": {"1": "x"}, "readers": {"pc1": 3}}', '{"readers": {"pc1": {"arming": 1}}}']
 
 
 @pytest.mark.parametrize("text", SHAPES)
 def test_records_of_another_shape_end_nothing(server, text):
     server.reconcile(host("pc1"))
+    write(server.log, line(server.uri("pc1")))
+    text = text.replace("INODE", str(server.log.stat().st_ino))
     for name in ("pc1.json", "position"):
         (server.records / "once" / name).write_text(text)
-    write(server.log, line(server.uri("pc1")))
     with running(server):
         wait_for(lambda: server.armed() == [])
     assert server.booted() == ["pc1"]
@@ -681,6 +683,25 @@ def test_emptied_log_that_grew_to_the_same_size(server):
             file.truncate()
             file.write(second)
         wait_for(lambda: server.booted() == ["pc1", "pc2"])
+
+
+@pytest.mark.parametrize("up", [True, False])
+def test_log_that_lost_its_end(server, up):
+    """In a power cut, or with a restored disk: what comes then is read."""
+    server.reconcile(host("pc1"))
+    other = line("/host/other.A" + STAGE)
+    write(server.log, other * 20)
+    with running(server):
+        wait_for_a_look(server)
+        if up:
+            os.truncate(server.log, 5 * len(other))
+            write(server.log, line(server.uri("pc1")))
+            wait_for(lambda: server.booted() == ["pc1"])
+    if not up:
+        os.truncate(server.log, 5 * len(other))
+        write(server.log, line(server.uri("pc1")))
+        with running(server):
+            wait_for(lambda: server.booted() == ["pc1"])
 
 
 def test_power_cut_between_record_and_script(server):
