@@ -621,6 +621,34 @@ def test_flood_on_a_small_disk(server):
         subprocess.run(["umount", server.log.parent], check=True)
 
 
+def test_no_room_for_records(server):
+    """No machine is installed again by that, and all boots are on record in the end."""
+    server.reconcile(host("pc1"), host("pc2"))
+    uris = server.uri("pc1"), server.uri("pc2")
+    before = {path: path.read_bytes() for path in server.records.rglob("*.json")}
+    small = ["mount", "-t", "tmpfs", "-o", "size=64k", "none", server.records]
+    subprocess.run(small, check=True)
+    try:
+        for path, content in before.items():
+            path.parent.mkdir(exist_ok=True)
+            path.write_bytes(content)
+        (server.records / "once").mkdir(exist_ok=True)
+        (server.records / "once/lock").touch()
+        with contextlib.suppress(OSError):
+            for number in range(99):
+                (server.records / f"filler{number}").write_bytes(bytes(1000))
+        with running(server):
+            write(server.log, line(uris[0]) + line(uris[1]))
+            wait_for(lambda: server.armed() == [])
+            assert server.booted() == []
+            for path in server.records.glob("filler*"):
+                path.unlink()
+            wait_for(lambda: server.booted() == ["pc1", "pc2"])
+        assert server.said.count("not on record yet: [Errno 28] No space left") == 1
+    finally:
+        subprocess.run(["umount", server.records], check=True)
+
+
 def test_line_that_is_not_complete_yet(server):
     server.reconcile(host("pc1"))
     text = line(server.uri("pc1"))
