@@ -158,8 +158,8 @@ def _refusal(response: Any, first: int | None) -> OSError | CommandExecutionErro
     if status not in (200, 206) or first is None:
         return CommandExecutionError(f"the server answered {said}")
     # A login or error page, or an encoding of the file with a different digest.
-    kind = response.headers.get("Content-Type", "")
-    encoding = response.headers.get("Content-Encoding", "identity")
+    kind = response.headers.get("Content-Type", "").lower()
+    encoding = response.headers.get("Content-Encoding", "identity").lower()
     if kind.startswith("text/html") or encoding != "identity":
         what = one_line(kind if encoding == "identity" else encoding)
         return CommandExecutionError(f"the server sent {what}, not the file")

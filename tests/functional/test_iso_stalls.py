@@ -213,6 +213,20 @@ def test_lie_of_a_server(bad, fetch, caplog, lie):
     assert len(said) < 500
 
 
+@pytest.mark.parametrize("head", ["Content-Type: Text/HTML", "Content-Encoding: GZIP"])
+def test_page_that_is_not_the_file(bad, fetch, caplog, head):
+    """Its type is told in any case (RFC 9110, 8.3.1 and 8.4.1), not only its digest."""
+    with serving(Raw(http(f"{OK}{head}\r\nContent-Length: 5\r\n\r\nabcde".encode()))) as raw:
+        assert fetch(f"http://{raw.at}/a.iso", f"{bad.url}/a.iso") == BODY
+    assert f"the server sent {head.partition(' ')[2].lower()}, not the file" in caplog.text
+
+
+def test_encoding_that_is_none(fetch):
+    head = f"{OK}Content-Encoding: Identity\r\nContent-Length: {len(BODY)}\r\n\r\n"
+    with serving(Raw(http(head.encode() + BODY))) as raw:
+        assert fetch(f"http://{raw.at}/a.iso") == BODY
+
+
 def test_banner_in_any_encoding(fetch):
     with serving(BadFtp()) as server:
         server.files["a.iso"] = BODY
