@@ -10,7 +10,16 @@ from typing import Any
 import netboot_dhcp
 import netboot_firmware
 import netboot_values
-from netboot_names import ARCHES, OVERRIDES, VERSION, image_file, label, server_url, words
+from netboot_names import (
+    ARCHES,
+    OVERRIDES,
+    VERSION,
+    boot_file,
+    image_file,
+    label,
+    server_url,
+    words,
+)
 from netboot_paths import paths
 from netboot_shapes import Config, Image, ImageRecord, Offer, Pillar, Target
 
@@ -164,7 +173,7 @@ def _offer(image: dict[str, Any]) -> Offer:
 
 def _elsewhere(name: str, image: dict[str, Any]) -> ImageRecord:
     """Return the record that inspecting the ISO of another server's image would give."""
-    initrd = image["initrd_url"].rpartition("/")[2]
+    initrd = boot_file(image["initrd_url"])
     # Only propagator was ever named full.cz (mkimage-profiles, 2021-03-23).
     dialect = image.get("dialect") or ("propagator" if initrd == "full.cz" else "altboot")
     stages: Any = {
@@ -189,7 +198,7 @@ def _elsewhere(name: str, image: dict[str, Any]) -> ImageRecord:
         "facts": {
             "arch": image["alt_arch"],
             "dialect": dialect,
-            "kernel": image["kernel_url"].rpartition("/")[2],
+            "kernel": boot_file(image["kernel_url"]),
             "initrd": initrd,
             "stages": stages,
             "livecd": {"stage": "live", "argument": ""} if "live" in stages else None,

@@ -14,7 +14,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from netboot_names import VARIANTS
+from netboot_names import VARIANTS, boot_file
 from netboot_paths import in_url
 from netboot_shapes import Config, Entry, Facts, ImageRecord, Offer
 
@@ -283,7 +283,7 @@ def _cmdline(
         "lowmem" if row["over"] == "mount" else ram,
         _hash(image, offer, row, stage["path"]),
         # UEFI kernels find their initrd by this name when iPXE is older than 2.0.
-        f"initrd={(offer.get('initrd_url') or facts['initrd']).rpartition('/')[2]}",
+        f"initrd={boot_file(offer.get('initrd_url') or facts['initrd'])}",
         "showopts lang=${lang}",
         *config["arguments"].get(facts["arch"], []),
         *offer.get("arguments", []),

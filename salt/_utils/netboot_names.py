@@ -77,6 +77,16 @@ def iso_file(url: str) -> str:
     return urllib.parse.unquote(url.partition("?")[0].rsplit("/", 1)[-1])
 
 
+def boot_file(url: str) -> str:
+    """
+    Return the name that iPXE gives to what it loads: the last part of the path in the URL.
+
+    url
+        URL of a kernel or initial RAM disk.
+    """
+    return re.split("[?#]", url)[0].rpartition("/")[2]
+
+
 def image_file(image: Mapping[str, Any]) -> str:
     """
     Return the file name under which the ISO of an image is kept.

@@ -144,6 +144,26 @@ def test_image_on_another_server():
     assert entries[0]["cmdline"].startswith("changedisk ")
 
 
+@pytest.mark.parametrize("query", ["?id=5", "?path=/a/b", "#x"])
+def test_names_of_boot_files_are_those_that_ipxe_gives(query):
+    """UEFI kernels look for the initrd by it; it tells the first stage, too."""
+    urls = {f"{one}_url": f"http://192.0.2.20/{one}{query}" for one in ("kernel", "initrd")}
+    elsewhere = {
+        **urls,
+        "initrd_url": f"http://192.0.2.20/full.cz{query}",
+        "skip_iso_deploy": True,
+        "alt_arch": "x86_64",
+        "stage2_http_url": "http://192.0.2.20/p10",
+        "live_size": 10240,
+    }
+    config = resolve({"images": {"ALT p10": elsewhere}})["config"]
+    (image,) = config["elsewhere"]
+    assert (image["facts"]["kernel"], image["facts"]["initrd"]) == ("kernel", "full.cz")
+    (entry,) = netboot_entries.build(config, [image])["entries"]
+    assert entry["cmdline"].startswith("changedisk ")
+    assert " initrd=full.cz showopts" in entry["cmdline"]
+
+
 def test_dhcp_off_as_yaml_reads_it():
     assert resolve(yaml.safe_load("dhcp: {mode: off}"))["config"]["dhcp"]["mode"] == "off"
 
