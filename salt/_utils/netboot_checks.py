@@ -86,14 +86,20 @@ def _goes_on(text: str) -> Wrong:
 def arguments(most: int) -> Check:
     @like(
         anyOf=[
-            {"type": "string", "pattern": f"^{_ARGUMENT}( {_ARGUMENT})*$"},
+            {
+                "type": "string",
+                "pattern": f"^ *{_ARGUMENT}( +{_ARGUMENT})* *\\n?$",
+            },
             list_of({"type": "string", "pattern": f"^{_ARGUMENT}$"}),
         ]
     )
     def check(value: Any) -> Wrong:
         if not isinstance(value, list) and (not isinstance(value, str) or not value.strip()):
             return refused(value, "must be a list of kernel arguments, or a string of them")
-        words = value if isinstance(value, list) else value.split(" ")
+        # As YAML folds lines, and people align them.
+        words = value
+        if isinstance(value, str):
+            words = re.split(" +", re.sub("\n$", "", value).strip(" "))
         for word in words:
             if wrong := argument(word):
                 return f"{word!r} {wrong}"

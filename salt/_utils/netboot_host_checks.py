@@ -124,6 +124,8 @@ def of_nobody(kind: str, value: str) -> bool:
 def _in_quotes(value: Any) -> Wrong:
     if isinstance(value, str):
         return None
+    if value is None or isinstance(value, (dict, list)):
+        return refused(value, "must be a string")
     if bare_mac(typed(value)):
         return f"must be a string: put it in quotes, '{typed(value)}', as YAML reads it as a number"
     return "must be a string: put it in quotes, or YAML reads it as another type"

@@ -99,6 +99,12 @@ def test_every_problem_has_one_line_of_printable_characters(known, odd):
         assert all(one.isprintable() for one in found["problems"]), found["problems"]
 
 
+@pytest.mark.parametrize("text", ["a  b", " a b", "a b\n", "a b "])
+def test_arguments_as_yaml_folds_them_and_people_align_them(text):
+    config = resolve({"images": {"a": {**IMAGE, "arguments": text}}})["config"]
+    assert config["images"][0]["offer"]["arguments"] == text.split()
+
+
 # A key and a value, and which part of it the message names.
 NAMED = [
     ("images.*.kernel", "boot/vm linuz", "' '"),
@@ -122,6 +128,10 @@ NAMED = [
     ("firmware.*.url", "http://x:99999/a.efi", "not a valid URL"),
     ("root", "/srv/a b", "' '"),
     ("root", "/srv/.x", "'.x'"),
+    ("hosts.*.mac", None, "not empty"),
+    ("hosts.*.hostname", ["pc1"], "not a list"),
+    ("images.*.arguments", "a  b;c", "'b;c'"),
+    ("images.*.arguments", "a\u00a0b", "U+00A0"),
     ("root", "/srv//x", "''"),
     ("root", "srv", "'srv'"),
     ("http.certificate", "/etc/a;b", "';'"),
