@@ -72,6 +72,12 @@ _KEYS = {
     "once": ("arming", "entry", "booted_at"),
     "arming": ("arming", "host", "entry", "armed_at"),
 }
+# Types of keys in records of every schema, with words for them.
+_TYPES: dict[str, tuple[type, str]] = {
+    **dict.fromkeys(("arming", "host", "entry", "label", "tree"), (str, "a string")),
+    **dict.fromkeys(("armed_at", "booted_at"), (int, "an integer")),
+    **dict.fromkeys(("facts", "digests", "boot_files"), (dict, "a map")),
+}
 
 
 class Records:
@@ -362,12 +368,21 @@ def _unreadable(path: str) -> CommandExecutionError:
 def _wrong(kind: str, name: str, value: Any) -> str:
     """Return what is wrong with the shape of a record of any schema, or an empty string."""
     if kind == "owned" and name in _LISTS:
-        return "" if isinstance(value, list) else "it must be a list"
+        strings = isinstance(value, list) and all(isinstance(one, str) for one in value)
+        return "" if strings else "it must be a list of strings"
     keys = _KEYS.get(kind) or _KEYS.get(f"{kind}/{name}", ())
     if not isinstance(value, dict) or any(key not in value for key in keys):
         return "it must be a map" + (f" with {' and '.join(keys)}" if keys else "")
     if kind == "schema" and type(value["schema"]) is not int:
         return "its schema must be an integer"
+    if kind in _KEYS and kind != "applied":
+        for key, (of, words) in _TYPES.items():
+            if not isinstance(value.get(key, of()), of):
+                return f"its {key} must be {words}"
+    if (kind, name) == ("owned", "nginx") and not all(
+        isinstance(one, str) for one in value.values()
+    ):
+        return "it must be a map of strings"
     if (kind, name) == ("owned", "once"):
         return next(filter(None, (_wrong("arming", host, one) for host, one in value.items())), "")
     return ""

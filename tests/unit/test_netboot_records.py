@@ -155,9 +155,14 @@ def test_damaged_record_of_once_is_not_to_be_removed(old, name, text):
     [
         *(("schema", text) for text in ('{"x": 1}', '"abc"', '""', "null", '{"schema": "1"}')),
         *(("applied/config", text) for text in ("{}", "[]", "null")),
-        *(("images/alt_p11", text) for text in ("{}", "3")),
+        *(("images/alt_p11", text) for text in ("{}", "3", '{"label": []}')),
+        *(("images/alt_p11", f'{{"label": "a", "{key}": 3}}') for key in ("facts", "tree")),
+        ("isos/a.iso", '{"digests": [], "identity": null}'),
+        ("owned/nginx", '{"/etc/nginx/sites-enabled/default": 3}'),
+        ("owned/once", '{"a": {"arming": "a", "host": "a", "entry": "a", "armed_at": "x"}}'),
+        ("once/pc1", '{"arming": "a", "entry": "a", "booted_at": []}'),
         *(("isos/a.iso", text) for text in ("null", "[]", "{}")),
-        *(("owned/menus", text) for text in ("{}", '""')),
+        *(("owned/menus", text) for text in ("{}", '""', "[3]", "[null]")),
         *(
             ("owned/once", text)
             for text in ("[]", '{"pc1": 3}', '{"pc1": {}}', '{"pc1": {"arming": "1a2b"}}')
@@ -169,7 +174,7 @@ def test_json_of_the_wrong_shape_is_damage(old, name, text):
     (Path(old.directory) / f"{name}.json").write_text(text)
     uses = (old.config, old.images, old.armings, old.boots, lambda: old.iso("a.iso"))
     said = []
-    for use in (*uses, lambda: old.owned("menus", [])):
+    for use in (*uses, *(lambda one=one: old.owned(one, []) for one in ("menus", "nginx"))):
         try:
             use()
         except CommandExecutionError as err:
