@@ -105,10 +105,13 @@ def _compared(at: str, config: Config, path: str, host: str | None) -> str:
     if host is not None:
         lines.append(f"Host: {host}{_port(config)}")
     answer = b""
+    until = time.monotonic() + _TIMEOUT_S
     with socket.create_connection((at, config["http"]["port"]), _TIMEOUT_S) as sock:
         sock.sendall("\r\n".join([*lines, "", ""]).encode())
         while len(answer) < 2 * _BYTES and (got := sock.recv(_BYTES)):
             answer += got
+            if time.monotonic() > until:
+                raise TimeoutError("it came too slowly")
     head, _, body = answer.partition(b"\r\n\r\n")
     words = head.split(None, 2)
     status = words[1].decode("ascii", "replace") if len(words) > 1 else "nothing"
