@@ -199,14 +199,16 @@ def password_hash(value: Any) -> Wrong:
     return rule
 
 
-@like(type="string", pattern=rf"^(?!(.*/)?\.\.(/|$)){_PATH_IN_ISO}$")
+@like(type="string", pattern=rf"^(?!(.*/)?\.\.(/|$))(?=.*[^./]){_PATH_IN_ISO}$")
 def path_in_iso(value: Any) -> Wrong:
     if not isinstance(value, str) or not re.fullmatch(_PATH_IN_ISO, value):
         rule = "must be a path inside the ISO, such as boot/vmlinuz"
         return refused(value, rule, "A-Za-z0-9._+/-")
     if ".." in value.split("/"):
         return "must not contain .. (it would leave the ISO)"
-    return None
+    return (
+        None if value.strip("./") else f"must be the path of a file inside the ISO, not {value!r}"
+    )
 
 
 # The states make root the owner of `netboot:root`, set mode 0755, and serve all that is in it.

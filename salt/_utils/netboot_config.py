@@ -5,6 +5,7 @@ The configuration of a machine: what a pillar without problems resolves to. Pure
 from __future__ import annotations
 
 import ipaddress
+import posixpath
 from typing import Any
 
 import netboot_dhcp
@@ -157,7 +158,12 @@ def _image(name: str, image: dict[str, Any], mirrors: list[str]) -> Image:
         "sums": image["sums"],
         "refresh": image["refresh"],
         "verify": image["verify"],
-        "overrides": {key: image[key] for key in OVERRIDES.values() if key in image},
+        # Paths as an ISO has them, as they become parts of URLs, and of paths here.
+        "overrides": {
+            key: posixpath.normpath(image[key]).strip("/")
+            for key in OVERRIDES.values()
+            if key in image
+        },
         "offer": _offer(image),
         "unpack": image.get("unpack", ""),
         "mount": image["mount"],

@@ -108,6 +108,8 @@ def test_arguments_as_yaml_folds_them_and_people_align_them(text):
 # A key and a value, and which part of it the message names.
 NAMED = [
     ("images.*.kernel", "boot/vm linuz", "' '"),
+    ("images.*.kernel", "/", "not '/'"),
+    ("images.*.initrd", "./.", "not './.'"),
     ("images.*.kernel_url", "http://x/я", "'я'"),
     ("images.*.kernel_url", "http:///x", "lacks a host"),
     ("images.*.kernel_url", "http://x", "lacks a path"),

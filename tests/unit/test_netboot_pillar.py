@@ -164,6 +164,16 @@ def test_names_of_boot_files_are_those_that_ipxe_gives(query):
     assert " initrd=full.cz showopts" in entry["cmdline"]
 
 
+@pytest.mark.parametrize(
+    "path", ["boot/vmlinuz", "/boot/vmlinuz", "./boot//vmlinuz", "boot/vmlinuz/"]
+)
+def test_path_in_the_iso_in_any_notation(path):
+    config = resolve({"images": {"ALT p11": {**IMAGE, "kernel": path, "alt_arch": "i586"}}})[
+        "config"
+    ]
+    assert config["images"][0]["overrides"] == {"kernel": "boot/vmlinuz", "alt_arch": "i586"}
+
+
 def test_dhcp_off_as_yaml_reads_it():
     assert resolve(yaml.safe_load("dhcp: {mode: off}"))["config"]["dhcp"]["mode"] == "off"
 
