@@ -222,9 +222,11 @@ _NO_ROOTS = (
     "/var/lib",
 )
 _NO_ROOTS_NOR_BELOW = (
-    *("/bin", "/boot", "/dev", "/etc", "/lib", "/lib64", "/proc", "/run", "/sbin", "/sys", "/usr"),
-    *("/home", "/root", "/var/cache", "/var/log", "/var/spool", "/var/tmp"),
-    *(STATE_DIR, LEASES, "/var/lib/samba"),
+    *("/bin", "/boot", "/dev", "/etc", "/proc", "/run", "/sbin", "/sys", "/usr"),
+    *("/lib", "/lib32", "/lib64", "/libx32"),
+    *("/home", "/root", "/var/cache", "/var/lock", "/var/log", "/var/run", "/var/spool"),
+    *(STATE_DIR, LEASES, "/var/tmp", "/var/lib/apt", "/var/lib/dpkg", "/var/lib/nfs"),
+    *("/var/lib/rpm", "/var/lib/samba", "/var/lib/systemd"),
 )
 
 

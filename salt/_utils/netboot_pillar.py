@@ -177,8 +177,9 @@ def _check_state_dir(pillar: Pillar, target: Target, problems: Problems) -> None
     if wrong:
         problems.append(wrong)
     elif not netboot_values.wrong("root", root):
-        one, other = f"{root}/", f"{records}/"
-        if one.startswith(other) or other.startswith(one):
+        # Also not beside them, where the scripts of armed hosts lie (netboot_paths).
+        one, others = f"{root}/", (f"{records}/", f"{records}-once/")
+        if one.startswith(others) or any(other.startswith(one) for other in others):
             problems.append(
                 f"netboot:root: {root} and the minion option netboot.state_dir, {records}, must be "
                 "separate directories"

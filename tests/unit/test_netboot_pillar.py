@@ -544,10 +544,15 @@ def test_wrong_directory_of_records(state_dir):
 
 
 def test_records_and_root_are_separate():
-    for root, state_dir in (("/data/a", "/data/a"), ("/data/a", "/data"), ("/data/a", "/data/a/b")):
+    for root, state_dir in (
+        *(("/data/a", "/data/a"), ("/data/a", "/data"), ("/data/a", "/data/a/b")),
+        ("/data/a-once", "/data/a"),  # the scripts of armed hosts
+    ):
         (problem,) = problems({"root": root}, state_dir=state_dir)
         assert problem.startswith(f"netboot:root: {root} and the minion option netboot.state_dir, ")
     assert problems({"root": "/data/a"}, state_dir="/data/ab") == []
+    for root in ("/var/lib/dpkg", "/var/run/x", "/lib32", "/var/lib/netboot-once"):
+        assert problems({"root": root})
 
 
 @pytest.mark.parametrize("host", [True, [1], {"mac": 5}, {"group": []}, {"arguments": 5}])
