@@ -11,6 +11,24 @@ __virtualname__ = "netboot_apply"
 # salt.state.State.call_chunk
 _WAITED = "One or more requisite failed"
 _SUMMARY = "netboot-applied"
+# What salt-ssh shows of ssh and sudo, and what to do.
+_ADVICE = (
+    (
+        "continue connecting",
+        "its host key is not known here. Log in once with ssh, compare the key and accept it, or "
+        "accept any key by -i.",
+    ),
+    (
+        "a password is required",
+        "sudo asks for a password there. Allow it without one (NOPASSWD in /etc/sudoers.d), as "
+        "nobody is there to type it.",
+    ),
+    (
+        "Permission denied",
+        "it refuses the key. Name the right one by priv: in conf/roster, or copy Salt's own there: "
+        "ssh-copy-id -f -i .cache/salt/etc/salt/pki/master/ssh/salt-ssh.rsa.pub USER@HOST.",
+    ),
+)
 
 
 def __virtual__():
@@ -68,7 +86,10 @@ def _is_state(found):
 
 
 def _plain(found):
-    """Return what is no result of states, such as mistakes in an SLS."""
+    """Return what is no result of states, such as mistakes in an SLS, or a machine out of reach."""
+    for sign, advice in _ADVICE:
+        if sign in str(found):
+            return [f"FAILED   {advice}"]
     if isinstance(found, dict):
         found = [f"{key}: {value}" for key, value in found.items()]
     return [str(one).rstrip() for one in (found if isinstance(found, list) else [found])]

@@ -400,6 +400,23 @@ def test_unknown_command(word, hint):
     assert failed(done, f"unknown command '{word}', {hint}", status=2)
 
 
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        (["./netboot", "sta"], "status"),
+        (["./netboot", "h"], "hosts hints"),
+        (["./netboot", "status", "--j"], "--json"),
+    ],
+)
+def test_completion_in_bash(words, found):
+    script = """source cli/completion.bash; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1))
+    _netboot ./netboot; echo "${COMPREPLY[*]}" """
+    done = subprocess.run(
+        ["bash", "-c", script, "-", *words], cwd=SOURCE, capture_output=True, text=True, check=True
+    )
+    assert set(done.stdout.split()) == set(found.split())
+
+
 # -- the samples ---------------------------------------------------------------------------------
 
 

@@ -96,6 +96,22 @@ def test_warnings_are_told_and_empty_ones_are_not():
             {"netboot1": {"retcode": 255, "stderr": "no ssh"}},
             "netboot1:\nretcode: 255\nstderr: no ssh",
         ),
+        (
+            {
+                "netboot1": {
+                    "retcode": 254,
+                    "stdout": "Are you sure you want to continue connecting (yes/no)?",
+                    "stderr": "",
+                }
+            },
+            "netboot1:\nFAILED   its host key is not known here. Log in once with ssh, compare the "
+            "key and accept it, or accept any key by -i.",
+        ),
+        (
+            {"netboot1": {"retcode": 1, "stderr": "sudo: a password is required"}},
+            "netboot1:\nFAILED   sudo asks for a password there. Allow it without one (NOPASSWD in "
+            "/etc/sudoers.d), as nobody is there to type it.",
+        ),
         ("text", "text"),
         ({"local": {}}, "0 changed, 0 unchanged; 0.0 s."),
     ],
