@@ -124,7 +124,15 @@ def site(name, source):
             raise
         if not gone:
             _enable(state, records, _free(records, config))
+        _sweep_passwords(state, config)
     return state.ret
+
+
+def _sweep_passwords(state, config):
+    """Remove what killed applies left beside the passwords, which Salt's file.managed writes."""
+    sweep = netboot_files.left_behind if state.test else netboot_files.sweep
+    for left in sweep(config["paths"]["passwords"]):
+        state.done(left, "removed")
 
 
 def _disable(state, records, gone):
@@ -190,6 +198,7 @@ def site_absent(name):
             if not state.test:
                 os.unlink(path)
         _enable(state, records, list(records.owned("nginx", {})))
+        _sweep_passwords(state, records.config())
         if state.changes:
             state.comment = f"{name} {state.would_be} removed."
     return state.ret
