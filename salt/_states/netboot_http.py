@@ -13,6 +13,7 @@ from salt.exceptions import CommandExecutionError
 import netboot_asked
 import netboot_files
 import netboot_nginx
+import netboot_nginx_sites
 import netboot_run
 import netboot_templates
 from netboot_records import Records
@@ -170,7 +171,7 @@ def _free(records, config):
     free = []
     for path, link in records.owned("nginx", {}).items():
         text = netboot_files.read(os.path.join(os.path.dirname(path), link)) or ""
-        found = netboot_nginx.sites(text)
+        found = netboot_nginx_sites.sites(text)
         if not any(netboot_nginx.shares_port(one, config) for one in found):
             free.append(path)
     return free

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 import netboot_nginx
+import netboot_nginx_sites
 
 # As nginx -T prints it: each file by itself.
 DUMP = r"""
@@ -35,7 +36,7 @@ INCLUDED = ["/etc/nginx/sites-enabled/*"]
 
 
 def test_sites():
-    found = netboot_nginx.read(DUMP)
+    found = netboot_nginx_sites.read(DUMP)
     own, inside = found.sites
     default = {"at": "*", "port": 80, "default": False, "both": False, "proxied": False}
     assert (inside["file"], inside["names"]) == ("/etc/nginx/nginx.conf", ["inside"])
@@ -55,7 +56,7 @@ def test_sites():
 
 @pytest.mark.parametrize("text", ["", "}", "server {", "server { listen", '"', "listen 80;"])
 def test_broken_text_is_no_error(text):
-    netboot_nginx.sites(text)
+    netboot_nginx_sites.sites(text)
 
 
 # nginx, ngx_parse_url and the directive listen: what it binds.
@@ -78,12 +79,12 @@ NOTATIONS = [
 
 @pytest.mark.parametrize(("notation", "bound"), NOTATIONS)
 def test_notations(notation, bound):
-    (site,) = netboot_nginx.sites(f"server {{ server_name a; listen {notation}; }}")
+    (site,) = netboot_nginx_sites.sites(f"server {{ server_name a; listen {notation}; }}")
     assert [(one["at"], one["port"], one["both"]) for one in site["listen"]] == bound
 
 
 def listens(*words, file="own"):
-    return netboot_nginx.sites(
+    return netboot_nginx_sites.sites(
         f"# configuration file /etc/nginx/sites-enabled/{file}:\n"
         f"server {{ {' '.join(f'{word};' for word in words)} }}"
     )
@@ -145,7 +146,7 @@ server { server_name a; }
 # configuration file /etc/nginx/streams/b.conf:
 server { listen 80; proxy_pass 192.0.2.1:80; }
 """
-    found = netboot_nginx.read(text)
+    found = netboot_nginx_sites.read(text)
     assert [one["kind"] for one in found.sites] == ["http", "stream"]
     assert found.included == ["/etc/nginx/conf.d/*.conf"]
     (said,) = netboot_nginx.clashes(found.sites, configured())
@@ -180,7 +181,7 @@ server {{ listen 82; }}
 # configuration file /etc/nginx/snippets/names.conf:
 listen 80 default_server; server_name c 192.0.2.10;
 """
-    first, second, third = netboot_nginx.sites(text)
+    first, second, third = netboot_nginx_sites.sites(text)
     more = [80] if "include" in within else []
     assert [one["port"] for one in first["listen"]] == [80]
     assert [one["port"] for one in second["listen"]] == [81, *more]
@@ -190,7 +191,7 @@ listen 80 default_server; server_name c 192.0.2.10;
 
 def test_inclusion_in_a_circle_ends():
     head = "# configuration file /etc/nginx/nginx.conf:\n"
-    (site,) = netboot_nginx.sites(f"{head}server {{ include *.conf; }} include nginx.conf;")
+    (site,) = netboot_nginx_sites.sites(f"{head}server {{ include *.conf; }} include nginx.conf;")
     assert site["names"] == [""]
 
 
@@ -210,7 +211,7 @@ STANDING = [
 
 @pytest.mark.parametrize(("words", "default", "nameless"), STANDING)
 def test_who_gets_requests_without_a_known_name(words, default, nameless):
-    nginx = netboot_nginx.Nginx(listens(*words), INCLUDED)
+    nginx = netboot_nginx_sites.Nginx(listens(*words), INCLUDED)
     config = configured()
     assert bool(netboot_nginx.defaults(nginx.sites, config)) == default
     assert bool(netboot_nginx.nameless(nginx.sites, config)) == nameless
@@ -224,7 +225,7 @@ def test_who_gets_requests_without_a_known_name(words, default, nameless):
 
 
 def test_site_that_nginx_would_not_read():
-    nginx = netboot_nginx.Nginx([], ["/etc/nginx/conf.d/*.conf", "/etc/nginx/mime.types"])
+    nginx = netboot_nginx_sites.Nginx([], ["/etc/nginx/conf.d/*.conf", "/etc/nginx/mime.types"])
     ((key, severity, text),) = netboot_nginx.findings(nginx, configured())
     assert (key, severity) == ("nginx.not_included", "error")
     assert "does not include /etc/nginx/sites-enabled/netboot.conf" in text
