@@ -26,11 +26,12 @@ def fail(why):
 
 
 def arm(asker, options):
-    found = {}
-    for host in options.hosts:
-        for machine, armed in asker.ask("netboot.arm", host=host).items():
-            found.setdefault(machine, []).extend(armed)
-    return found
+    """All of them, or none."""
+    return asker.ask("netboot.arm", host=options.hosts)
+
+
+def disarm(asker, options):
+    return asker.ask("netboot.arm", host=options.hosts, disarm=True)
 
 
 def verify(asker, options):
@@ -90,7 +91,18 @@ COMMANDS = {
         views.menu,
         {"host": HOST, "--arch": ARCH, "--script": SCRIPT},
     ),
-    "arm": ("let hosts boot their entry one more time", arm, views.arm, {"hosts": HOSTS}),
+    "arm": (
+        "arm hosts: they boot their entry one more time",
+        arm,
+        views.arm,
+        {"hosts": HOSTS},
+    ),
+    "disarm": (
+        "disarm hosts: they boot from their own disks",
+        disarm,
+        views.disarm,
+        {"hosts": HOSTS},
+    ),
     "progress": ("how far fetches are", function("iso_fetch.progress"), views.progress, {}),
     "verify": ("whether an ISO is still the verified one", verify, views.verify, {"file": FILE}),
     "hints": ("what another DHCP server needs", hints, views.hints, {"server": SERVER}),
@@ -118,7 +130,7 @@ COMMANDS = {
 
 def options_of(command, words):
     told, _ask, _view, arguments = COMMANDS[command]
-    parser = Parser(prog=f"./netboot {command}", description=f"Show {told}.")
+    parser = Parser(prog=f"./netboot {command}", description=f"{told[0].upper()}{told[1:]}.")
     for name, settings in arguments.items():
         parser.add_argument(name, **settings)
     parser.add_argument("--on", metavar="TARGET", help="machines of conf/roster, else minions")
@@ -128,9 +140,11 @@ def options_of(command, words):
 
 def apply(program, command, words):
     """On this machine; as `ssh` on those that the first word names."""
+    if wrong := applying.mistyped(words):
+        fail(wrong)
     yes = "--yes" in words
     words = [word for word in words if word != "--yes"]
-    if slips := applying.mistakes():
+    if slips := applying.mistakes(roster=command == "ssh"):
         fail("\n".join(slips))
     target = words.pop(0) if command == "ssh" else None
     looks = any(word.lower() == "test=true" for word in words)
@@ -147,10 +161,18 @@ def main(program, command, *words):
         apply(program, command, list(words))
     _told, ask, view, _arguments = COMMANDS[command]
     options = options_of(command, words)
+    wrong = None
     try:
         answers = ask(Asker(program, options.on), options)
     except AskError as err:
-        fail(str(err))
+        answers, wrong = err.answers, str(err)
+    if answers:
+        show(answers, view, options)
+    if wrong:
+        fail(wrong)
+
+
+def show(answers, view, options):
     if options.json:
         print(json.dumps(answers if options.on else answers["local"], indent=1))
         return

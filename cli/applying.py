@@ -1,5 +1,6 @@
 """Apply the states to this machine or over ssh: slips first, then Salt, with progress meanwhile."""
 
+import difflib
 import platform
 import subprocess
 import sys
@@ -11,6 +12,9 @@ from .asking import Asker, AskError
 
 _RECORD = Path("/var/lib/netboot/applied/config.json")
 _EVERY_S = 15
+# Of salt.modules.state.apply_, sls and highstate.
+_ARGUMENTS = ("test", "pillar", "pillar_enc", "pillarenv", "saltenv", "exclude", "queue")
+_ARGUMENTS += ("sync_mods", "concurrent", "mods", "state_events")
 _DHCP = {
     "proxy": "beside the network's DHCP server",
     "server": "as their DHCP server",
@@ -18,9 +22,20 @@ _DHCP = {
 }
 
 
-def mistakes(folder=Path("pillar")):
-    """The slips in the pillar files of the checkout."""
-    return [slip for path in sorted(folder.rglob("*.sls")) for slip in slips.slips(path)]
+def mistakes(roster=False):
+    """The slips in the pillar files of the checkout, and in its roster."""
+    found = [slip for path in sorted(Path("pillar").rglob("*.sls")) for slip in slips.slips(path)]
+    return found + (slips.slips(Path("conf/roster"), key=None) if roster else [])
+
+
+def mistyped(words):
+    """What is wrong with an argument: test=True that is mistyped would apply."""
+    for word in words:
+        name = word.partition("=")[0]
+        if "=" in word and not word.startswith("-") and name not in _ARGUMENTS:
+            near = difflib.get_close_matches(name, _ARGUMENTS, 1)
+            return f"unknown argument {word!r}" + (f", did you mean {near[0]}=?" if near else "")
+    return None
 
 
 def question(program):

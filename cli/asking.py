@@ -11,7 +11,11 @@ _BEFORE = re.compile(
 
 
 class AskError(Exception):
-    """A machine gave no answer; the text says why, in a sentence."""
+    """A machine gave no answer; the text says why, in a sentence. `answers`: those of others."""
+
+    def __init__(self, why, answers=None):
+        super().__init__(why)
+        self.answers = answers or {}
 
 
 class Asker:
@@ -46,7 +50,8 @@ class Asker:
         failed = {name: _fault(answer, done.returncode) for name, answer in answers.items()}
         said = [f"{name}: {why}" if self._target else why for name, why in failed.items() if why]
         if said:
-            raise AskError("\n".join(said))
+            there = {name: answer for name, answer in answers.items() if not failed[name]}
+            raise AskError("\n".join(said), there)
         return answers
 
 

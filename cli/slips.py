@@ -24,12 +24,15 @@ _ADVICE = {
 }
 
 
-def slips(path):
+def slips(path, key="netboot"):
     """
     Return the slips in a file of the pillar, each with its line and what to do.
 
     path
         The file. One with Jinja is left to Salt.
+
+    key : netboot
+        Its top key, for which a similar one is a slip; None: any.
     """
     if yaml is None:
         return []
@@ -47,7 +50,7 @@ def slips(path):
         return [_told(path, text, err)]
     except yaml.YAMLError as err:
         return [f"{path}: {err}"]
-    return [*_repeated(path, text, root), *_misspelt(path, text, root)]
+    return [*_repeated(path, text, root), *(_misspelt(path, text, root, key) if key else [])]
 
 
 def _told(path, text, err):
@@ -55,11 +58,32 @@ def _told(path, text, err):
     problem = next((told for said, told in _ADVICE.items() if said in err.problem), err.problem)
     lines = text.splitlines()
     number = min(mark.line, len(lines) - 1)
+    if err.problem.startswith(("expected <block end>", "mapping values", "did not find")):
+        problem = _indented(lines, number) or problem
     if "\t" in lines[number][: mark.column + 1]:
         problem = _ADVICE["found character '\\t' that cannot start any token"]
     elif "closes" in problem and err.context_mark:
         number = err.context_mark.line
     return _at(path, number, mark.column, lines, problem)
+
+
+def _indented(lines, number):
+    """What is wrong with how far a line is indented, or None."""
+    here = _spaces(lines[number])
+    above = [line for line in lines[:number] if line.strip() and not line.lstrip().startswith("#")]
+    if not above:
+        return None
+    before = _spaces(above[-1])
+    if here > before and not above[-1].rstrip().endswith(":"):
+        return f"is indented further ({here} spaces) than the line above ({before})"
+    if here < before and here not in map(_spaces, above):
+        near = ", ".join(map(str, sorted({one for one in map(_spaces, above) if one <= before})))
+        return f"is indented by {here} spaces; the lines above have {near}"
+    return None
+
+
+def _spaces(line):
+    return len(line) - len(line.lstrip(" "))
 
 
 def _at(path, number, column, lines, problem):
@@ -86,15 +110,15 @@ def _repeated(path, text, node):
     return found
 
 
-def _misspelt(path, text, root):
-    """A top key that is nearly `netboot`: these states would not see it."""
+def _misspelt(path, text, root, wanted):
+    """A top key that is nearly the wanted one: these states would not see it."""
     if not isinstance(root, yaml.MappingNode):
         return []
     keys = {key.value: key.start_mark for key, _ in root.value if isinstance(key, yaml.ScalarNode)}
-    if "netboot" in keys:
+    if wanted in keys:
         return []
-    near = difflib.get_close_matches("netboot", [key for key in keys if key], 1, 0.75)
+    near = difflib.get_close_matches(wanted, [key for key in keys if key], 1, 0.75)
     return [
-        _at(path, keys[key].line, 0, text.splitlines(), f"{key} is unknown, did you mean netboot?")
+        _at(path, keys[key].line, 0, text.splitlines(), f"{key} is unknown, did you mean {wanted}?")
         for key in near
     ]

@@ -14,7 +14,7 @@ def status(data):
     applied, hosts = data["applied"], data["hosts"]
     at = when(applied["at"])
     run = f"last changed {at}" if at else "applied"
-    run += f"; FAILED: {', '.join(applied['failed'])}" if applied["failed"] else ""
+    run += f"; {several(len(applied['failed']), 'state')} FAILED" if applied["failed"] else ""
     if applied["version"] != data["version"]:
         run += f" in version {applied['version'] or 'before 0.1.0'}"
     lines = [
@@ -26,6 +26,7 @@ def status(data):
     ]
     if hosts["named"]:
         told = [f"{several(hosts['named'], 'host')} in the pillar"]
+        told += [f"{hosts['new']} new and not armed"] if hosts["new"] else []
         told += [f"{hosts['armed']} armed"] if hosts["armed"] else []
         told += [f"{hosts['booted']} booted"] if hosts["booted"] else []
         lines.append(("hosts", ", ".join(told)))
@@ -145,6 +146,12 @@ def arm(data):
         f"{one['host']} is armed: at its next network boot it starts {one['entry']}."
         for one in data
     ]
+
+
+def disarm(data):
+    if not data:
+        return ["None of them was armed."]
+    return [f"{one['host']} is not armed any more: it boots from its own disk." for one in data]
 
 
 def backup(data):

@@ -29,7 +29,7 @@ class Master(Salt):
             pillar,
             interface=lab.address,
             auto_accept=True,
-            gather_job_timeout=30,  # seconds; a busy minion may be slow to say that it is busy
+            gather_job_timeout=60,  # seconds; a busy minion may be slow to say that it is busy
             **settings,
         )
         self._log = lab.logs / "salt-master.log"

@@ -156,6 +156,8 @@ def hosts():
     """
     List the hosts and boards of the pillar that was applied, in natural order.
 
+    Raises CommandExecutionError when nothing was applied to this machine yet.
+
     Returns a list of maps: ``host`` (its name in the pillar), ``identities`` (such as
     ``mac 52:54:00:12:34:56``), ``entry`` (id of its boot entry, ``local``, or empty: the menu
     decides), ``once``, ``menu`` (whether it shows the menu first), and for those with ``once``
@@ -254,16 +256,22 @@ def menu(arch, host=None):
     return netboot_listing.menu(_records(), arch, host)
 
 
-def arm(host):
+def arm(host, disarm=False):
     """
     Arm a host that has ``once: true``: it boots its entry one more time, then from its own disk.
 
     host
-        Name of the host in the pillar, or a pattern such as ``lab*`` for several.
+        Name of the host in the pillar, or a pattern such as ``lab*`` for several; or a list of
+        these. If one of them is unknown, nothing is done.
 
-    Returns a list of maps: ``host``, ``entry`` (id), ``armed`` (when, as ISO 8601 in UTC).
+    disarm : False
+        Disarm them instead: they boot from their own disks until they are armed again.
 
-    Raises SaltInvocationError when no host of that name has ``once: true``.
+    Returns a list of maps: ``host``, ``entry`` (id), ``armed`` (when, as ISO 8601 in UTC; None if
+    it was disarmed).
+
+    Raises SaltInvocationError when no host of that name has ``once: true``, CommandExecutionError
+    when this server cannot arm hosts now.
 
     CLI Example:
 
@@ -271,8 +279,10 @@ def arm(host):
 
         salt 'netboot*' netboot.arm host=pc1
         salt 'netboot*' netboot.arm host='lab*'
+        salt 'netboot*' netboot.arm host=pc1 disarm=true
     """
-    return netboot_arming.arm(_records(), host)
+    act = netboot_arming.disarm if disarm else netboot_arming.arm
+    return act(_records(), host)
 
 
 def backup(path):

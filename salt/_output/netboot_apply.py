@@ -77,7 +77,11 @@ def _machine(name, found):
     seconds = sum(state.get("duration", 0) for state in states) / 1000
     lines = list(dict.fromkeys(lines))
     lines.append(f"{', '.join(count)}; {seconds:.1f} s.")
-    summary = [state["comment"] for state in states if state.get("__id__") == _SUMMARY]
+    summary = [
+        state["comment"].replace("netboot.arm host=NAME", "./netboot arm NAME")
+        for state in states
+        if state.get("__id__") == _SUMMARY
+    ]
     return "\n".join([*lines, *summary])
 
 

@@ -14,6 +14,9 @@ from netboot_state import State
 
 __virtualname__ = "netboot"
 
+# What Salt says of a state that was not run, as another one failed.
+_WAITED = "One or more requisite failed"
+
 
 def __virtual__():
     return __virtualname__
@@ -131,7 +134,11 @@ def applied(name):
         state.comment = "\n".join(netboot_status.summary(records))
         if not state.test:
             ran = __running__.values()
-            failed = [one["__id__"] for one in ran if one["result"] is False]
+            failed = {
+                one["__id__"]: one["comment"].strip().partition("\n")[0]
+                for one in ran
+                if one["result"] is False and not one["comment"].lstrip().startswith(_WAITED)
+            }
             before = records.read("applied", "run") or {}
             # A run that changes nothing writes nothing.
             if any(one["changes"] for one in ran) or failed != before.get("failed"):

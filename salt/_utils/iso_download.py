@@ -205,6 +205,8 @@ def running(staging: str) -> list[dict[str, Any]]:
     """
     try:
         parts = sorted(name for name in os.listdir(staging) if name.endswith(".part"))
+    except FileNotFoundError:
+        return []
     except OSError as err:
         raise CommandExecutionError(f"{staging} cannot be read: {err.strerror}") from err
     found = (progress(os.path.join(staging, part)) for part in parts)

@@ -125,6 +125,8 @@ class Part:
         except OSError as err:
             if err.errno in (errno.ENOSPC, errno.EDQUOT):
                 # A full disk affects other programs too.
+                if self.note.get("total") is None:
+                    self._refuse_endless()
                 self.start_over()
             raise
         if self.size - self._flushed >= _FLUSH_BYTES:
@@ -168,12 +170,15 @@ class Part:
         """Refuse more data of a file whose size is unknown before the disk is full."""
         directory = os.path.dirname(self._path)
         if _free(directory) < more:
-            size = self.size
-            self.start_over()
-            raise CommandExecutionError(
-                f"it has more than {size} bytes (the server does not send its size), for which "
-                f"there is no room on the disk of {self._path}"
-            )
+            self._refuse_endless()
+
+    def _refuse_endless(self) -> None:
+        size = self.size
+        self.start_over()
+        raise CommandExecutionError(
+            f"it has more than {size} bytes (the server does not send its size), for which there "
+            f"is no room on the disk of {self._path}"
+        )
 
     def write_note(self, url: str, validator: str | None, total: int | None) -> None:
         """Note the source of the data to come, for the run that resumes the download."""

@@ -21,7 +21,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from salt.exceptions import SaltInvocationError
+from salt.exceptions import CommandExecutionError, SaltInvocationError
 
 import netboot_files
 from netboot_host_checks import typed
@@ -224,34 +224,72 @@ def arm(records: Records, host: object) -> list[dict[str, Any]]:
         The records of this machine.
 
     host
-        Name of the host in the pillar, or a pattern such as ``lab*``.
+        Name of the host in the pillar, or a pattern such as ``lab*``; or a list of these.
 
     Returns these hosts as ``listing`` does.
 
-    Raises SaltInvocationError when no host of that name has ``once: true``.
+    Raises SaltInvocationError when no host of that name has ``once: true``, CommandExecutionError
+    when this server cannot arm hosts now; then nobody is armed.
     """
     config = records.config()
+    directory = config["paths"]["once_scripts"]
     if not config["arms"]:
         there = f"; run this on {config['armed_by']}" if config["armed_by"] else ""
         raise SaltInvocationError(f"This server arms no hosts (netboot:arms){there}.")
+    if not os.path.isdir(directory):
+        raise CommandExecutionError(f"{directory} does not exist; apply the states first.")
     with _locked(records):
         armings = records.armings()
-        names = {arming["host"]: key for key, arming in armings.items() if not arming["dropped"]}
-        # As a name in the pillar: without case, and with : or - between pairs of digits.
-        pattern = host_key(typed(host))
-        found = [name for name in names if fnmatch.fnmatchcase(host_key(name), pattern)]
-        if not found:
-            hint = nearest(typed(host), list(names))
-            raise SaltInvocationError(
-                f"This machine has no host {typed(host)!r} with once: true{hint or '.'}"
-            )
-        again = {names[name]: _new_arming(armings[names[name]]) for name in found}
+        again = {key: _new_arming(armings[key]) for key in _found(armings, host)}
         records.write("owned", "once", {**armings, **again})
         scripts = {f"{key}.ipxe": armed_script(arming) for key, arming in again.items()}
         changes = dict.fromkeys(scripts, "new")
-        directory = config["paths"]["once_scripts"]
         netboot_files.carry_out(directory, scripts, changes, directory)
     return [_shown(arming, None) for arming in again.values()]
+
+
+def disarm(records: Records, host: object) -> list[dict[str, Any]]:
+    """
+    Disarm hosts: they boot from their own disks until they are armed again.
+
+    records, host
+        See ``arm``.
+
+    Returns the hosts that were armed as ``listing`` does.
+
+    Raises SaltInvocationError when no host of that name has ``once: true``.
+    """
+    directory = records.config()["paths"]["once_scripts"]
+    with _locked(records):
+        armings, booted = records.armings(), records.boots()
+        found = _found(armings, host)
+        armed = [key for key in found if not _is_booted(armings[key], booted.get(key))]
+        for key in armed:
+            records.write("once", key, _never_booted(armings[key]))
+            armings[key]["armed_at"] = 0
+        if armed:
+            records.write("owned", "once", armings)
+        files = netboot_files.difference(directory, {}, [f"{key}.ipxe" for key in armed])
+        netboot_files.carry_out(directory, {}, files, directory)
+    return [_shown(armings[key], None) for key in armed]
+
+
+def _found(armings: Armings, host: object) -> list[str]:
+    """Return the keys of the hosts that names or patterns mean, in natural order."""
+    names = {arming["host"]: key for key, arming in armings.items() if not arming["dropped"]}
+    keys: list[str] = []
+    for one in host if isinstance(host, list) else [host]:
+        # As a name in the pillar: without case, and with : or - between pairs of digits.
+        pattern = host_key(typed(one))
+        found = [name for name in names if fnmatch.fnmatchcase(host_key(name), pattern)]
+        if not found:
+            hint = nearest(typed(one), list(names))
+            raise SaltInvocationError(
+                f"This machine has no host {typed(one)!r} with once: true{hint or '.'} A host that "
+                "is new in the pillar must be applied first."
+            )
+        keys += [names[name] for name in found]
+    return sorted(dict.fromkeys(keys), key=in_order)
 
 
 def disarm_all(records: Records) -> list[str]:

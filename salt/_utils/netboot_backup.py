@@ -18,6 +18,11 @@ import netboot_arming
 import netboot_files
 from netboot_records import Records
 
+# What the states changed on the old machine alone.
+_OF_THE_MACHINE = (
+    *("services/", "control/"),
+    *(f"owned/{name}.json" for name in ("admins", "firewalld", "nginx", "silenced")),
+)
 # Far more than thousands of hosts take.
 _LARGEST = 256 << 20
 
@@ -63,8 +68,8 @@ def restore(records: Records, path: str) -> dict[str, Any]:
     _check_path(path)
     if records.files():
         raise CommandExecutionError(
-            f"{records.directory} has records already; run the state netboot.clean first, or move "
-            "that directory away."
+            f"{records.directory} has records already; apply the state netboot.clean with "
+            "clean_images: true first, or move that directory away."
         )
     texts = _read(records, path)
     # Beside, so that a kill leaves nothing half-restored, nor armed.
@@ -72,6 +77,8 @@ def restore(records: Records, path: str) -> dict[str, Any]:
     shutil.rmtree(staging, ignore_errors=True)
     os.makedirs(staging, mode=0o700)
     for name, text in texts.items():
+        if name.startswith(_OF_THE_MACHINE):
+            continue
         target = os.path.join(staging, name)
         os.makedirs(os.path.dirname(target), mode=0o700, exist_ok=True)
         netboot_files.write(target, text, mode=0o600)

@@ -49,6 +49,17 @@ def findings(records: Records) -> list[Finding]:
         found += (
             ("image.contradiction", "warning", said) for said in image.get("contradictions", [])
         )
+    run = records.read("applied", "run") or {}
+    found += (
+        ("apply.failed", "error", f"The last apply failed: {why}")
+        for why in run.get("failed", {}).values()
+    )
+    there = [image["name"] for image in records.ready()]
+    found += (
+        ("image.missing", "error", f"The image {image['name']} is not ready to boot.")
+        for image in config["images"]
+        if image["name"] not in there
+    )
     found += _web_server(records)
     found += (
         ("firewall.closed", "warning", f"A firewall may keep clients out; add: {rule}")

@@ -394,4 +394,4 @@ class Run(TypedDict):
     """How the last apply ended that changed something."""
 
     at: int
-    failed: list[str]  # ids of the states that failed
+    failed: dict[str, str]  # by id of a state, the first line of why it failed

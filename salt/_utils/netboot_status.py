@@ -4,6 +4,7 @@ How a netboot server is: what it serves, what is missing, whether its services r
 
 from __future__ import annotations
 
+import os
 import shutil
 from typing import Any
 
@@ -30,13 +31,16 @@ def status(records: Records) -> dict[str, Any]:
     once = netboot_arming.listing(records)
     entries = netboot_images.built(records)["entries"]
     severities = [severity for _key, severity, _text in netboot_findings.findings(records)]
-    disk = shutil.disk_usage(config["root"])
+    root = config["root"]
+    while not os.path.isdir(root):
+        root = os.path.dirname(root)
+    disk = shutil.disk_usage(root)
     return {
         "version": VERSION,
         "applied": {
             "version": config["version"],
             "at": run and iso8601(run["at"]),
-            "failed": run["failed"] if run else [],
+            "failed": sorted(run["failed"]) if run else [],
         },
         "serves": [f"{one['address']} on {one['name']}" for one in config["interfaces"]],
         "dhcp": config["dhcp"]["mode"],
@@ -82,8 +86,8 @@ def summary(records: Records) -> list[str]:
     if len(armed) > len(wiped):
         others = [one["host"] for one in armed if one["host"] not in wiped]
         said.append(f"{len(others)} more boot their entry once: {some(others)}.")
-    if new:
-        said.append(f"New and not armed: {some(new)}. Run netboot.arm host=NAME to arm them.")
+    if new and config["arms"]:
+        said.append(f"New and not armed: {some(new)}. To arm them: netboot.arm host=NAME.")
     return said
 
 

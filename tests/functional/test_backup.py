@@ -42,7 +42,7 @@ def test_restored(saved, server, modules):  # noqa: F811
 
 def test_restore_beside_records(saved, modules, configured):
     configured()
-    with pytest.raises(CommandExecutionError, match="has records already; run the state"):
+    with pytest.raises(CommandExecutionError, match="has records already; apply the state"):
         modules.netboot.restore(str(saved))
 
 

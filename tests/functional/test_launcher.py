@@ -332,6 +332,7 @@ CALLED = {
 def test_installed_salt_is_used_where_it_fits(bench, program, version, taken):
     system = "ALT Server 11.0"
     bench.salt(program, version)
+    (bench.checkout / "conf/roster").write_text("netboot1: {host: 192.0.2.10}\n")
     done = bench.run(*(APPLY if program == "salt-call" else SSH), system=system)
     assert done.returncode == 0, done.stderr
     calls = bench.calls()
@@ -417,7 +418,35 @@ def test_completion_in_bash(words, found):
     assert set(done.stdout.split()) == set(found.split())
 
 
+def test_mistyped_test_does_not_apply(bench):
+    bench.salt("salt-call", "3007.1")
+    done = bench.run("apply", "tset=True")
+    assert failed(done_without_samples(done), "unknown argument 'tset=True', did you mean test=?")
+    assert bench.calls() == []
+
+
+def done_without_samples(done):
+    done.stderr = "".join(
+        line for line in done.stderr.splitlines(True) if "copied from the samples" not in line
+    )
+    return done
+
+
+@pytest.mark.parametrize("command", ["demo", "clean", "test", "bench", "apply", "ssh"])
+def test_help_of_a_command_runs_nothing(bench, command):
+    bench.salt("salt-call", "3007.1")
+    done = bench.run(command, "--help")
+    assert done.returncode == 0
+    assert done.stdout.startswith("Usage: ./netboot COMMAND")
+    assert bench.calls() == []
+
+
 # -- the samples ---------------------------------------------------------------------------------
+
+
+# The sample names no machine.
+COPIED_ROSTER = "netboot: copied from the samples, for you to edit: conf/roster\n"
+COPIED_ROSTER += "netboot: no machine in conf/roster is named netboot*.\n"
 
 
 def test_missing_samples_are_copied_in_one_line(bench):
@@ -428,7 +457,7 @@ def test_missing_samples_are_copied_in_one_line(bench):
         "netboot: copied from the samples, for you to edit: pillar/netboot.sls pillar/top.sls\n"
     )
     done = bench.run("ssh", "netboot*")
-    assert done.stderr == "netboot: copied from the samples, for you to edit: conf/roster\n"
+    assert done.stderr == COPIED_ROSTER
     for name in ("pillar/netboot.sls", "pillar/top.sls", "conf/roster"):
         sample = (bench.checkout / f"{name}.example").read_text()
         assert (bench.checkout / name).read_text() == sample
@@ -440,7 +469,7 @@ def test_files_of_the_user_stay(bench):
     own.write_text("netboot: {interface: eth7}\n")
     (bench.checkout / "pillar/top.sls").symlink_to("elsewhere")
     done = bench.run("ssh", "netboot*")
-    assert done.stderr == "netboot: copied from the samples, for you to edit: conf/roster\n"
+    assert done.stderr == COPIED_ROSTER
     assert own.read_text() == "netboot: {interface: eth7}\n"
 
 

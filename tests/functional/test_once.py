@@ -357,6 +357,39 @@ def test_arm_a_host_that_does_not_boot_once(server, modules):
         modules.netboot.arm("pc11")
 
 
+def test_arm_several_or_none(server, modules):
+    server.reconcile(host("pc1"), host("pc2"), host("lab1"))
+    boot(server, "pc1")
+    boot(server, "pc2")
+    with pytest.raises(SaltInvocationError, match="no host 'pc99' with once: true"):
+        modules.netboot.arm(["pc1", "pc99"])
+    assert server.armed() == ["lab1"]
+    assert [one["host"] for one in modules.netboot.arm(["pc2", "pc*"])] == ["pc1", "pc2"]
+    assert server.armed() == ["lab1", "pc1", "pc2"]
+
+
+def test_arm_where_scripts_have_no_place(server, modules):
+    server.reconcile(host("pc1"))
+    boot(server, "pc1")
+    shutil.rmtree(server.scripts)
+    with pytest.raises(CommandExecutionError, match="does not exist; apply the states first"):
+        modules.netboot.arm("pc1")
+    assert server.booted() == ["pc1"]
+    server.scripts.mkdir()
+
+
+def test_disarm(server, modules):
+    server.reconcile(host("pc1"), host("pc2"))
+    assert [one["host"] for one in modules.netboot.arm("pc1", disarm=True)] == ["pc1"]
+    assert modules.netboot.arm("pc1", disarm=True) == []
+    assert server.armed() == ["pc2"]
+    assert server.reconcile(host("pc1"), host("pc2")) == {}
+    (one, _) = modules.netboot_once.list()
+    assert (one["armed"], one["booted"]) == (None, None)
+    modules.netboot.arm("pc1")
+    assert server.armed() == ["pc1", "pc2"]
+
+
 def test_arm_where_nothing_was_applied(modules):
     with pytest.raises(CommandExecutionError, match="Nothing was applied"):
         modules.netboot.arm("pc1")

@@ -67,7 +67,7 @@ def test_new_server_arms_nobody(room):
     done = room.first.apply()
     assert done.states["netboot-once-armed"]["comment"] == "3 hosts were put on record, not armed."
     summary = done.states["netboot-applied"]["comment"]
-    assert "New and not armed: pc1, pc2, pc10. Run netboot.arm host=NAME" in summary
+    assert "New and not armed: pc1, pc2, pc10. To arm them: netboot.arm host=NAME." in summary
     assert [room.first.boots(number) for number in (1, 2, 10)] == [LOCAL] * 3
 
 

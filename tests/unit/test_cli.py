@@ -44,7 +44,7 @@ STATUS = {
     "images": {"ready": ["ALT A"], "missing": ["ALT B"]},
     "fetching": [FETCH],
     "entries": {"x86_64": 6, "aarch64": 2},
-    "hosts": {"named": 30, "armed": 12, "booted": 18},
+    "hosts": {"named": 30, "new": 0, "armed": 12, "booted": 18},
     "findings": {"error": 1, "warning": 2, "info": 1},
     "disk": {"path": "/srv/export", "free": 45_100_000_000, "total": 99_000_000_000},
 }
@@ -232,6 +232,13 @@ def test_machines_are_named_with_on(tmp_path):
 def test_json_gives_the_data(tmp_path):
     done = run(tmp_path, {"local": [host("pc1")]}, "hosts", "--json")
     assert json.loads(done.stdout) == [host("pc1")]
+
+
+def test_machine_that_fails_hides_no_other(tmp_path):
+    down = {"retcode": 255, "stderr": "No route to host", "stdout": ""}
+    done = run(tmp_path, {"a": [], "b": down}, "progress", "--on", "*")
+    assert (done.returncode, done.stdout) == (1, "a:\nNothing is being fetched.\n")
+    assert done.stderr == "netboot: b: No route to host\n"
 
 
 @pytest.mark.parametrize(

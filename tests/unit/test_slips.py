@@ -22,6 +22,13 @@ SLIPS = {
     "wrong indent": ("  menu:", "   menu:", 7, "indented"),
     "indented less": ("    title: School", " title: School", 8, "indented"),
     "too far": ("      checksum:", "        checksum:", 6, "indented|second colon"),
+    "a bit further": ("      url:", "       url:", 6, "lines above have|indented"),
+    "value, then deeper": (
+        "    title: School",
+        "    title: School\n      timeout_s: 5",
+        9,
+        "further",
+    ),
     "tab": ("    title: School", "\ttitle: School", 8, "has a tab; indent with spaces"),
     "colon": (
         "title: School",
