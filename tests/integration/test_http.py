@@ -413,7 +413,9 @@ def test_https(machine, apply, tmp_path):
     assert menu.status == 200
     assert b"https:" not in menu.body
     tree = "/tftp/netboot/x86_64/alt_p11/live"
-    assert get(machine, tree, "-I").headers == curl(machine, url + tree, "-I", *trusting).headers
+    answers = [get(machine, tree, "-I"), curl(machine, url + tree, "-I", *trusting)]
+    plain, secure = ({**answer.headers, "date": ""} for answer in answers)
+    assert plain == secure
     said = machine.server.run(["stat", "-c", "%a %U", https["key"]]).stdout
     assert said == "600 root\n"
 

@@ -84,7 +84,7 @@ def test_armed_hosts_are_installed(room):
         (True, True),
         (True, False),
     ]
-    assert "3 hosts in the pillar, 2 armed" in room.first.ask("status")
+    assert "3 hosts in the pillar, 1 new and not armed, 2 armed" in room.first.ask("status")
     assert "This machine does not ask: ALT p11: install" in room.first.ask("menu", "pc1")
 
 
