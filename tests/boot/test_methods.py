@@ -15,6 +15,7 @@ from lab import Lab, network
 from lab.iso import make_iso
 from lab.salt import GuestSaltCall
 from tests.boot.test_mounts import assert_is_served, with_root_only_modes
+from tests.integration.test_kills import HOOKED
 from tests.servers import IN_GUEST
 
 TITLE = "ALT Linux network boot"
@@ -125,6 +126,29 @@ def test_after_a_reboot_all_is_there_before_any_apply(applied):
     applied.server.reboot()
     tree = "/srv/export/tftp/netboot/x86_64/mounted"
     assert_is_served(applied, applied.isos["mounted"], tree)
+
+
+@pytest.mark.long
+def test_pulled_plug_where_the_exports_are_put_in_their_place(applied):
+    """As in integration/test_kills.py, for the file that needs a kernel of its own."""
+    path = "/etc/exports.d/netboot.exports"
+    before = applied.server.run(["cat", path]).stdout
+    clients = {"nfs": {"clients": ["198.18.0.0/15"]}}
+    applied.salt.write_pillar({"netboot": {**applied.pillar, **clients}})
+    *python, program = applied.salt.program
+    start = f"import runpy, sys\nsys.argv[0] = {program!r}\n"
+    start += f"runpy.run_path({program!r}, None, '__main__')\n"
+    hooked = HOOKED.partition("from salt.scripts")[0] + start
+    words = [f"--config-dir={applied.salt.home}", "--out=json", "state.apply", "netboot.nfs"]
+    argv = ["env", f"AT={path}", "HOW=killed", *python, "-c", hooked, *words]
+    assert applied.server.run(argv, check=False).returncode == 137
+    assert applied.server.run(["cat", path]).stdout == before
+    applied.server.run(["systemctl", "restart", "nfs-server"])
+    assert applied.salt.apply(applied.server, "netboot.nfs").failed == {}
+    assert "198.18.0.0/15" in applied.server.run(["cat", path]).stdout
+    assert applied.server.run(["ls", "-A", "/etc/exports.d"]).stdout == "netboot.exports\n"
+    applied.salt.write_pillar({"netboot": applied.pillar})
+    assert applied.salt.apply(applied.server, "netboot.nfs").failed == {}
 
 
 @pytest.mark.long
