@@ -51,11 +51,11 @@ def _is_booted(arming: Arming, boot: Boot | None) -> bool:
     return boot is not None and boot["arming"] == arming["arming"]
 
 
-def _new_arming(host: Any, armed: bool = True) -> Arming:
+def _new_arming(host: Any) -> Arming:
     arming: Any = {
         **host,
         "arming": secrets.token_hex(_TOKEN_BYTES),
-        "armed_at": int(time.time()) if armed else 0,
+        "armed_at": int(time.time()),
         "dropped": False,
     }
     return arming  # type: ignore[no-any-return]
@@ -168,7 +168,7 @@ def _armings(
     for key, host in hosts.items():
         before = old.get(key)
         if not before:
-            armings[key] = _new_arming(host, arm_new)
+            armings[key] = _new_arming(host)
             changes[key] = "armed" if arm_new else "not armed"
             continue
         same = before["entry"] == host["entry"]

@@ -40,7 +40,7 @@ def backup(records: Records, path: str) -> dict[str, Any]:
     _check_path(path)
     records.config()  # something was applied
     names = records.files()
-    staging = f"{path}.new"
+    staging = os.path.join(os.path.dirname(path), f".netboot.{os.path.basename(path)}.new")
     try:
         with open(_closed(staging), "wb") as file:
             with tarfile.open(fileobj=file, mode="w:gz") as archive:
@@ -83,8 +83,12 @@ def restore(records: Records, path: str) -> dict[str, Any]:
         os.makedirs(os.path.dirname(target), mode=0o700, exist_ok=True)
         netboot_files.write(target, text, mode=0o600)
     disarmed = netboot_arming.disarm_all(Records(staging))
-    # Only directories without records are in the way.
-    shutil.rmtree(records.directory, ignore_errors=True)
+    # What is there has no records, but may have files of somebody else.
+    if os.path.isdir(records.directory) and not records.clear(test=False):
+        shutil.rmtree(staging)
+        raise CommandExecutionError(
+            f"{records.directory} has files that are no records; move them away."
+        )
     os.rename(staging, records.directory)
     return {"records": len(texts), "disarmed": disarmed}
 

@@ -54,11 +54,9 @@ def findings(records: Records) -> list[Finding]:
         ("apply.failed", "error", f"The last apply failed: {why}")
         for why in run.get("failed", {}).values()
     )
-    there = [image["name"] for image in records.ready()]
     found += (
-        ("image.missing", "error", f"The image {image['name']} is not ready to boot.")
-        for image in config["images"]
-        if image["name"] not in there
+        ("image.missing", "error", f"The image {name} is not ready to boot.")
+        for name in netboot_images.missing(records)
     )
     found += _web_server(records)
     found += (

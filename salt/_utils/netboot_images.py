@@ -53,6 +53,17 @@ def offered(records: Records) -> tuple[list[Entry], list[str], list[str]]:
     return bootable, problems, made["warnings"]
 
 
+def missing(records: Records) -> list[str]:
+    """
+    Return the names of the configured images that clients cannot boot yet.
+
+    records
+        The records of this machine.
+    """
+    ready = [image["name"] for image in records.ready()]
+    return [image["name"] for image in records.config()["images"] if image["name"] not in ready]
+
+
 def needs(records: Records, record: ImageRecord, asked: str = "") -> dict[str, Any]:
     """
     Return what the boot entries of an image need on this machine.

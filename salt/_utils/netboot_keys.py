@@ -77,7 +77,7 @@ _HOST_SETTINGS: tuple[Key, ...] = (
         "once",
         check.yes_or_no,
         False,
-        "`true`: boot the image one time, then from its own disk until `netboot.arm host=NAME`.",
+        "`true`: boot the image one time after `netboot.arm host=NAME`, else from its own disk.",
     ),
     Key(
         "menu",

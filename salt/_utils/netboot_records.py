@@ -266,14 +266,8 @@ class Records:
 
     def files(self) -> list[str]:
         """List the files of all records, by their paths below the directory."""
-        return [
-            os.path.join(kind, f"{name}.json") if kind else name
-            for kind in ("", *_KINDS)
-            for name in (self.names(kind) if kind else self._schema_file())
-        ]
-
-    def _schema_file(self) -> list[str]:
-        return [name for name in ("schema.json",) if os.path.exists(f"{self.directory}/{name}")]
+        files = ["schema.json"] if os.path.exists(f"{self.directory}/schema.json") else []
+        return files + [f"{kind}/{name}.json" for kind in _KINDS for name in self.names(kind)]
 
     def clear(self, test: bool) -> bool:
         """
@@ -375,7 +369,7 @@ def _wrong(kind: str, name: str, value: Any) -> str:
         return "it must be a map" + (f" with {' and '.join(keys)}" if keys else "")
     if kind == "schema" and type(value["schema"]) is not int:
         return "its schema must be an integer"
-    if kind in _KEYS and kind != "applied":
+    if kind in _KEYS:
         for key, (of, words) in _TYPES.items():
             if not isinstance(value.get(key, of()), of):
                 return f"its {key} must be {words}"

@@ -47,7 +47,7 @@ def status(records: Records) -> dict[str, Any]:
         "services": {name: _is_active(name) for name in records.names("services")},
         "images": {
             "ready": ready,
-            "missing": [image["name"] for image in config["images"] if image["name"] not in ready],
+            "missing": netboot_images.missing(records),
         },
         "fetching": iso_download.running(config["paths"]["staging"]),
         "entries": _counted([entry["arch"] for entry in entries]),
@@ -71,7 +71,7 @@ def summary(records: Records) -> list[str]:
     """
     config = records.config()
     ready = [image["name"] for image in records.ready()]
-    missing = [image["name"] for image in config["images"] if image["name"] not in ready]
+    missing = netboot_images.missing(records)
     entries = {entry["id"]: entry for entry in netboot_images.built(records)["entries"]}
     once = netboot_arming.listing(records)
     armed = [one for one in once if one["armed"] and not one["booted"]]

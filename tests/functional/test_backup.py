@@ -21,7 +21,7 @@ def saved(server, modules, tmp_path):  # noqa: F811
     done = modules.netboot.backup(str(path))
     assert path.stat().st_mode & 0o777 == 0o600
     assert (done["file"], done["bytes"]) == (str(path), path.stat().st_size)
-    assert os.listdir(tmp_path).count("netboot.tar.gz.new") == 0
+    assert not any(name.endswith(".new") for name in os.listdir(tmp_path))
     shutil.rmtree(server.records)
     shutil.rmtree(server.scripts)
     server.scripts.mkdir()
@@ -44,6 +44,18 @@ def test_restore_beside_records(saved, modules, configured):
     configured()
     with pytest.raises(CommandExecutionError, match="has records already; apply the state"):
         modules.netboot.restore(str(saved))
+
+
+def test_restore_beside_files_of_somebody_else(saved, server, modules):  # noqa: F811
+    own = server.records / "notes.txt"
+    own.parent.mkdir()
+    own.write_text("mine")
+    with pytest.raises(CommandExecutionError, match="has files that are no records"):
+        modules.netboot.restore(str(saved))
+    assert own.read_text() == "mine"
+    assert os.listdir(server.records) == ["notes.txt"]
+    own.unlink()
+    assert modules.netboot.restore(str(saved))["disarmed"]
 
 
 @pytest.mark.parametrize(
