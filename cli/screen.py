@@ -5,7 +5,9 @@ import re
 _ITEM = re.compile(
     r"^(?:iseq \$\{platform\} pcbios && )?item (?:--key (\S) )?(--gap|\S+) ?(.*?)(?: \|\|)?$"
 )
-_SET = re.compile(r"^(?:isset \$\{(\S+)\} \|\| )?set (\S+) (.*)$")
+_SET = re.compile(
+    r"^(?:isset \$\{(\S+)\} \|\| |iseq \$\{platform\} efi && )?set (\S+) (.*?)(?: \|\|)?$"
+)
 
 
 def draw(script):
@@ -22,7 +24,7 @@ def draw(script):
             if unless not in values:
                 values[name] = value
         elif line.startswith("menu ") and not title:
-            title, open_menu = line[5:], True
+            title, open_menu = _filled(line[5:], values), True
         elif line.startswith("choose "):
             break
         elif open_menu and (found := _ITEM.match(line)):

@@ -23,8 +23,8 @@ class Client:
 
     settings: iPXE's, by name; files: texts of the scripts that the server has, by URL; chosen: the
     labels that somebody picks, menu after menu, then time runs out; refused: commands that fail.
-    What happens is in `items` (the last menu: label and title), `fetched` (URLs asked for) and
-    `end` (the command that ended it, with the kernel and command line when that is boot).
+    What happens is in `titled` and `items` (the last menu: title; label and title), `fetched` (URLs
+    asked for) and `end` (the command that ended it, with kernel and command line if that is boot).
     """
 
     files: dict
@@ -32,6 +32,7 @@ class Client:
     chosen: list = field(default_factory=list)
     refused: set = field(default_factory=set)
     items: list = field(default_factory=list)
+    titled: str = ""
     fetched: list = field(default_factory=list)
     kernel: str = ""
     end: str = ""
@@ -98,7 +99,7 @@ class Client:
             return False
         positional = [word for word in rest if not word.startswith("--")]
         if name == "menu":
-            self.items = []
+            self.items, self.titled = [], " ".join(rest)
         if name == "item":
             self._item(rest)
         if name in SILENT:

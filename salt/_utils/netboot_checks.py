@@ -10,6 +10,7 @@ import re
 import string
 from typing import Any
 
+from netboot_labels import LETTERS
 from netboot_names import nearest
 from netboot_paths import LEASES, STATE_DIR
 from netboot_patterns import (
@@ -26,8 +27,9 @@ from netboot_patterns import (
 )
 
 # An image's name travels through URLs, iPXE scripts and altboot's `automatic=`, none of which can
-# quote: altboot splits at commas. Its spaces become `_`.
-_IMAGE_NAME = r"[A-Za-z0-9][A-Za-z0-9 ._+-]*"
+# quote: altboot splits at commas. Its spaces become `_`, and its letters Latin.
+_RUSSIAN = "".join(filter(str.isalpha, LETTERS))
+_IMAGE_NAME = rf"[A-Za-z0-9{_RUSSIAN}][A-Za-z0-9{_RUSSIAN} ._+-]*"
 # iPXE interprets these anywhere in a line (ipxe.org/scripting) and has no quoting.
 _IPXE_ACTS_ON = ("${", "||", "&&", ";", "#")
 
@@ -57,7 +59,7 @@ _ARGUMENT = r"(?!#)(?![!-~]*(\|\||&&|;|\$\{(?![a-z0-9/:._-]+\})))(?![!-~]*\\( |$
 # See `script`: lines without labels, the last without a backslash.
 _SCRIPT = r"(?=\s*\S)(?!(.*\n)*\s*:)(?!(.*\n)*.*\\\s*$)[\t\n -~]*"
 # See `text`: what iPXE acts on, a last backslash, and a first - even after spaces.
-_TEXT = r"(?!.*(\$\{|\|\||&&|[;#]))(?!.*\\$) *[!-,.-~][ -~]*"
+_TEXT = rf"(?!.*(\$\{{|\|\||&&|[;#]))(?!.*\\$) *[!-,.-~{LETTERS}][ -~{LETTERS}]*"
 
 
 @like(type="string", pattern=f"^{_TEXT}$", maxLength=_LONGEST_TEXT)
@@ -68,8 +70,9 @@ def text(value: Any) -> Wrong:
         return f"must be at most {_LONGEST_TEXT} characters long, not {len(value)}"
     if value.lstrip().startswith("-"):
         return "must not begin with -: iPXE would read it as an option"
-    if odd := others(value, " -~"):
-        return f"contains characters that a boot menu cannot show: {odd}"
+    if odd := others(value, f" -~{LETTERS}"):
+        rule = "use Latin or Russian letters, digits and the signs of ASCII"
+        return f"contains characters that a boot menu cannot show: {odd}; {rule}"
     for word in _IPXE_ACTS_ON:
         if word in value:
             return f"contains {word!r}, which iPXE interprets and cannot quote"
@@ -453,5 +456,5 @@ def image_name(value: Any) -> Wrong:
     wrong = text(value)
     if not wrong and not re.fullmatch(_IMAGE_NAME, value):
         rule = "may only contain letters, digits, spaces and . _ + -"
-        wrong = _wrong_name(value, rule, "A-Za-z0-9 ._+-")
+        wrong = _wrong_name(value, rule, f"A-Za-z0-9{_RUSSIAN} ._+-")
     return wrong and f"the name {wrong}"

@@ -14,6 +14,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from netboot_labels import filled
 from netboot_names import VARIANTS, boot_file
 from netboot_paths import in_url
 from netboot_shapes import Config, Entry, Facts, ImageRecord, Offer
@@ -230,6 +231,7 @@ def _entry(
     iso_size = facts.get("tree", {}).get("iso", {}).get("size", 0)
     size = iso_size if whole and not mounted else stage["size"]
     memory = memory_mib(facts["dialect"], row["form"], 0 if mounted else size)
+    remark = f"${{nb-text-{variant}}}{_remark(row, number, memory)}"
     nic = (offer.get("nic") or NIC_OF[variant]) if facts["dialect"] == "altboot" else ""
     return {
         "id": f"{image['label']}-{variant}" + (f"-{row['method']}-{row['form']}" if number else ""),
@@ -239,7 +241,8 @@ def _entry(
         "variant": variant,
         "method": row["method"],
         "form": row["form"],
-        "title": f"{image['name']}: {variant}{_remark(row, number, memory)}",
+        "title": f"{image['name']}: {filled(remark)}",
+        "remark": remark,
         "kernel": offer.get("kernel_url") or f"{files}/{facts['kernel'].lstrip('/')}",
         "initrd": offer.get("initrd_url") or f"{files}/{facts['initrd'].lstrip('/')}",
         "cmdline": _cmdline(
@@ -258,13 +261,13 @@ def _entry(
 
 
 def _remark(row: Row, number: int, memory: int) -> str:
-    """Return what distinguishes an entry from others of its variant, for its title."""
+    """Return what distinguishes an entry from others of its variant, with labels of the menu."""
     whole = row["form"] == "iso"
     remark = ""
     if number or row["method"] != "http":
-        remark = f", {'whole ISO ' if whole else ''}over {row['method']}"
+        remark = f", {'${nb-text-iso} ' if whole else ''}${{nb-text-over}} {row['method']}"
     if whole and row["over"] != "mount":
-        remark += f" ({memory / 1024:.1f} GiB of memory)"
+        remark += f" ({memory / 1024:.1f} ${{nb-text-memory}})"
     return remark
 
 

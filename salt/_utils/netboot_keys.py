@@ -15,6 +15,7 @@ import netboot_checks as check
 import netboot_host_checks as host
 import netboot_network_checks as network
 import netboot_url_checks as url
+from netboot_labels import LABELS
 from netboot_names import (
     ARCHES,
     DIGEST_DIGITS,
@@ -483,7 +484,22 @@ KEYS: tuple[Key, ...] = (
         "menu.languages",
         check.languages,
         ("en_US", "ru_RU"),
-        "Languages that the menu can switch between; the first is the default.",
+        "Languages that the menu can switch between, its own and that of what it boots; the first "
+        "is the default. The menu is in Russian for `ru_RU`, else in English.",
+    ),
+    Key(
+        "menu.unicode",
+        check.yes_or_no,
+        False,
+        "`true`: UEFI clients show Russian letters as they are. Their firmware must have a font "
+        "with them (try one: it shows blanks otherwise), and their iPXE be of March 2022 or newer. "
+        "`false`, and on a BIOS: Latin letters, as in Russian passports (ICAO 9303).",
+    ),
+    Key(
+        "menu.labels.*",
+        check.text,
+        None,
+        "Own text for a line of the menu, in all languages. NAME: " + ", ".join(LABELS["en"]) + ".",
     ),
     Key(
         "menu.shell",
@@ -863,6 +879,7 @@ NAMES: dict[str, Check] = {
     "menu.arch_timeout_s.*": ARCH,
     "menu.password.users.*": check.user_name,
     "menu.extra.*": check.text,
+    "menu.labels.*": check.one_of(*LABELS["en"]),
     "admins.*": check.account,
     "hosts.*": host.key_of_host,
     "groups.*": check.text,

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import jinja2
 from salt.exceptions import CommandExecutionError
 
+from netboot_labels import LABELS, language, latin
 from netboot_names import NICS
 from netboot_shapes import Config, Entry
 
@@ -27,6 +28,14 @@ MENUS = {
 _LONGEST_PAGE = 12
 #: Only digits are hotkeys of entries.
 _HOTKEYS = 9
+
+
+class Text(NamedTuple):
+    """A text of a menu as a variable: in letters that all firmware draws, and as it was written."""
+
+    name: str
+    plain: str
+    written: str
 
 
 class Line(NamedTuple):
@@ -74,17 +83,58 @@ def render(
         raise CommandExecutionError(f"The menu template is broken: {err}") from err
 
 
+class _Names:
+    """
+    Names that the pillar gives, as the menu has them: those with Russian letters become variables
+    where the firmware may draw them as they are.
+    """
+
+    def __init__(self, unicode: bool) -> None:
+        self._unicode = unicode
+        self.texts: dict[str, Text] = {}
+
+    def drawn(self, name: str) -> str:
+        if name.isascii() or not self._unicode:
+            return latin(name)
+        text = Text(f"nb-name-{len(self.texts) + 1}", latin(name), name)
+        return f"${{{self.texts.setdefault(name, text).name}}}"
+
+
+def _languages(config: Config) -> list[dict[str, Any]]:
+    """Return the menu's languages with their locales and texts, the default last."""
+    menu = config["menu"]
+    found: dict[str, dict[str, Any]] = {}
+    for locale in menu["languages"]:
+        code = language(locale)
+        texts = {**LABELS[code], **menu["labels"]}
+        made = {
+            "code": code,
+            "locales": [],
+            "texts": [Text(f"nb-text-{name}", latin(text), text) for name, text in texts.items()],
+        }
+        found.setdefault(code, made)["locales"].append(locale)
+    return list(found.values())[::-1]
+
+
 def _context(config: Config, arch: str, entries: list[Entry]) -> dict[str, Any]:
-    offered = [entry for entry in entries if entry["arch"] in MENUS[arch]]
-    pages = _pages(offered, arch) if len(offered) > _LONGEST_PAGE else []
+    names = _Names(config["menu"]["unicode"])
+    offered: list[Any] = [
+        {**entry, "title": f"{names.drawn(entry['image'])}: {entry['remark']}"}
+        for entry in entries
+        if entry["arch"] in MENUS[arch]
+    ]
+    pages = _pages(offered, arch, names) if len(offered) > _LONGEST_PAGE else []
     extras: list[dict[str, Any]] = [
-        {**extra, "label": f"+{number}"}
+        {**extra, "label": f"+{number}", "title": names.drawn(extra["title"])}
         for number, extra in enumerate(config["menu"]["extra"], 1)
         if arch in extra["arches"]
     ]
     lines = [Line(page["label"], page["title"], "", page["bios_only"]) for page in pages]
     return {
         "config": config,
+        "title": names.drawn(config["menu"]["title"]),
+        "languages": _languages(config),
+        "names": names.texts.values(),
         "nics": NICS,
         "arch": arch,
         "entries": offered,
@@ -99,7 +149,7 @@ def _context(config: Config, arch: str, entries: list[Entry]) -> dict[str, Any]:
     }
 
 
-def _pages(entries: list[Entry], arch: str) -> list[dict[str, Any]]:
+def _pages(entries: list[Entry], arch: str, names: _Names) -> list[dict[str, Any]]:
     """Return a page for each image, in the order of the entries."""
     images: dict[str, list[Entry]] = {}
     for entry in entries:
@@ -107,7 +157,7 @@ def _pages(entries: list[Entry], arch: str) -> list[dict[str, Any]]:
     return [
         {
             "label": f"@{of_image[0]['label']}",
-            "title": image,
+            "title": names.drawn(image),
             "bios_only": of_image[0]["arch"] != arch,
             "lines": _lines(of_image, arch),
         }

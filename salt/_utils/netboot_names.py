@@ -12,6 +12,8 @@ import urllib.parse
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from netboot_labels import latin
+
 #: The version of these states; ``pyproject.toml`` has the same.
 VERSION = "0.1.0"
 
@@ -49,12 +51,12 @@ OVERLAYS = "overlays-live"
 
 def label(name: object) -> str:
     """
-    Return the name of an image as a directory name: lower case, with ``_`` for spaces.
+    Return the name of an image as a directory name: Latin letters in lower case, ``_`` for spaces.
 
     name
         Name of the image in the pillar.
     """
-    return str(name).lower().replace(" ", "_")
+    return latin(str(name)).lower().replace(" ", "_")
 
 
 def host_key(name: str) -> str:

@@ -152,6 +152,8 @@ class Menu(TypedDict):
     timeout_s: int
     arch_timeout_s: dict[str, int]
     languages: list[str]
+    unicode: bool
+    labels: dict[str, str]
     shell: bool
     password: dict[str, Any]  # users: hashes by name; variants: those that ask for one
     extra: list[Extra]
@@ -319,6 +321,7 @@ class Entry(TypedDict):
     method: str
     form: str
     title: str
+    remark: str  # what the title has after the image's name, with labels of the menu
     kernel: str  # path below the TFTP root with a leading slash, or a URL
     initrd: str
     cmdline: str

@@ -186,7 +186,7 @@ NAMED = [
     ("menu.extra.*.arches", ["i586", "i586"], "duplicate, 'i586'"),
     ("menu.languages", ["ru_RU", "en_US", "ru_RU"], "duplicate, 'ru_RU'"),
     ("menu.title", " --- ALT ---", "begin with -"),
-    ("menu.title", "Комната 12", "'К', 'о', 'м', ..."),
+    ("menu.title", "部屋 12", "'部', '屋'; use Latin or Russian letters"),
     ("menu.extra.*.script", "echo é", "'é'"),
     ("menu.password.users.*", "secret", "hash"),
     ("menu.password.users.*", "$6$rounds=5000000$abc$def", "rounds=5000000"),

@@ -1,5 +1,7 @@
 """Menus: what a client with some firmware sees, what it boots, and that it is never stranded."""
 
+import re
+
 import pytest
 
 import netboot_entries
@@ -15,9 +17,9 @@ LOCAL = {"pcbios": "sanboot --no-describe --drive 0x80", "efi": "exit 1"}
 USERS = {"users": {"admin": "$6$salt$hash"}}
 
 
-def menus(count=1, arch="x86_64", facts=P11, **pillar):
+def menus(count=1, arch="x86_64", facts=P11, names=None, **pillar):
     """The scripts by URL, for a server with so many images."""
-    names = [f"ALT {number}" for number in range(count)]
+    names = names or [f"ALT {number}" for number in range(count)]
     images = {name: {**IMAGE, "url": f"http://x/{number}.iso"} for number, name in enumerate(names)}
     config = resolve({"images": images, **pillar})["config"]
     records = [
@@ -125,6 +127,58 @@ def test_default_variant_that_the_image_lacks():
 )
 def test_choices(count, chosen, end):
     assert end in boots(menus(count), chosen=chosen).end
+
+
+RUSSIAN = {"title": "Школа № 5", "languages": ["ru_RU", "en_US"]}
+
+
+def lines(**client):
+    return {label: re.sub("^. ", "", title) for label, title in boots(**client).items}
+
+
+@pytest.mark.parametrize("platform", LOCAL)
+def test_russian_in_latin_letters(platform):
+    """No firmware is known to draw others."""
+    scripts = menus(menu=RUSSIAN)
+    assert all(text.isascii() for text in scripts.values())
+    assert "menu Shkola No 5\n" in scripts[f"{TFTP}/config-x86_64.ipxe"]
+    shown = lines(scripts=scripts, platform=platform)
+    assert shown["local"] == "Zagruzka s lokalnogo diska"
+    assert shown["alt_0-install"] == "ALT 0: ustanovka (8.1 GiB pamiati)"
+    assert shown["language"] == "Iazyk: ru_RU"
+
+
+@pytest.mark.parametrize(
+    ("platform", "title", "install"),
+    [("efi", "Школа № 5", "Альт 0: установка"), ("pcbios", "Shkola No 5", "Alt 0: ustanovka")],
+)
+def test_russian_letters_where_the_pillar_says_that_firmware_draws_them(platform, title, install):
+    extra = {"Память": {"script": "exit 1"}}
+    scripts = menus(names=["Альт 0"], menu={**RUSSIAN, "unicode": True, "extra": extra})
+    client = boots(scripts, platform=platform)
+    assert client.titled == title
+    assert dict(client.items)["alt_0-install"].startswith(f"2 {install}")
+    assert dict(client.items)["+1"] == f"{'Память' if platform == 'efi' else 'Pamiat'}"
+    assert boots(scripts, platform=platform, chosen=["alt_0-livecd"]).end.endswith(" boot")
+
+
+@pytest.mark.parametrize("scripts", [{}, {"config-mac-525400000001.ipxe": "set lang en_US"}])
+def test_language_that_is_chosen(scripts):
+    """In the menu, or by a script of the host."""
+    made = menus(30, menu=RUSSIAN)
+    made |= {f"{TFTP}/{name}": f"#!ipxe\n{line}\n" for name, line in scripts.items()}
+    chosen = [] if scripts else ["language"]
+    assert lines(scripts=made, chosen=[*chosen, "local"])["local"] == "Boot from the local disk"
+    again = [*chosen, "language", "@alt_3", "menu", "local"]
+    assert lines(scripts=made, chosen=again)["local"] == "Zagruzka s lokalnogo diska"
+
+
+def test_labels_of_the_pillar():
+    labels = {"local": "Мой диск", "memory": "GB"}
+    shown = lines(scripts=menus(menu={"languages": ["en_US"], "labels": labels}))
+    assert shown["local"] == "Moi disk"
+    assert shown["alt_0-install"] == "ALT 0: install (8.1 GB)"
+    assert shown["reboot"] == "Reboot"
 
 
 def test_every_line_of_the_menu_leads_somewhere():

@@ -256,7 +256,11 @@ WRONG = [
     ),
     ({"images": {"a;b": IMAGE}}, "netboot:images:a;b: the name contains ';'"),
     ({"images": {"a/b": IMAGE}}, "netboot:images:a/b: the name may only contain"),
-    ({"images": {"Альт": IMAGE}}, "netboot:images:Альт: the name contains characters"),
+    (
+        {"images": {"Альт": IMAGE, "Alt": {**IMAGE, "file": "b.iso"}}},
+        "netboot:images:Alt: has the same directory name 'alt' as netboot:images:Альт",
+    ),
+    ({"images": {"画像": IMAGE}}, "netboot:images:画像: the name contains characters"),
     (
         {"images": {"a": {**IMAGE, "url": "smb://x/a.iso"}}},
         "netboot:images:a:url: must be the http",
