@@ -79,7 +79,13 @@ def unassigned(applied):
     pillar = {
         **{key: value for key, value in applied.pillar.items() if key != "default_image"},
         "firmware": {"efi-x86_64": firmware},
-        "menu": {"timeout_s": 3, "password": {"users": {"admin": hashed}}},
+        "menu": {
+            "timeout_s": 3,
+            "password": {"users": {"admin": hashed}},
+            # That the screen has no such letters must not stop the script.
+            "unicode": True,
+            "labels": {"local": "Мой диск"},
+        },
     }
     applied.salt.write_pillar({"netboot": pillar})
     assert applied.salt.apply(applied.server).failed == {}

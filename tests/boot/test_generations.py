@@ -36,7 +36,12 @@ def applied(tmp_path_factory):
             },
             "default_image": {"x86_64": GENERATIONS[0]},
             # long enough for the keys of a busy machine
-            "menu": {"title": TITLE, "timeout_s": 20},
+            "menu": {
+                "title": "Школа № 5",
+                "timeout_s": 20,
+                "languages": ["ru_RU"],
+                "unicode": True,  # not for a BIOS
+            },
         }
         salt = SaltCall(server, {"netboot": pillar})
         assert salt.apply(server).failed == {}
@@ -79,7 +84,8 @@ def test_boots(applied, image, variant, stage, expected):
     order = [(entry["image"], entry["variant"]) for entry in applied.entries]
     steps = order.index((image, variant)) - order.index((GENERATIONS[0], "livecd"))
     with applied.lab.client("bios") as client:
-        client.wait_for(TITLE, timeout=120)
+        client.wait_for("Shkola No 5", timeout=120)
+        client.wait_for("l Zagruzka s lokalnogo diska", timeout=10)
         time.sleep(2)  # the menu is drawn after its title, and takes no keys before
         client.press(*["down" if steps > 0 else "up"] * abs(steps), "ret")
         marker = client.booted(timeout=180)
