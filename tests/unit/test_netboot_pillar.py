@@ -11,7 +11,6 @@ from salt.exceptions import CommandExecutionError
 import netboot_entries
 import netboot_keys
 import netboot_pillar
-from docs import make
 from netboot_records import Records
 from tests.conftest import CHECKOUT
 
@@ -653,11 +652,6 @@ def test_sum_files_that_anybody_can_forge_are_a_warning(url, mirrors, warned):
     assert [one.split(": ")[0] for one in resolved["warnings"]] == [
         "netboot:images:a:sums"
     ] * warned
-
-
-@pytest.mark.parametrize("path", make.files())
-def test_documents_are_made_from_the_table(path):
-    assert path.read_text() == make.files()[path]
 
 
 def test_schema_is_a_schema():

@@ -16,7 +16,6 @@ TOOLS = CHECKOUT / ".venv/bin"
 MODULES = sorted((CHECKOUT / "salt/_modules").glob("*.py"))
 STATES = sorted((CHECKOUT / "salt/_states").glob("*.py"))
 LIBRARIES = sorted((CHECKOUT / "salt/_utils").glob("*.py"))
-DOCUMENTS = [*CHECKOUT.glob("*.md"), *CHECKOUT.glob("docs/*.md")]
 
 
 @pytest.mark.parametrize(
@@ -24,7 +23,7 @@ DOCUMENTS = [*CHECKOUT.glob("*.md"), *CHECKOUT.glob("docs/*.md")]
     [
         [TOOLS / "ruff", "check", "--no-cache", "."],
         [TOOLS / "ruff", "format", "--no-cache", "--check", "."],
-        [TOOLS / "yamllint", "--strict", "conf", "Saltfile", "salt/netboot/platforms.yaml"],
+        [TOOLS / "yamllint", "--strict", "conf", "Saltfile", "salt/netboot", "docs"],
     ],
     ids=["ruff-check", "ruff-format", "yamllint"],
 )
@@ -88,12 +87,6 @@ def test_state_function_is_documented(function):
 def test_target_code_compiles_for_python_3_9():
     for path in (*MODULES, *STATES, *LIBRARIES):
         ast.parse(path.read_text(), feature_version=(3, 9))
-
-
-def test_links_in_documents_lead_somewhere():
-    for document in DOCUMENTS:
-        for link in re.findall(r"\]\(([^)#:\s]+)[^):]*\)", document.read_text()):
-            assert (document.parent / link).exists(), f"{document.name}: {link}"
 
 
 def test_repository_root_is_no_file_root():
