@@ -9,7 +9,7 @@ import json
 import os
 import sys
 
-from . import applying, views
+from . import applying, host_file, inventory, views
 from .asking import Asker, AskError
 
 
@@ -48,6 +48,28 @@ def verify(asker, options):
     return found
 
 
+def import_hosts(asker, options):
+    """Shown and checked, then asked for."""
+    return to_pillar(asker, options, inventory.from_csv(typed(options.file)))
+
+
+def adopt(asker, options):
+    if options.as_ != "as":
+        raise AskError("say it as: hosts adopt MAC as NAME")
+    settings = {"mac": options.mac, **({"group": options.group} if options.group else {})}
+    return to_pillar(asker, options, {options.name: settings})
+
+
+def to_pillar(asker, options, hosts):
+    hosts, shown = inventory.plan(asker, hosts)
+    print("\n".join(shown))
+    if asker.by_master:
+        return {"local": ["Its pillar is the master's; add there:", *inventory.lines(hosts)]}
+    if hosts and not options.yes:
+        agree("Write that?", "nothing was written; --yes writes it.")
+    return {"local": inventory.write(hosts)}
+
+
 def menu(asker, options):
     host = {} if options.host is None else {"host": options.host}
     return asker.ask("netboot.menu", arch=options.arch, **host)
@@ -67,9 +89,14 @@ def to_file(name):
     def ask(asker, options):
         if options.on and not options.file.startswith("/"):
             raise AskError(f"{options.file}: give an absolute path on that machine.")
-        return asker.ask(name, os.path.join(os.environ.get("NETBOOT_FROM", ""), options.file))
+        return asker.ask(name, typed(options.file))
 
     return ask
+
+
+def typed(path):
+    """A path on this machine, which the user typed in another directory."""
+    return os.path.join(os.environ.get("NETBOOT_FROM", ""), path)
 
 
 HOSTS = {"metavar": "HOST", "nargs": "+", "help": "name in the pillar, or a pattern such as 'lab*'"}
@@ -78,12 +105,36 @@ FILE = {"metavar": "IMAGE", "help": "name of an image, or the path of a file on 
 PATH = {"metavar": "FILE", "help": "path of the file on the server, such as netboot.tar.gz"}
 SERVER = {"metavar": "SERVER", "nargs": "?", "help": "isc, kea, dnsmasq or table; default: all"}
 ARCH = {"default": "x86_64", "help": "architecture of the client (default: x86_64)"}
+CSV = {"metavar": "FILE", "help": "its first line names the columns, such as name,mac,group"}
+MAC = {"metavar": "MAC", "help": "its MAC address, as the menu and `hosts unknown` show it"}
+AS = {"metavar": "as", "help": "the word as"}
+NAME = {"metavar": "NAME", "help": "of the host, new or in that file"}
+GROUP = {"help": "its group in the pillar"}
+YES = {"action": "store_true", "help": "write without asking"}
 SCRIPT = {"action": "store_true", "help": "the iPXE script instead"}
 #: What each does, who asks, who draws, and its arguments.
 COMMANDS = {
     "status": ("how the server is", function("netboot.status"), views.status, {}),
     "images": ("the images, whether they are ready", function("netboot.list"), views.images, {}),
     "hosts": ("the hosts of the pillar", function("netboot.hosts"), views.hosts, {}),
+    "hosts unknown": (
+        "machines that asked for a boot and are not in the pillar",
+        lambda asker, _options: asker.ask("netboot.hosts", unknown=True),
+        views.unknown,
+        {},
+    ),
+    "hosts import": (
+        "hosts of a CSV file into pillar/netboot_hosts.sls",
+        import_hosts,
+        list,
+        {"file": CSV, "--yes": YES},
+    ),
+    "hosts adopt": (
+        "a machine becomes a host in pillar/netboot_hosts.sls",
+        adopt,
+        list,
+        {"mac": MAC, "as_": AS, "name": NAME, "--group": GROUP, "--yes": YES},
+    ),
     "entries": ("what clients can boot", function("netboot.entries"), views.entries, {}),
     "menu": (
         "the menu that a client sees",
@@ -138,6 +189,14 @@ def options_of(command, words):
     return parser.parse_args(words)
 
 
+def agree(question, without):
+    """Ask a person; fail with the other sentence where nobody is there."""
+    if not sys.stdin.isatty():
+        fail(without)
+    if input(f"{question} [y/N] ").strip().lower() not in ("y", "yes"):
+        fail("nothing was changed.")
+
+
 def apply(program, command, words):
     """On this machine; as `ssh` on those that the first word names."""
     if wrong := applying.mistyped(words):
@@ -149,16 +208,15 @@ def apply(program, command, words):
     target = words.pop(0) if command == "ssh" else None
     looks = any(word.lower() == "test=true" for word in words)
     if command == "apply" and not (yes or looks) and (question := applying.question(program)):
-        if not sys.stdin.isatty():
-            fail(f"{question} Say --yes if that is meant.")
-        if input(f"{question} Go on? [y/N] ").strip().lower() not in ("y", "yes"):
-            fail("nothing was changed.")
+        agree(f"{question} Go on?", f"{question} Say --yes if that is meant.")
     raise SystemExit(applying.run(program, target, words))
 
 
 def main(program, command, *words):
     if command in ("apply", "ssh"):
         apply(program, command, list(words))
+    if words and f"{command} {words[0]}" in COMMANDS:
+        command, words = f"{command} {words[0]}", words[1:]
     _told, ask, view, _arguments = COMMANDS[command]
     options = options_of(command, words)
     wrong = None
@@ -166,6 +224,8 @@ def main(program, command, *words):
         answers = ask(Asker(program, options.on), options)
     except AskError as err:
         answers, wrong = err.answers, str(err)
+    except host_file.HostsError as err:
+        fail(str(err))
     if answers:
         show(answers, view, options)
     if wrong:

@@ -34,6 +34,8 @@ class Asker:
         if target:
             self._command += ["--static", target]
         self._target = target
+        #: Whether the machines' pillar is that of a master.
+        self.by_master = program == "salt"
 
     def ask(self, function, *arguments, **named):
         """Return what each machine returns, by its name; on this machine alone: by ``local``."""

@@ -117,6 +117,23 @@ def _host(one):
     return one["host"], ", ".join(is_), entry, how
 
 
+def unknown(data):
+    if not data:
+        return ["Every machine that asked is a host in the pillar, or none asked."]
+    rows = [
+        (
+            one["mac"],
+            one["address"],
+            " ".join(filter(None, (one["manufacturer"], one["product"]))),
+            one["uuid"],
+            when(one["last"]),
+        )
+        for one in data
+    ]
+    next_ = "./netboot hosts adopt MAC as NAME puts one into the pillar."
+    return [*table(("MAC", "ADDRESS", "MODEL", "UUID", "LAST ASKED"), rows), "", next_]
+
+
 def entries(data):
     if not data:
         return ["Nothing can be booted yet: no image is ready."]

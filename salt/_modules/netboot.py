@@ -24,6 +24,7 @@ import netboot_machine
 import netboot_pillar
 import netboot_rules
 import netboot_status
+import netboot_unknown
 from netboot_names import VERSION
 from netboot_paths import STATE_DIR
 from netboot_records import Records
@@ -152,9 +153,15 @@ def status():
     return netboot_status.status(_records())
 
 
-def hosts():
+def hosts(unknown=False):
     """
     List the hosts and boards of the pillar that was applied, in natural order.
+
+    unknown : False
+        List instead the machines that asked for a boot and are not hosts in the pillar, from the
+        web server's log and the last seven days of dnsmasq's, the newest first: ``mac``,
+        ``address``, ``hostname``, ``uuid``, ``serial``, ``manufacturer`` and ``product``, as each
+        calls itself (empty: only its firmware asked so far), and ``last`` (ISO 8601 in UTC).
 
     Raises CommandExecutionError when nothing was applied to this machine yet.
 
@@ -168,8 +175,11 @@ def hosts():
     .. code-block:: bash
 
         salt 'netboot*' netboot.hosts
+        salt 'netboot*' netboot.hosts unknown=true
     """
-    return netboot_listing.hosts(_records())
+    records = _records()
+    records.config()  # something was applied
+    return netboot_unknown.machines(records) if unknown else netboot_listing.hosts(records)
 
 
 def images():

@@ -85,7 +85,6 @@ def hosts(records: Records) -> list[dict[str, Any]]:
     records
         The records of this machine.
     """
-    records.config()  # something was applied
     once = {one["host"]: one for one in netboot_arming.listing(records)}
     found = []
     for name, host in sorted(records.hosts().items(), key=lambda item: in_order(item[0])):

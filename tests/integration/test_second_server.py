@@ -1,11 +1,13 @@
 """Two servers on one segment, by the recipes of docs/operations.md: exactly one installs."""
 
+import json
 from types import SimpleNamespace
 
 import pytest
 
 from lab import Lab
 from lab.iso import make_iso
+from lab.pxe import ask
 from lab.salt import CHECKOUT, PROGRAMS, SaltCall
 from tests.integration.test_hosts import MAC, Served
 from tests.ipxe import Client
@@ -14,6 +16,7 @@ from tests.servers import INSTALLED
 ENTRY = {"image": "ALT p11", "variant": "install", "once": True}
 MACS = {1: MAC.format(1), 2: MAC.format(2), 10: MAC.format(3)}
 HOSTS = {f"pc{number}": {"mac": mac, **ENTRY} for number, mac in MACS.items()}
+MACS[20] = MAC.format(4)  # nobody's
 LOCAL = "exit 1"
 
 
@@ -37,16 +40,19 @@ class Site:
 
     def ask(self, *words, status=0):
         """What `./netboot` prints there."""
-        environment = ["env", "COLUMNS=120", f"PYTHONPATH={CHECKOUT}", "NETBOOT_FROM=/root"]
+        # The pillar of the machine is what `hosts adopt` writes.
+        environment = ["env", f"--chdir={self.salt.home}", "COLUMNS=120"]
+        environment += [f"PYTHONPATH={CHECKOUT}", "NETBOOT_FROM=/root"]
         command = [str(PROGRAMS / "python"), "-m", "cli", self.program, *words]
         done = self.server.run([*environment, *command], check=False)
         assert done.returncode == status, done.stdout + done.stderr
         return done.stdout if status == 0 else done.stderr
 
-    def boots(self, number):
+    def boots(self, number, **settings):
         """What the machine with this MAC address boots if this server answers it."""
         mac = MACS[number]
-        client = Client(Served(self), {"platform": "efi", "mac": mac, "netX/mac": mac})
+        settings |= {"platform": "efi", "mac": mac, "netX/mac": mac}
+        client = Client(Served(self), settings)
         client.run(f"http://{self.server.address}/tftp/config-x86_64.ipxe")
         return client.end
 
@@ -59,7 +65,7 @@ def room(tmp_path_factory):
         image = {"url": f"{web.url}/{iso.path.name}", "checksum": {"sha256": iso.sha256}}
         pillar = {"images": {"ALT p11": image}, "hosts": HOSTS, "arm_new": True}
         yield SimpleNamespace(
-            first=Site(lab, "netboot1", pillar), second=Site(lab, "netboot2", pillar)
+            lab=lab, first=Site(lab, "netboot1", pillar), second=Site(lab, "netboot2", pillar)
         )
 
 
@@ -86,6 +92,42 @@ def test_armed_hosts_are_installed(room):
     ]
     assert "3 hosts in the pillar, 1 new and not armed, 2 armed" in room.first.ask("status")
     assert "This machine does not ask: ALT p11: install" in room.first.ask("menu", "pc1")
+
+
+def test_machine_that_asked_becomes_a_host(room):
+    """Its menu found no script of it; of another one only the firmware has asked so far."""
+    model = {"smbios/manufacturer": "Acer", "smbios/product": "Veriton N2 "}
+    uuid = "4c4c4544-0035-3010-8052-b4c04f4d3132"
+    assert room.first.boots(20, uuid=uuid, serial="1/2", **model) == LOCAL
+    ask(room.lab, 7, mac="52:54:00:00:00:21")
+    ask(room.lab, 7, mac=MACS[1])
+    ask(room.lab, None, mac="52:54:00:00:00:22")
+    found = {one["mac"]: one for one in json.loads(room.first.ask("hosts", "unknown", "--json"))}
+    assert set(found) == {MACS[20], "52:54:00:00:00:21"}
+    one = found[MACS[20]]
+    assert (one["uuid"], one["serial"], one["product"]) == (uuid, "1/2", "Veriton N2")
+    assert found["52:54:00:00:00:21"]["product"] == ""
+    lines = room.first.ask("hosts", "unknown").splitlines()
+    assert [line.split()[0] for line in lines[1:3]] == list(found)
+    adopt = ["hosts", "adopt", MACS[20], "as", "pc20"]
+    assert room.first.ask(*adopt, status=1) == "netboot: nothing was written; --yes writes it.\n"
+    top = room.first.salt.directory / "pillar/top.sls"
+    top.write_text("base:\n  '*':\n    - netboot\n")
+    (top.parent / "all.sls").rename(top.parent / "netboot.sls")
+    told = room.first.ask(*adopt, "--yes").splitlines()
+    assert told[1].split() == ["pc20", MACS[20], "new"]
+    assert told[3:] == [
+        "1 new: pillar/netboot_hosts.sls",
+        "1 host written. Next: ./netboot apply (or ./netboot ssh TARGET)",
+    ]
+    again = ["hosts", "adopt", MACS[1], "as", "pc21"]
+    assert "netboot:hosts:pc21: has the same mac" in room.first.ask(*again, status=1)
+    assert room.first.salt.apply(room.first.server).failed == {}
+    assert "pc20" in room.first.ask("hosts")
+    found = json.loads(room.first.ask("hosts", "unknown", "--json"))
+    assert [one["mac"] for one in found] == ["52:54:00:00:00:21"]
+    (top.parent / "netboot_hosts.sls").unlink()
+    room.first.apply()
 
 
 def test_second_server_sends_armed_hosts_to_the_first(room):

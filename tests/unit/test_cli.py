@@ -286,3 +286,42 @@ def test_menu_is_drawn():
 def test_menu_of_a_host():
     own = "=== config-mac-525400123456.ipxe\nset nb-entry alt-live\nset nb-straight 1\n=== config\n"
     assert screen.draw(own + MENU)[1] == "This machine does not ask: ALT A: live."
+
+
+UNKNOWN = {
+    "mac": "52:54:00:12:34:56",
+    "address": "192.0.2.77",
+    "hostname": "",
+    "uuid": "4c4c4544-0035-3010-8052-b4c04f4d3132",
+    "serial": "",
+    "manufacturer": "Acer",
+    "product": "Veriton N2",
+    "last": "2026-11-26T11:30:00Z",
+}
+
+
+def test_unknown_machines():
+    head, line, _, next_ = views.unknown([UNKNOWN])
+    assert head.split() == ["MAC", "ADDRESS", "MODEL", "UUID", "LAST", "ASKED"]
+    assert line == (
+        "52:54:00:12:34:56  192.0.2.77  Acer Veriton N2  4c4c4544-0035-3010-8052-b4c04f4d3132  "
+        "2026-11-26 11:30"
+    )
+    assert "./netboot hosts adopt MAC as NAME" in next_
+    assert views.unknown([]) == ["Every machine that asked is a host in the pillar, or none asked."]
+
+
+@pytest.mark.parametrize(
+    ("argv", "told"),
+    [
+        (["import"], "the following arguments are required: FILE"),
+        (["adopt", "52:54:00:12:34:56"], "the following arguments are required: as, NAME"),
+        (["adopt", "52:54:00:12:34:56", "to", "pc7"], "say it as: hosts adopt MAC as NAME"),
+        (["import", "none.csv"], "there is no such file."),
+    ],
+)
+def test_hosts_by_the_dozen_wants_words(tmp_path, argv, told):
+    done = run(tmp_path, {"local": {}}, "hosts", *argv)
+    assert done.returncode == 1
+    assert told in done.stderr
+    assert len(done.stderr.splitlines()) == 1
