@@ -159,16 +159,27 @@ def menu(data):
 
 
 def arm(data):
+    by_entry = {}
+    for one in data:
+        by_entry.setdefault(one["entry"], []).append(one["host"])
     return [
-        f"{one['host']} is armed: at its next network boot it starts {one['entry']}."
-        for one in data
+        f"{_hosts(names)} armed: at the next network boot {entry} starts, once."
+        for entry, names in by_entry.items()
     ]
+
+
+def _hosts(names):
+    """pc1 is; pc1, pc2 are; pc1 ... pc30 (30 hosts) are."""
+    if len(names) > 5:
+        return f"{names[0]} ... {names[-1]} ({len(names)} hosts) are"
+    return f"{', '.join(names)} {'is' if len(names) == 1 else 'are'}"
 
 
 def disarm(data):
     if not data:
         return ["None of them was armed."]
-    return [f"{one['host']} is not armed any more: it boots from its own disk." for one in data]
+    names = [one["host"] for one in data]
+    return [f"{_hosts(names)} not armed any more: the local disk boots."]
 
 
 def backup(data):

@@ -79,8 +79,7 @@ def test_new_server_arms_nobody(room):
 
 def test_armed_hosts_are_installed(room):
     assert room.first.ask("arm", "pc1", "pc10") == (
-        "pc1 is armed: at its next network boot it starts alt_p11-install.\n"
-        "pc10 is armed: at its next network boot it starts alt_p11-install.\n"
+        "pc1, pc10 are armed: at the next network boot alt_p11-install starts, once.\n"
     )
     assert "/host/pc1." in room.first.boots(1)
     lines = room.first.ask("hosts").splitlines()

@@ -288,6 +288,15 @@ def test_menu_of_a_host():
     assert screen.draw(own + MENU)[1] == "This machine does not ask: ALT A: live."
 
 
+def test_many_hosts_are_armed():
+    thirty = [{"host": f"pc{number}", "entry": "alt-install"} for number in range(1, 31)]
+    assert views.arm([*thirty, {"host": "old1", "entry": "alt-livecd"}]) == [
+        "pc1 ... pc30 (30 hosts) are armed: at the next network boot alt-install starts, once.",
+        "old1 is armed: at the next network boot alt-livecd starts, once.",
+    ]
+    assert views.disarm(thirty[:2]) == ["pc1, pc2 are not armed any more: the local disk boots."]
+
+
 UNKNOWN = {
     "mac": "52:54:00:12:34:56",
     "address": "192.0.2.77",
