@@ -117,6 +117,7 @@ def test_images_stay_and_are_not_fetched_again(machine):
     assert f"/srv/export/dist/{machine.iso.path.name}" in left
     assert "/srv/export/tftp/config-mac-525400000009.ipxe" in left
     assert not any(path.endswith(".kpxe") or "config-x86_64" in path for path in left)
+    assert machine.apply(server, "test=True").failed == {}
     done = machine.apply(server)
     assert done.failed == {}
     assert "netboot-image-alt_p11-fetched" not in done.changed

@@ -109,6 +109,8 @@ def test_backup_restored_elsewhere_arms_nobody(room):
     assert room.second.salt.apply(room.second.server, "netboot.clean").failed == {}
     (room.second.server.files / "root/a.tar.gz").write_bytes(saved.read_bytes())
     assert "Were armed, and are not any more" in room.second.ask("restore", "/root/a.tar.gz")
+    room.second.salt.write_pillar({"netboot": room.second.pillar})
+    assert room.second.salt.apply(room.second.server, "test=True").failed == {}
     room.second.apply()
     assert [room.second.boots(number) for number in (1, 2, 10)] == [LOCAL] * 3
     assert "/host/pc1." in room.first.boots(1), "the first server is as it was"
