@@ -435,6 +435,20 @@ WRONG = [
     ),
     ({"menu": {"languages": ["ru"]}}, "netboot:menu:languages: 'ru' must be a locale"),
     (
+        {"dhcp": "proxy"},
+        "netboot:dhcp: must be a map of clients_at_once, leases, mode, relayed, subnets, "
+        "did you mean dhcp: {mode: proxy}?",
+    ),
+    (
+        {"dhcp": False},  # as YAML reads off
+        "netboot:dhcp: must be a map of clients_at_once, leases, mode, relayed, subnets, "
+        "did you mean dhcp: {mode: off}?",
+    ),
+    (
+        {"http": 8080},  # two keys take it
+        "netboot:http: must be a map of certificate, https_port, key, listen, listing, port",
+    ),
+    (
         {"menu": {"password": {"users": {"a": "secret"}}}},
         "netboot:menu:password:users:a: must be a password's hash",
     ),
