@@ -90,7 +90,7 @@ def _image(image):
         size(iso["bytes"]) if iso["bytes"] else iso["state"],
         size(tree["bytes"]) if tree else "",
         when(iso["verified"]),
-        ", ".join(image["entries"]),
+        len(image["entries"]),
     )
 
 
@@ -197,8 +197,13 @@ def hints(data):
         return data.rstrip("\n").split("\n")
     heads = list(data[0]) if data else []
     return table(
-        [head.upper() for head in heads], [[row.get(head) or "" for head in heads] for row in data]
+        [head.replace("_", " ").upper() for head in heads],
+        [[_cell(row.get(head)) for head in heads] for row in data],
     )
+
+
+def _cell(value):
+    return ", ".join(map(str, value)) if isinstance(value, list) else value or ""
 
 
 def check(data):

@@ -2,19 +2,21 @@
 
 import datetime
 import shutil
+import sys
 
 GAP = "  "
 
 
 def table(head, rows):
-    """Lines with columns; the last column is cut to the terminal's width. Head: its titles."""
+    """Lines with columns; on a terminal they are cut to its width. Head: titles of the columns."""
     rows = [[str(cell) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(head, *rows)]
     width = max(shutil.get_terminal_size((120, 24)).columns, 60)
+    cut = sys.stdout.isatty()  # programs that read a pipe want all of it
     lines = []
     for row in (head, *rows):
         line = GAP.join(cell.ljust(size) for cell, size in zip(row, widths)).rstrip()
-        lines.append(line if len(line) <= width else f"{line[: width - 3]}...")
+        lines.append(f"{line[: width - 3]}..." if cut and len(line) > width else line)
     return lines
 
 

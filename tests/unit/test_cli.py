@@ -116,7 +116,7 @@ def test_host(more, told):
 @pytest.mark.parametrize(
     ("more", "told"),
     [
-        ({}, "ready  4.7 GB  2.0 MB    2026-11-26 11:30  alt-live, alt-install"),
+        ({}, "ready  4.7 GB  2.0 MB    2026-11-26 11:30  2"),
         ({"in_pillar": False}, "left over"),
         ({"tree": None}, "not unpacked"),
         ({"iso": {**IMAGE["iso"], "progress": FETCH}}, "fetching, 50 %, 2.5 MB/s, 3 min left"),
@@ -147,11 +147,21 @@ def test_lasting(seconds, told):
     assert words.lasting(seconds) == told
 
 
-def test_last_column_is_cut_to_the_terminal(monkeypatch):
+@pytest.mark.parametrize(("terminal", "end"), [(True, "y..."), (False, "yyyy")])
+def test_last_column_is_cut_to_the_terminal_and_nothing_in_a_pipe(monkeypatch, terminal, end):
     monkeypatch.setenv("COLUMNS", "60")
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: terminal)
     lines = words.table(("A", "B"), [("x", "y" * 100)])
-    assert len(lines[1]) == 60
-    assert lines[1].endswith("...")
+    assert len(lines[1]) == (60 if terminal else 103)
+    assert lines[1].endswith(end)
+
+
+def test_lists_in_hints_are_words():
+    row = {"kind": "efi-x86_64", "option_93": [7, 9], "file": "a.efi", "features": []}
+    assert views.hints([row]) == [
+        "KIND        OPTION 93  FILE   FEATURES",
+        "efi-x86_64  7, 9       a.efi",
+    ]
 
 
 @pytest.mark.parametrize(
