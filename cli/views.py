@@ -138,7 +138,7 @@ def entries(data):
 
 def menu(data):
     lines, starts = screen.draw(data)
-    return [*lines, "", starts]
+    return [*lines, "", starts] if lines else [starts]
 
 
 def arm(data):

@@ -85,7 +85,8 @@ def test_armed_hosts_are_installed(room):
         (True, False),
     ]
     assert "3 hosts in the pillar, 1 new and not armed, 2 armed" in room.first.ask("status")
-    assert "This machine does not ask: ALT p11: install" in room.first.ask("menu", "pc1")
+    told = room.first.ask("menu", "pc1")
+    assert told == "pc1 shows no menu: it is armed and starts alt_p11-install at once.\n"
 
 
 def test_second_server_sends_armed_hosts_to_the_first(room):

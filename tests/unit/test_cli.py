@@ -293,6 +293,30 @@ def test_menu_is_drawn():
     assert starts == "After 30 s without a key: Boot from the local disk."
 
 
-def test_menu_of_a_host():
-    own = "=== config-mac-525400123456.ipxe\nset nb-entry alt-live\nset nb-straight 1\n=== config\n"
-    assert screen.draw(own + MENU)[1] == "This machine does not ask: ALT A: live."
+ONCE = "set nb-entry local\nset nb-straight 1\nchain --autofree http://192.0.2.1/once/pc1.ipxe ||\n"
+ARMED = (
+    "# Host: pc1, armed: this script is removed.\nset nb-via /host/pc1.ab\nset nb-entry alt-live\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("own", "told"),
+    [
+        ("set nb-entry alt-live\nset nb-straight 1\n", "it starts alt-live at once."),
+        ("set nb-entry local\nset nb-straight 1\n", "it boots from its own disk at once."),
+        (ONCE, "it is not armed, so it boots from its own disk at once (./netboot arm pc1)."),
+        (ONCE + ARMED + "set nb-straight 1\n", "it is armed and starts alt-live at once."),
+        (
+            "set nb-entry other\nset nb-straight 1\n",
+            "it should start other at once, which is not ready.",
+        ),
+    ],
+)
+def test_host_without_a_menu_is_a_sentence(own, told):
+    script = f"=== config-mac-525400123456.ipxe\n# Host: pc1\n{own}=== config\n{MENU}:alt-live\n"
+    assert views.menu(script) == [f"pc1 shows no menu: {told}"]
+
+
+def test_menu_of_a_host_that_asks():
+    own = "=== config-mac-525400123456.ipxe\n# Host: pc1\nset nb-entry alt-live\n=== config\n"
+    assert views.menu(own + MENU)[-1] == "After 30 s without a key: ALT A: live."
