@@ -131,7 +131,7 @@ def applied(name):
     """
     with State(name, "", __opts__["test"]) as state:
         records = Records.of(__opts__, __context__)
-        state.comment = "\n".join(netboot_status.summary(records))
+        state.comment = "\n".join(netboot_status.summary(records, state.test))
         if not state.test:
             ran = __running__.values()
             failed = {

@@ -216,5 +216,7 @@ def menus_written(name, template, final=True):
         if plan.problems and final:
             state.fail("\n".join([state.comment, *plan.problems]))
         elif plan.problems:
-            state.comment += f" Not ready yet: {len(plan.problems)} lines of the menu."
+            number = len(plan.problems)
+            lines = "1 line" if number == 1 else f"{number} lines"
+            state.comment += f" Not ready yet: {lines} of the menu."
     return state.ret
