@@ -4,6 +4,8 @@ import json
 import re
 import subprocess
 
+from .words import ours
+
 # How Salt introduces what our functions say.
 _BEFORE = re.compile(
     r"^\s*(\[[A-Z ]+\]\s*)?(ERROR: |Error running '[^']*': |Passed invalid arguments[^:]*: )+"
@@ -87,5 +89,5 @@ def sentence(text):
     for line in text.splitlines():
         plain = _BEFORE.sub("", line).strip()
         if plain and not plain.startswith(("Traceback", "File ", "[WARNING")):
-            return re.sub(r"([.?])\.$", r"\1", plain)
+            return ours(re.sub(r"([.?])\.$", r"\1", plain))
     return ""

@@ -1,6 +1,7 @@
 """Sizes, times and tables for people."""
 
 import datetime
+import re
 import shutil
 import sys
 
@@ -54,6 +55,12 @@ def lasting(seconds):
     if seconds < 90:
         return f"{seconds} s"
     return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def ours(text):
+    """What servers say, with the commands of ./netboot for those of Salt."""
+    text = re.sub(r"state\.apply netboot(?![.\w])", "./netboot apply", text)
+    return text.replace("state.apply netboot.", "./netboot apply netboot.")
 
 
 def several(number, word):

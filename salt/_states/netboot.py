@@ -139,7 +139,7 @@ def applied(name):
                 for one in ran
                 if one["result"] is False and not one["comment"].lstrip().startswith(_WAITED)
             }
-            before = records.read("applied", "run") or {}
+            before = records.run() or {}
             # A run that changes nothing writes nothing.
             if any(one["changes"] for one in ran) or failed != before.get("failed"):
                 records.write("applied", "run", {"at": int(time.time()), "failed": failed})

@@ -26,7 +26,7 @@ def status(records: Records) -> dict[str, Any]:
         The records of this machine.
     """
     config = records.config()
-    run = records.read("applied", "run")
+    run, out = records.run(), records.out_of_service()
     ready = [image["name"] for image in records.ready()]
     once = netboot_arming.listing(records)
     entries = netboot_images.built(records)["entries"]
@@ -42,6 +42,7 @@ def status(records: Records) -> dict[str, Any]:
             "at": run and iso8601(run["at"]),
             "failed": sorted(run["failed"]) if run else [],
         },
+        "out_of_service": out and iso8601(out),
         "serves": [f"{one['address']} on {one['name']}" for one in config["interfaces"]],
         "dhcp": config["dhcp"]["mode"],
         "services": {name: _is_active(name) for name in records.names("services")},

@@ -38,6 +38,7 @@ FETCH = {
 STATUS = {
     "version": "0.1.0",
     "applied": {"version": "0.1.0", "at": "2026-11-26T11:30:00Z", "failed": []},
+    "out_of_service": None,
     "serves": ["192.0.2.10 on eth0"],
     "dhcp": "proxy",
     "services": {"nginx": True, "netboot-dnsmasq": False},
@@ -82,6 +83,24 @@ def test_status():
         "hosts     30 hosts in the pillar, 12 armed, 18 booted\n"
         "disk      45.1 GB of 99.0 GB free at /srv/export\n"
         "findings  1 error, 2 warnings: ./netboot check"
+    )
+
+
+def test_status_of_a_server_out_of_service():
+    lines = views.status({**STATUS, "out_of_service": "2026-11-26T11:30:00Z"})
+    assert lines[1] == (
+        "serves    nothing: out of service since 2026-11-26 11:30: netboot.clean was applied; "
+        "./netboot apply puts it back"
+    )
+
+
+def test_commands_in_what_servers_say_are_ours():
+    text = "Of it: state.apply netboot puts it back, state.apply netboot.http too."
+    assert views.check([{"key": "x", "severity": "error", "text": text}]) == [
+        "ERROR  Of it: ./netboot apply puts it back, ./netboot apply netboot.http too."
+    ]
+    assert sentence("Nothing was applied; run state.apply netboot first.") == (
+        "Nothing was applied; run ./netboot apply first."
     )
 
 
