@@ -29,10 +29,13 @@ class Asker:
 
     target
         The machines, for the last two.
+
+    options
+        Further options of the program.
     """
 
-    def __init__(self, program, target=None):
-        self._command = [program, "--out=json", "--log-level=error"]
+    def __init__(self, program, target=None, options=()):
+        self._command = [program, "--out=json", "--log-level=error", *options]
         if target:
             self._command += ["--static", target]
         self._target = target

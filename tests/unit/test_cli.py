@@ -283,6 +283,77 @@ def test_wrong_arguments_are_one_sentence(tmp_path, argv, told):
     assert done.stderr == f"netboot: {told}; see ./netboot {argv[0]} --help\n"
 
 
+# It notes how it was called; a has been applied, b and c have not.
+SSH_STANDIN = """
+with open("calls", "a") as file:
+    print(*sys.argv[1:], file=file)
+config = {"interfaces": [{"name": "eth0", "address": "192.0.2.9"}], "dhcp": {"mode": "proxy"}}
+print(json.dumps({
+    "netboot.version": {n: {"version": "1", "applied": n == "a" and "1" or None} for n in NAMES},
+    "netboot.config": {n: {"problems": []} if n == "c" else {"config": config} for n in NAMES},
+}.get(sys.argv[-1], {})))
+print(LOG if sys.argv[-1] == "pillar.items" else "", file=sys.stderr)
+"""
+
+
+@pytest.fixture
+def ssh(tmp_path):
+    """Run `./netboot ssh`, or another command, by that program: (status, stderr, calls)."""
+
+    def run(*argv, names="abc", log="", pillar="netboot: {}"):
+        (tmp_path / "pillar").mkdir(exist_ok=True)
+        (tmp_path / "pillar/netboot.sls").write_text(pillar)
+        salt = program(tmp_path, f"NAMES, LOG = {names!r}, {log!r}{SSH_STANDIN}")
+        done = subprocess.run(
+            [sys.executable, "-m", "cli", salt, *argv],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(CHECKOUT)},
+            capture_output=True,
+            text=True,
+            stdin=subprocess.DEVNULL,
+            check=False,
+        )
+        calls = tmp_path / "calls"
+        made = [line.split() for line in calls.read_text().splitlines()] if calls.exists() else []
+        calls.unlink(missing_ok=True)
+        return done.returncode, done.stderr.strip(), made
+
+    return run
+
+
+def test_first_apply_over_ssh_asks(ssh):
+    status, said, calls = ssh("ssh", "*", "-i", "--user", "bob", "netboot.dhcp")
+    assert status == 1
+    assert said == (
+        "netboot: b becomes a netboot server for clients on eth0 (192.0.2.9), beside the "
+        "network's DHCP server. Say --yes if that is meant."
+    )
+    ours = ["--out=json", "--log-level=error", "-i", "--user", "bob", "--static", "*"]
+    assert calls == [[*ours, "netboot.version"], [*ours, "netboot.config"]]
+
+
+@pytest.mark.parametrize(
+    ("words", "names", "asked"),
+    [(["--yes"], "abc", 0), (["test=True"], "abc", 0), ([], "a", 1), ([], "", 1)],
+)
+def test_apply_over_ssh_that_asks_nothing(ssh, words, names, asked):
+    _status, said, calls = ssh("ssh", "*", *words, names=names)
+    assert said == ""
+    assert len(calls) == asked + 1
+    assert "state.apply" in calls[-1]
+    assert "--yes" not in calls[-1]
+
+
+@pytest.mark.parametrize("command", [["apply", "--yes"], ["ssh", "*", "--yes"]])
+def test_what_salt_cannot_render_is_a_sentence(ssh, command):
+    log = "[CRITICAL] Rendering SLS 'netboot' failed, render error:\nJinja error: bad; line 1\n\n--"
+    said = "netboot: pillar/netboot.sls, line 1: Jinja error: bad:\nnetboot:     netboot: {{ a }}"
+    status, stderr, calls = ssh(*command, log=log, pillar="netboot: {{ a }}")
+    assert (status, stderr) == (1, said)
+    assert [call[-1] for call in calls] == ["pillar.items"]
+    assert ssh(*command, pillar="netboot: {{ a }}")[2][-1][-1] == "state.apply"
+
+
 MENU = """#!ipxe
 isset ${nb-timeout} || set nb-timeout 30000
 isset ${nb-entry} || set nb-entry local
