@@ -8,7 +8,7 @@ import threading
 from pathlib import Path
 
 from . import slips, views
-from .asking import Asker, AskError
+from .asking import DEPLOYS_NO_KEY, Asker, AskError
 
 _RECORD = Path("/var/lib/netboot/applied/config.json")
 _EVERY_S = 15
@@ -39,7 +39,10 @@ def unrendered(program, target, words):
     # Without, it would print the same by a traceback.
     command = [program, "--out=json", "--log-level=critical", *_options(words)]
     command += [target] if target else []
-    done = subprocess.run([*command, "pillar.items"], capture_output=True, text=True, check=False)
+    command += ["pillar.items"]
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, input=DEPLOYS_NO_KEY
+    )
     return slips.rendered(done.stderr, folder)
 
 
@@ -105,7 +108,8 @@ def run(program, target, words):
         asker = Asker(program, target, _options(words))
         threading.Thread(target=_watch, args=(asker, done), daemon=True).start()
     try:
-        return subprocess.run(command, check=False).returncode
+        answers = {} if sys.stdin.isatty() else {"input": DEPLOYS_NO_KEY, "text": True}
+        return subprocess.run(command, check=False, **answers).returncode
     finally:
         done.set()
 

@@ -283,6 +283,17 @@ def test_wrong_arguments_are_one_sentence(tmp_path, argv, told):
     assert done.stderr == f"netboot: {told}; see ./netboot {argv[0]} --help\n"
 
 
+def test_question_of_salt_ssh_is_answered(tmp_path):
+    """Whether to deploy a key where one is refused: its terminal would show no question."""
+    asks = """deploy = input("deploy the salt-ssh key?\\n[Y/n] ")
+refused = {"retcode": 255, "stderr": "a@b: Permission denied (publickey).", "stdout": ""}
+print(json.dumps({"pc": refused if deploy == "n" else "deployed"}))
+"""
+    with pytest.raises(AskError) as err:
+        Asker(program(tmp_path, asks), "pc").ask("netboot.status")
+    assert str(err.value) == "pc: a@b: Permission denied (publickey)."
+
+
 # It notes how it was called; a has been applied, b and c have not.
 SSH_STANDIN = """
 with open("calls", "a") as file:
