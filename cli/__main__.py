@@ -206,8 +206,10 @@ def apply(program, command, words):
     if slips := applying.mistakes(roster=command == "ssh"):
         fail("\n".join(slips))
     target = words.pop(0) if command == "ssh" else None
+    if slips := applying.unrendered(program, target, words):
+        fail("\n".join(slips))
     looks = any(word.lower() == "test=true" for word in words)
-    if command == "apply" and not (yes or looks) and (question := applying.question(program)):
+    if not (yes or looks) and (question := applying.question(program, target, words)):
         agree(f"{question} Go on?", f"{question} Say --yes if that is meant.")
     raise SystemExit(applying.run(program, target, words))
 

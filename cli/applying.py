@@ -8,13 +8,16 @@ import threading
 from pathlib import Path
 
 from . import slips, views
-from .asking import Asker, AskError
+from .asking import DEPLOYS_NO_KEY, Asker, AskError
 
 _RECORD = Path("/var/lib/netboot/applied/config.json")
 _EVERY_S = 15
 # Of salt.modules.state.apply_, sls and highstate.
 _ARGUMENTS = ("test", "pillar", "pillar_enc", "pillarenv", "saltenv", "exclude", "queue")
 _ARGUMENTS += ("sync_mods", "concurrent", "mods", "state_events")
+# Of salt-ssh; those in the second line have a value.
+_WHOM = ("-i", "--ignore-host-keys", "--no-host-keys", "-E", "--pcre", "-L", "--list", "--sudo")
+_BY = ("--user", "--priv", "--passwd", "--ssh-option", "--roster-file", "--config-dir", "-c")
 _DHCP = {
     "proxy": "beside the network's DHCP server",
     "server": "as their DHCP server",
@@ -28,6 +31,30 @@ def mistakes(roster=False):
     return found + (slips.slips(Path("conf/roster"), key=None) if roster else [])
 
 
+def unrendered(program, target, words):
+    """The slips that Salt finds when it renders the pillar; it is asked only if that has Jinja."""
+    folder = Path("pillar")
+    if not any(map(slips.renders, folder.rglob("*.sls"))):
+        return []
+    # Without, it would print the same by a traceback.
+    command = [program, "--out=json", "--log-level=critical", *_options(words)]
+    command += [target] if target else []
+    command += ["pillar.items"]
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, input=DEPLOYS_NO_KEY
+    )
+    return slips.rendered(done.stderr, folder)
+
+
+def _options(words):
+    """Those of Salt's program that decide whom it asks, and how."""
+    return [
+        word
+        for word, before in zip(words, ["", *words])
+        if word in _WHOM or word.split("=")[0] in _BY or before in _BY
+    ]
+
+
 def mistyped(words):
     """What is wrong with an argument: test=True that is mistyped would apply."""
     for word in words:
@@ -38,24 +65,35 @@ def mistyped(words):
     return None
 
 
-def question(program):
-    """What the first apply on this machine makes of it; None if it is a netboot server."""
-    if _RECORD.exists():
-        return None
-    asker = Asker(program)
-    try:
-        if asker.ask("netboot.version")["local"]["applied"] is not None:
-            return None
-        config = asker.ask("netboot.config")["local"].get("config")
-    except AskError:
-        config = None
-    if not config:
-        return None  # the apply lists what is wrong, and changes nothing
-    at = " and ".join(f"{one['name']} ({one['address']})" for one in config["interfaces"])
-    return (
-        f"This machine, {platform.node()}, becomes a netboot server for clients on {at}, "
-        f"{_DHCP[config['dhcp']['mode']]}."
+def question(program, target, words):
+    """What a first apply makes of machines, a line each; "" if they are netboot servers already."""
+    if not target and _RECORD.exists():
+        return ""
+    asker = Asker(program, target, _options(words))
+    # Of a machine that does not answer, or whose pillar has mistakes, the apply says what is wrong,
+    # and changes nothing there.
+    versions = _answers(asker, "netboot.version")
+    new = [name for name, one in versions.items() if one["applied"] is None]
+    answers = _answers(asker, "netboot.config") if new else {}
+    return "\n".join(
+        _becomes(name if target else f"This machine, {platform.node()},", answers[name]["config"])
+        for name in sorted(new)
+        if "config" in answers.get(name, {})
     )
+
+
+def _answers(asker, function):
+    try:
+        found = asker.ask(function)
+    except AskError as err:
+        found = err.answers
+    return {name: one for name, one in found.items() if isinstance(one, dict)}
+
+
+def _becomes(name, config):
+    at = " and ".join(f"{one['name']} ({one['address']})" for one in config["interfaces"])
+    dhcp = _DHCP[config["dhcp"]["mode"]]
+    return f"{name} becomes a netboot server for clients on {at}, {dhcp}."
 
 
 def run(program, target, words):
@@ -67,9 +105,11 @@ def run(program, target, words):
     command = [program, *how, *([target] if target else []), "state.apply", *words]
     done = threading.Event()
     if target and sys.stderr.isatty():
-        threading.Thread(target=_watch, args=(Asker(program, target), done), daemon=True).start()
+        asker = Asker(program, target, _options(words))
+        threading.Thread(target=_watch, args=(asker, done), daemon=True).start()
     try:
-        return subprocess.run(command, check=False).returncode
+        answers = {} if sys.stdin.isatty() else {"input": DEPLOYS_NO_KEY, "text": True}
+        return subprocess.run(command, check=False, **answers).returncode
     finally:
         done.set()
 

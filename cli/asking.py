@@ -4,10 +4,16 @@ import json
 import re
 import subprocess
 
+from .words import ours
+
 # How Salt introduces what our functions say.
 _BEFORE = re.compile(
     r"^\s*(\[[A-Z ]+\]\s*)?(ERROR: |Error running '[^']*': |Passed invalid arguments[^:]*: )+"
 )
+
+
+#: On its input salt-ssh deploys no key where one is refused; it would ask, unseen or of nobody.
+DEPLOYS_NO_KEY = "n\n" * 1000
 
 
 class AskError(Exception):
@@ -27,10 +33,13 @@ class Asker:
 
     target
         The machines, for the last two.
+
+    options
+        Further options of the program.
     """
 
-    def __init__(self, program, target=None):
-        self._command = [program, "--out=json", "--log-level=error"]
+    def __init__(self, program, target=None, options=()):
+        self._command = [program, "--out=json", "--log-level=error", *options]
         if target:
             self._command += ["--static", target]
         self._target = target
@@ -40,11 +49,12 @@ class Asker:
     def ask(self, function, *arguments, **named):
         """Return what each machine returns, by its name; on this machine alone: by ``local``."""
         words = [*map(_word, arguments), *(f"{key}={_word(value)}" for key, value in named.items())]
+        command = [*self._command, function, *words]
         done = subprocess.run(
-            [*self._command, function, *words], capture_output=True, text=True, check=False
+            command, capture_output=True, text=True, check=False, input=DEPLOYS_NO_KEY
         )
         try:
-            answers = json.loads(done.stdout)
+            answers = json.loads(done.stdout[done.stdout.find("{") :])
         except ValueError:
             raise AskError(sentence(done.stderr) or sentence(done.stdout)) from None
         if not answers:
@@ -89,5 +99,5 @@ def sentence(text):
     for line in text.splitlines():
         plain = _BEFORE.sub("", line).strip()
         if plain and not plain.startswith(("Traceback", "File ", "[WARNING")):
-            return re.sub(r"([.?])\.$", r"\1", plain)
+            return ours(re.sub(r"([.?])\.$", r"\1", plain))
     return ""

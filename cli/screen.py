@@ -5,6 +5,7 @@ import re
 _ITEM = re.compile(
     r"^(?:iseq \$\{platform\} pcbios && )?item (?:--key (\S) )?(--gap|\S+) ?(.*?)(?: \|\|)?$"
 )
+_HOST = re.compile(r"^# Host: ([^,\n]+)", re.MULTILINE)
 _SET = re.compile(
     r"^(?:isset \$\{(\S+)\} \|\| |iseq \$\{platform\} efi && )?set (\S+) (.*?)(?: \|\|)?$"
 )
@@ -12,7 +13,8 @@ _SET = re.compile(
 
 def draw(script):
     """
-    Return the lines of the first page of a menu, and a sentence about what starts by itself.
+    Return the lines of the first page of a menu, and a sentence about what starts by itself. A
+    host without a menu has no lines.
 
     script
         What ``netboot.menu`` returns: the menu's script, after those of the host, if any.
@@ -33,18 +35,33 @@ def draw(script):
             titles[label.lstrip("!")] = text
             if "pcbios" in line:
                 lines[-1] += "   (BIOS only)"
+    if "nb-straight" in values:
+        return [], _straight(script, values)
     return [title, "-" * len(title), *lines], _starts(values, titles)
 
 
 def _starts(values, titles):
     entry = values.get("nb-entry", "local")
     what = re.sub(r"^(\S)  ", "", titles.get(entry, entry).strip()).strip()
-    if "nb-straight" in values:
-        return f"This machine does not ask: {what}."
     seconds = int(values.get("nb-timeout", "0")) // 1000
     if not seconds:
         return f"It waits for a choice; the cursor is on: {what}."
     return f"After {seconds} s without a key: {what}."
+
+
+def _straight(script, values):
+    host = _HOST.search(script)
+    name = host[1] if host else "This machine"
+    entry = values.get("nb-entry", "local")
+    if entry == "local":
+        does = "it boots from its own disk at once"
+        if "/once/" in script.partition("\n=== config-")[0]:
+            does = f"it is not armed, so {does} (./netboot arm {name})"
+    elif f"\n:{entry}\n" not in script:
+        does = f"it should start {entry} at once, which is not ready"
+    else:
+        does = f"it {'is armed and ' if 'nb-via' in values else ''}starts {entry} at once"
+    return f"{name} shows no menu: {does}."
 
 
 def _filled(text, values):

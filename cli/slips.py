@@ -1,8 +1,11 @@
-"""Slips in the YAML of pillar files, before Salt reports them by a traceback."""
+"""Slips in the YAML and the Jinja of pillar files, before Salt reports them by a traceback."""
 
 import difflib
+import re
+from pathlib import Path
 
 try:
+    import jinja2
     import yaml
 except ImportError:  # of a Python that is not Salt's: then Salt reports the slips
     yaml = None
@@ -22,6 +25,18 @@ _ADVICE = {
     "found unexpected end of stream": "opens a quote that nothing closes",
     "found undefined alias": "begins with *; put it in quotes",
 }
+#: The same of Jinja, which says more of nothing else.
+_OPEN = "has a {{ or {% that is not closed by }} or %}, or the line above does"
+_JINJA_ADVICE = {
+    "unexpected '}'": _OPEN,
+    "expected token 'end of print statement'": _OPEN,
+    "Missing end of comment tag": "opens a comment by {# without #}",
+    'unexpected char "\'"': "opens a quote that nothing closes",
+    "unexpected char '\"'": "opens a quote that nothing closes",
+}
+_TAGS = ("if", "elif", "else", "endif", "for", "endfor", "set", "endset", "macro", "import", "from")
+# Of salt.utils.jinja.SerializerExtension, which parses them and what they end with.
+_SALTS_TAG = re.compile(r"unknown tag '(end)?(import|load|profile)(_yaml|_json|_text)?'")
 
 
 def slips(path, key="netboot"):
@@ -29,7 +44,7 @@ def slips(path, key="netboot"):
     Return the slips in a file of the pillar, each with its line and what to do.
 
     path
-        The file. One with Jinja is left to Salt.
+        The file. The YAML of one with Jinja is left to Salt.
 
     key : netboot
         Its top key, for which a similar one is a slip; None: any.
@@ -42,8 +57,10 @@ def slips(path, key="netboot"):
         return []  # Salt says more
     except UnicodeDecodeError as err:
         return [f"{path}: byte {err.start + 1} is not UTF-8; save the file as UTF-8"]
-    if text.startswith("#!") or any(mark in text for mark in ("{%", "{{", "{#")):
+    if text.startswith("#!"):
         return []
+    if has_jinja(text):
+        return _in_jinja(path, text)
     try:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.MarkedYAMLError as err:
@@ -51,6 +68,84 @@ def slips(path, key="netboot"):
     except yaml.YAMLError as err:
         return [f"{path}: {err}"]
     return [*_repeated(path, text, root), *(_misspelt(path, text, root, key) if key else [])]
+
+
+def has_jinja(text):
+    """Whether Salt renders anything in a file of the pillar."""
+    return any(mark in text for mark in ("{%", "{{", "{#"))
+
+
+def renders(path):
+    """Whether it renders anything in this one."""
+    try:
+        return has_jinja(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError):
+        return False
+
+
+def _in_jinja(path, text):
+    try:
+        jinja2.Environment(extensions=["jinja2.ext.do", "jinja2.ext.loopcontrols"]).parse(text)  # noqa: S701
+    except jinja2.TemplateSyntaxError as err:
+        if _SALTS_TAG.search(err.message):
+            return []
+        problem = next((ours for said, ours in _JINJA_ADVICE.items() if said in err.message), None)
+        number, problem = (err.lineno, problem) if problem else _tagged(text, err)
+        return [_at(path, number - 1, None, text.splitlines(), problem)]
+    return []
+
+
+def _tagged(text, err):
+    """The line, and what is wrong with the tag there."""
+    if err.message.startswith("Unexpected end of template"):
+        tag = re.search(r"closed is '(\w+)'", err.message)[1]
+        still = []
+        for found in re.finditer(rf"{{%[-+]?\s*(end)?{tag}\b", text):
+            still = still[:-1] if found[1] else [*still, found.start()]
+        number = text.count("\n", 0, still[-1]) + 1 if still else err.lineno
+        return number, f"has {{% {tag} %}} without {{% end{tag} %}}"
+    unknown = re.search(r"unknown tag '(\w+)'", err.message)
+    if not unknown:
+        return err.lineno, f"is not what Jinja reads: {err.message}"
+    tag = f"{{% {unknown[1]} %}}"
+    if still := re.search(r"to be closed is '(\w+)'", err.message):
+        return err.lineno, f"has {tag}, but {{% {still[1]} %}} is still open"
+    if unknown[1].startswith(("end", "el")):
+        return err.lineno, f"has {tag} without what it ends"
+    near = difflib.get_close_matches(unknown[1], _TAGS, 1)
+    hint = f", did you mean {near[0]}?" if near else ""
+    return err.lineno, f"has the unknown tag {tag}{hint}"
+
+
+def rendered(said, folder):
+    """
+    Return the slips that Salt found when it rendered the pillar, as sentences.
+
+    said
+        What it logged.
+
+    folder
+        The folder of the pillar.
+    """
+    found = {}
+    pattern = r"Rendering SLS '([^']+)' failed, render error:\n(.*?)(?=\n?\[[A-Z ]+\]|\Z)"
+    for name, told in re.findall(pattern, said, re.DOTALL):
+        places = [folder.joinpath(*name.split(".")).with_suffix(".sls")]
+        places += [folder.joinpath(*name.split("."), "init.sls")]
+        path = next(filter(Path.exists, places), places[0])
+        why = re.sub(r"; line \d+$", "", told.partition("\n")[0]).rstrip(".:")
+        if "is undefined" in why:
+            why += "; set it above, or give it a default ({{ NAME | default('...') }})"
+        line = re.search(r"; line (\d+)$", told, re.MULTILINE)
+        made = re.search(r'in "<unicode string>", line (\d+)', told)
+        if line and path.exists():
+            lines = path.read_text(encoding="utf-8").splitlines()
+            found[_at(path, int(line[1]) - 1, None, lines, why)] = None
+        elif made:
+            found[f"{path}, line {made[1]} of what its Jinja makes: {why}"] = None
+        else:
+            found[f"{path}: {why}"] = None
+    return list(found)
 
 
 def _told(path, text, err):
@@ -88,7 +183,8 @@ def _spaces(line):
 
 def _at(path, number, column, lines, problem):
     shown = lines[number].replace("\t", "<TAB>").strip() if number < len(lines) else ""
-    return f"{path}, line {number + 1}, column {column + 1}: {problem}:\n    {shown}"
+    at = "" if column is None else f", column {column + 1}"
+    return f"{path}, line {number + 1}{at}: {problem}:\n    {shown}"
 
 
 def _repeated(path, text, node):

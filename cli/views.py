@@ -1,7 +1,7 @@
 """What people read: the answers of netboot servers as tables and sentences."""
 
 from . import screen
-from .words import lasting, named, several, size, table, when
+from .words import lasting, named, ours, several, size, table, when
 
 _DHCP = {
     "proxy": "beside another DHCP server",
@@ -19,7 +19,7 @@ def status(data):
         run += f" in version {applied['version'] or 'before 0.1.0'}"
     lines = [
         ("version", f"{data['version']}, {run}"),
-        ("serves", f"{', '.join(data['serves'])}, {_DHCP[data['dhcp']]}"),
+        ("serves", _serves(data)),
         ("services", _services(data["services"])),
         ("images", _images(data)),
         ("entries", ", ".join(f"{n} for {arch}" for arch, n in data["entries"].items()) or "none"),
@@ -36,6 +36,13 @@ def status(data):
     counts = [several(found[one], one) for one in ("error", "warning") if one in found]
     lines.append(("findings", f"{', '.join(counts)}: ./netboot check" if counts else "none"))
     return named(lines)
+
+
+def _serves(data):
+    if data["out_of_service"]:
+        since = f"nothing: out of service since {when(data['out_of_service'])}"
+        return f"{since}: netboot.clean was applied; ./netboot apply puts it back"
+    return f"{', '.join(data['serves'])}, {_DHCP[data['dhcp']]}"
 
 
 def _services(services):
@@ -90,7 +97,7 @@ def _image(image):
         size(iso["bytes"]) if iso["bytes"] else iso["state"],
         size(tree["bytes"]) if tree else "",
         when(iso["verified"]),
-        ", ".join(image["entries"]),
+        len(image["entries"]),
     )
 
 
@@ -155,7 +162,7 @@ def entries(data):
 
 def menu(data):
     lines, starts = screen.draw(data)
-    return [*lines, "", starts]
+    return [*lines, "", starts] if lines else [starts]
 
 
 def arm(data):
@@ -225,14 +232,19 @@ def hints(data):
         return data.rstrip("\n").split("\n")
     heads = list(data[0]) if data else []
     return table(
-        [head.upper() for head in heads], [[row.get(head) or "" for head in heads] for row in data]
+        [head.replace("_", " ").upper() for head in heads],
+        [[_cell(row.get(head)) for head in heads] for row in data],
     )
+
+
+def _cell(value):
+    return ", ".join(map(str, value)) if isinstance(value, list) else value or ""
 
 
 def check(data):
     if not data:
         return ["Nothing was found that is wrong."]
-    return named([(one["severity"].upper(), one["text"]) for one in data])
+    return named([(one["severity"].upper(), ours(one["text"])) for one in data])
 
 
 def firewall(data):

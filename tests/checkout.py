@@ -44,15 +44,20 @@ class FreshCheckout:
         """Run one of Salt's programs in it as nobody; `inside`: words before, for a namespace."""
         return self._run([self.venv / "bin/python", self.venv / "bin" / program, *argv], inside)
 
-    def launch(self, *argv):
+    def launch(self, *argv, inside=()):
         """Run ./netboot in it as nobody, from elsewhere. What is in `base`/bin is on the PATH."""
-        return self._run(["sh", "-c", 'cd / && exec "$@"', "-", self.path / "netboot", *argv])
+        netboot = ["sh", "-c", 'cd / && exec "$@"', "-", self.path / "netboot", *argv]
+        return self._run(netboot, inside)
 
-    def _run(self, words, inside=()):
+    def as_nobody(self, words, inside=()):
+        """The words that run a command as nobody, with the checkout's .venv at hand."""
         environment = [f"PATH={self.base}/bin:/usr/sbin:/usr/bin:/sbin:/bin", f"HOME={self.base}"]
         show = ["unshare", "--mount", "sh", "-c", SHOW, "show", SOURCE / ".venv", self.venv]
+        return [*inside, *show, *AS_NOBODY, *environment, *words]
+
+    def _run(self, words, inside=()):
         return subprocess.run(
-            [*inside, *show, *AS_NOBODY, *environment, *words],
+            self.as_nobody(words, inside),
             cwd=self.path,
             check=False,
             capture_output=True,

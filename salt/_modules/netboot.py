@@ -136,11 +136,12 @@ def status():
 
     Returns a map: ``version`` (of these states), ``applied`` (``version``, ``at``: when it last
     changed something, as ISO 8601 in UTC, ``failed``: ids of the states that failed then),
-    ``serves`` (addresses with interfaces), ``dhcp`` (the mode), ``services`` (whether each runs, by
-    name), ``images`` (``ready`` and ``missing`` names), ``fetching`` (see ``iso_fetch.progress``),
-    ``entries`` (counts by architecture), ``hosts`` (``named`` in the pillar, ``new``, ``armed``,
-    ``booted``), ``findings`` of ``netboot.check`` (counts by severity) and ``disk`` (``path``,
-    ``free`` and ``total`` bytes).
+    ``out_of_service`` (since when, after ``netboot.clean``; or None), ``serves`` (addresses with
+    interfaces), ``dhcp`` (the mode), ``services`` (whether each runs, by name), ``images``
+    (``ready`` and ``missing`` names), ``fetching`` (see ``iso_fetch.progress``), ``entries``
+    (counts by architecture), ``hosts`` (``named`` in the pillar, ``new``, ``armed``, ``booted``),
+    ``findings`` of ``netboot.check`` (counts by severity) and ``disk`` (``path``, ``free`` and
+    ``total`` bytes).
 
     Raises CommandExecutionError when nothing was applied to this machine yet.
 

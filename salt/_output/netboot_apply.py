@@ -6,11 +6,25 @@ Used by ``./netboot apply`` and ``./netboot ssh``; elsewhere after ``saltutil.sy
     salt 'netboot*' state.apply --out=netboot_apply
 """
 
+import re
+
 __virtualname__ = "netboot_apply"
 
 # salt.state.State.call_chunk
 _WAITED = "One or more requisite failed"
 _SUMMARY = "netboot-applied"
+# What Salt's own states say, and how ours say it.
+_WORDS = (
+    (r"(/\S+): directory - new", r"\1 would be made."),
+    (r"The file (/\S+) is set to be changed", r"\1 would be changed."),
+    (r"(?:File|Directory) (/\S+) is set for removal", r"\1 would be removed."),
+    (r'Command "(.*)" would have been executed', r"\1 would be run."),
+    (r"File (/\S+) updated", r"\1 was updated."),
+    (r"Removed (?:file|directory) (/\S+)", r"\1 was removed."),
+    (r'Command "(.*)" run', r"\1 was run."),
+)
+# salt.modules.state.running
+_ANOTHER = re.compile(r'"state\.\w+" is running as PID (\d+) and .* at \d+, (\w+ \d+ \d+:\d+)')
 # What salt-ssh shows of ssh and sudo, and what to do.
 _ADVICE = (
     (
@@ -61,14 +75,20 @@ def _machine(name, found):
     waiting = [state for state in states if _waits(state)]
     failed = [state for state in states if state["result"] is False and state not in waiting]
     changed = [state for state in states if state["changes"] and state not in failed]
+    done = {}  # as a map: an ordered set
     for state in states:
         if state in failed:
             lines += _line("FAILED", f"{state['__id__']}: {state['comment'].strip()}")
         elif state in changed:
-            lines += _line("would" if state["result"] is None else "changed", _done(state))
+            line = _line("would" if state["result"] is None else "changed", _done(state))
+            done["\n".join(line)] = None
+            lines += line
         for warning in state.get("warnings", []):
             lines += _line("warning", warning)
-    count = [f"{len(changed)} would change" if _foretold(changed) else f"{len(changed)} changed"]
+    # As many as there are lines.
+    count = [f"{len(done)} changed"]
+    if _foretold(changed):
+        count = [f"{len(done)} change{'' if len(done) == 1 else 's'} foreseen"]
     count.append(f"{len(states) - len(changed) - len(failed) - len(waiting)} unchanged")
     if failed:
         count.append(f"{len(failed)} FAILED")
@@ -91,6 +111,10 @@ def _is_state(found):
 
 def _plain(found):
     """Return what is no result of states, such as mistakes in an SLS, or a machine out of reach."""
+    if another := _ANOTHER.search(str(found)):
+        pid, since = another.groups()
+        told = f"another apply runs here (PID {pid}, since {since}); wait for it, or add queue=True"
+        return _line("FAILED", told)
     for sign, advice in _ADVICE:
         if sign in str(found):
             return [f"FAILED   {advice}"]
@@ -113,7 +137,10 @@ def _done(state):
     # file.directory lists, under test=True.
     first = said[1] if said and said[0].endswith(":") and said[1:] else said[0] if said else ""
     if not first:
-        return f"{state['name']} was made"
+        return f"{state['name']} was made."
+    for theirs, ours in _WORDS:
+        if re.fullmatch(theirs, first):
+            return re.sub(theirs, ours, first)
     ours = state["comment"].rstrip().endswith(".") or state["name"] in first
     return first if ours else f"{state['name']}: {first}"
 

@@ -131,7 +131,7 @@ def applied(name):
     """
     with State(name, "", __opts__["test"]) as state:
         records = Records.of(__opts__, __context__)
-        state.comment = "\n".join(netboot_status.summary(records))
+        state.comment = "\n".join(netboot_status.summary(records, state.test))
         if not state.test:
             ran = __running__.values()
             failed = {
@@ -139,7 +139,7 @@ def applied(name):
                 for one in ran
                 if one["result"] is False and not one["comment"].lstrip().startswith(_WAITED)
             }
-            before = records.read("applied", "run") or {}
+            before = records.run() or {}
             # A run that changes nothing writes nothing.
             if any(one["changes"] for one in ran) or failed != before.get("failed"):
                 records.write("applied", "run", {"at": int(time.time()), "failed": failed})

@@ -3,6 +3,7 @@ Remove what these states installed on a machine.
 """
 
 import os
+import time
 
 import netboot_fresh
 
@@ -72,6 +73,9 @@ def served(name, images=False):
             if not state.test:
                 for record in ("menus", "firmware"):
                     records.remove("owned", record)
+                if not records.out_of_service():
+                    run = {"at": int(time.time()), "failed": {}, "cleaned": True}
+                    records.write("applied", "run", run)
         else:
             gone = records.clear(state.test)
             state.done(records.directory, "removed" if gone else "emptied, foreign files stay")

@@ -151,7 +151,7 @@ def firmware_complete(name):
         there = {
             file["file"]
             for file in (*config["boot_files"], *config["firmware"])
-            if (state.test and "url" in file)
+            if (state.test and ("url" in file or _source(file)))
             or os.path.exists(os.path.join(config["paths"]["tftp"], file["file"]))
         }
         wanted = [
@@ -199,6 +199,7 @@ def menus_written(name, template, final=True):
             netboot_templates.read(template, __salt__["cp.cache_file"](template)),
             pillar.get("hosts") or {},
             pillar.get("groups") or {},
+            state.test,
         )
         state.plan(plan.changes)
         if plan.foreign:
@@ -215,5 +216,7 @@ def menus_written(name, template, final=True):
         if plan.problems and final:
             state.fail("\n".join([state.comment, *plan.problems]))
         elif plan.problems:
-            state.comment += f" Not ready yet: {len(plan.problems)} lines of the menu."
+            number = len(plan.problems)
+            lines = "1 line" if number == 1 else f"{number} lines"
+            state.comment += f" Not ready yet: {lines} of the menu."
     return state.ret

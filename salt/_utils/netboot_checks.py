@@ -42,11 +42,16 @@ LONGEST_ARGUMENTS = 1024
 LONGEST_HOST_ARGUMENTS = 192
 
 _LOCALE = r"[a-z]{2,3}_[A-Z]{2}(\.[A-Za-z0-9-]+)?"
-# Password hashes that nginx accepts: those of crypt(3) and its own (ngx_crypt.c). It computes them
-# in the process that serves the files: these limits keep that to some 0.1 s.
+# Password hashes that nginx accepts: those of crypt(5) and its own (ngx_crypt.c), complete. It
+# computes them in the process that serves the files: these limits keep that to some 0.1 s.
+_SALT, _SIGN = "[./A-Za-z0-9=,+]", "[./A-Za-z0-9]"
+_ROUNDS = "rounds=[1-9][0-9]{3,4}"
+_SALTED = rf"({_ROUNDS}\$)?(?!rounds=){_SALT}{{1,16}}"
 _CRYPT_HASH = (
-    r"(\$(apr1|1)\$|\{SSHA\}|\$[56]\$(rounds=[1-9][0-9]{3,4}\$|(?!rounds=))"
-    r"|\$2[aby]\$(0[4-9]|10)\$|\$y\$j[./0-9A][./0-9A-T]\$)[./A-Za-z0-9$=,+]+"
+    rf"(\$(apr1|1)\${_SALT}{{1,8}}\${_SIGN}{{22}}|\{{SSHA\}}[A-Za-z0-9+/]{{27,}}={{0,2}}"
+    rf"|\$(5\${_SALTED}\${_SIGN}{{43}}|6\${_SALTED}\${_SIGN}{{86}})"
+    rf"|\$2[aby]\$(0[4-9]|10)\${_SIGN}{{53}}"
+    rf"|\$y\$j[./0-9A][./0-9A-T]\${_SIGN}{{0,86}}\${_SIGN}{{43}})"
 )
 _PATH_IN_ISO = r"/?[A-Za-z0-9._+/-]+"
 _DIRECTORY = r"(/[A-Za-z0-9_+-][A-Za-z0-9._+-]*)+"
@@ -183,7 +188,7 @@ def languages(value: Any) -> Wrong:
 
 @like(type="string", pattern=rf"^{_CRYPT_HASH}$")
 def password_hash(value: Any) -> Wrong:
-    rule = "must be a password hash, as printed by `openssl passwd -6`"
+    rule = "must be a password's hash, as openssl passwd -6 prints it"
     # A message must not repeat what may be the password itself.
     if not isinstance(value, str):
         return f"{rule}, in quotes"
@@ -193,7 +198,7 @@ def password_hash(value: Any) -> Wrong:
     if not slow:
         return rule
     rounds, cost, settings = slow.groups()
-    if rounds:
+    if rounds and not re.fullmatch(_ROUNDS, rounds):
         return f"has {rounds}, but must have 1000 to 99999: more stall the web server"
     if cost and not 4 <= int(cost[:9]) <= 10:
         return f"has the cost {cost}, but must have 04 to 10: more stalls the web server"

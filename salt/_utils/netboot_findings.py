@@ -14,7 +14,7 @@ import netboot_menus
 import netboot_nginx
 import netboot_rules
 import netboot_run
-from netboot_names import VERSION
+from netboot_names import VERSION, iso8601
 from netboot_records import Records
 from netboot_shapes import Entry, Finding
 
@@ -35,6 +35,10 @@ def findings(records: Records) -> list[Finding]:
     Raises CommandExecutionError when nothing was applied to this machine yet.
     """
     config = records.config()
+    if out := records.out_of_service():
+        since = iso8601(out)[:16].replace("T", " ")
+        text = f"Out of service since {since} UTC: netboot.clean was applied; "
+        return [("service.out", "error", f"{text}state.apply netboot puts it back.")]
     entries, problems, doubts = netboot_images.offered(records)
     found: list[Finding] = [("menu.missing", "error", problem) for problem in problems]
     found += (
@@ -49,10 +53,10 @@ def findings(records: Records) -> list[Finding]:
         found += (
             ("image.contradiction", "warning", said) for said in image.get("contradictions", [])
         )
-    run = records.read("applied", "run") or {}
+    run = records.run()
     found += (
         ("apply.failed", "error", f"The last apply failed: {why}")
-        for why in run.get("failed", {}).values()
+        for why in (run["failed"].values() if run else ())
     )
     found += (
         ("image.missing", "error", f"The image {name} is not ready to boot.")

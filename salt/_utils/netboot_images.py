@@ -33,12 +33,15 @@ def built(records: Records) -> dict[str, Any]:
     return netboot_entries.build(records.config(), records.ready())
 
 
-def offered(records: Records) -> tuple[list[Entry], list[str], list[str]]:
+def offered(records: Records, foretell: bool = False) -> tuple[list[Entry], list[str], list[str]]:
     """
     Return the boot entries whose files are all there, the problems of the others, and warnings.
 
     records
         The records of this machine.
+
+    foretell : False
+        Whether missing ISOs count as fetched: an apply fetches them, or fails at that.
     """
     made = built(records)
     isos = {image["label"]: image.get("iso", "") for image in records.images()}
@@ -46,7 +49,7 @@ def offered(records: Records) -> tuple[list[Entry], list[str], list[str]]:
     problems: list[str] = made["problems"]
     for entry in made["entries"]:
         iso = isos.get(entry["label"])
-        if entry["needs_iso"] and iso and not os.path.exists(iso):
+        if entry["needs_iso"] and iso and not (foretell or os.path.exists(iso)):
             problems.append(f"{entry['id']}: {iso} does not exist")
         else:
             bootable.append(entry)

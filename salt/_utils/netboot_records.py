@@ -10,7 +10,7 @@ kind       name             shape                                       written 
 =========  ===============  ==========================================  ======================
 applied    config           netboot_shapes.Config                       netboot.config_applied
 applied    hosts            netboot_shapes.Listed by host               netboot_tftp.menus_written
-applied    run              netboot_shapes.Run                          netboot.applied
+applied    run              netboot_shapes.Run                          netboot.applied, clean
 images     LABEL            netboot_shapes.ImageRecord                  alt_image states
 isos       FILE             netboot_shapes.IsoRecord                    alt_iso states
 services   SERVICE          files: text by path; written: mtime_ns      netboot_service.current
@@ -45,7 +45,7 @@ import netboot_files
 import netboot_values
 from netboot_names import ARCHES
 from netboot_paths import STATE_DIR, paths
-from netboot_shapes import Arming, Boot, Config, Image, ImageRecord, IsoRecord, Listed
+from netboot_shapes import Arming, Boot, Config, Image, ImageRecord, IsoRecord, Listed, Run
 
 #: The version of the table above. It is increased when older records would be misread.
 SCHEMA = 1
@@ -145,6 +145,15 @@ class Records:
         """
         self._version()  # before anything on the machine is changed
         self.foretell("applied", "config", config)
+
+    def run(self) -> Run | None:
+        """Return how the last apply ended that changed something; or None."""
+        return cast("Run | None", self.read("applied", "run"))
+
+    def out_of_service(self) -> int | None:
+        """Return since when nothing is served, as ``netboot.clean`` was applied; or None."""
+        run = self.run()
+        return run["at"] if run and run.get("cleaned") else None
 
     def image_and_iso(self, label: str) -> tuple[Image, str]:
         """Return an image of the configuration, and the path of its ISO."""

@@ -46,7 +46,13 @@ class Plan(NamedTuple):
     warnings: list[str]
 
 
-def plan(records: Records, template: str, hosts: dict[str, Any], groups: dict[str, Any]) -> Plan:
+def plan(
+    records: Records,
+    template: str,
+    hosts: dict[str, Any],
+    groups: dict[str, Any],
+    foretell: bool = False,
+) -> Plan:
     """
     Return the scripts that there should be, and the changes that they need.
 
@@ -58,9 +64,12 @@ def plan(records: Records, template: str, hosts: dict[str, Any], groups: dict[st
 
     hosts, groups
         ``netboot:hosts`` and ``netboot:groups``.
+
+    foretell : False
+        Whether missing ISOs of the pillar count as fetched, as under ``test=True``.
     """
     config = records.config()
-    entries, problems, doubts = netboot_images.offered(records)
+    entries, problems, doubts = netboot_images.offered(records, foretell)
     menus = netboot_menus.render(template, config, entries, bool(hosts))
     scripts = netboot_host_scripts.scripts(hosts, groups, config)
     owned = records.owned("menus", [])

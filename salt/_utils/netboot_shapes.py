@@ -393,8 +393,12 @@ class Boot(TypedDict):
     booted_at: int
 
 
-class Run(TypedDict):
-    """How the last apply ended that changed something."""
-
+class _Run(TypedDict):
     at: int
     failed: dict[str, str]  # by id of a state, the first line of why it failed
+
+
+class Run(_Run, total=False):
+    """How the last apply ended that changed something."""
+
+    cleaned: bool  # netboot.clean, after which nothing is served

@@ -26,7 +26,7 @@ def status(records: Records) -> dict[str, Any]:
         The records of this machine.
     """
     config = records.config()
-    run = records.read("applied", "run")
+    run, out = records.run(), records.out_of_service()
     ready = [image["name"] for image in records.ready()]
     once = netboot_arming.listing(records)
     entries = netboot_images.built(records)["entries"]
@@ -42,6 +42,7 @@ def status(records: Records) -> dict[str, Any]:
             "at": run and iso8601(run["at"]),
             "failed": sorted(run["failed"]) if run else [],
         },
+        "out_of_service": out and iso8601(out),
         "serves": [f"{one['address']} on {one['name']}" for one in config["interfaces"]],
         "dhcp": config["dhcp"]["mode"],
         "services": {name: _is_active(name) for name in records.names("services")},
@@ -62,12 +63,15 @@ def status(records: Records) -> dict[str, Any]:
     }
 
 
-def summary(records: Records) -> list[str]:
+def summary(records: Records, foretell: bool = False) -> list[str]:
     """
     Return what clients get now and what to do next, a sentence each.
 
     records
         The records of this machine.
+
+    foretell : False
+        Whether nothing was applied, as under ``test=True``.
     """
     config = records.config()
     ready = [image["name"] for image in records.ready()]
@@ -77,15 +81,16 @@ def summary(records: Records) -> list[str]:
     armed = [one for one in once if one["armed"] and not one["booted"]]
     new = [one["host"] for one in once if not one["armed"]]
     wiped = [one["host"] for one in armed if _installs(entries.get(one["entry"]))]
-    said = [f"Ready to boot: {some(ready) or 'no image yet'}."]
+    said = [f"Ready to boot{' now' if foretell else ''}: {some(ready) or 'no image yet'}."]
     if missing:
         said.append(f"Not ready: {some(missing)}.")
     if wiped:
         are = "host is" if len(wiped) == 1 else "hosts are"
         said.append(f"{len(wiped)} {are} INSTALLED at the next network boot: {some(wiped)}.")
     if len(armed) > len(wiped):
-        others = [one["host"] for one in armed if one["host"] not in wiped]
-        said.append(f"{len(others)} more boot their entry once: {some(others)}.")
+        others = [one for one in armed if one["host"] not in wiped]
+        shown = some(f"{one['host']} ({one['entry']})" for one in others)
+        said.append(f"Armed: {shown}.")
     if new and config["arms"]:
         said.append(f"New and not armed: {some(new)}. To arm them: netboot.arm host=NAME.")
     return said

@@ -44,7 +44,7 @@ def _walk(value: Any, pattern: Path, path: tuple[Any, ...]) -> Iterator[str]:
     known = _CHILDREN[pattern]
     if not isinstance(value, dict):
         words = "" if "*" in known else " of " + ", ".join(sorted(known))
-        yield f"{key(path)}: must be a map{words}"
+        yield f"{key(path)}: must be a map{words}{_meant(value, pattern, path)}"
         return
     for name, below in value.items():
         if name in known and name != "*":
@@ -60,6 +60,18 @@ def _walk(value: Any, pattern: Path, path: tuple[Any, ...]) -> Iterator[str]:
             yield f"{key((*path, name))}: unknown key{hint}"
     for name in _missing(value, pattern):
         yield f"{key((*path, name))}: is missing"
+
+
+def _meant(value: Any, pattern: Path, path: tuple[Any, ...]) -> str:
+    """Return the only key of a map that takes a value, as a question for a message."""
+    if not path or value is True or not isinstance(value, (str, int)):
+        return ""
+    rows = {name: _ROWS.get((*pattern, name)) for name in _CHILDREN[pattern] - {"*"}}
+    takes = [name for name, row in rows.items() if row and not row.check(value)]
+    if len(takes) != 1 or not_written(value):
+        return ""
+    shown = "off" if value is False else value  # YAML reads a bare off as false
+    return f", did you mean {path[-1]}: {{{takes[0]}: {shown}}}?"
 
 
 def _missing(settings: dict[Any, Any], pattern: Path) -> Iterator[str]:

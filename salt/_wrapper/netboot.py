@@ -5,6 +5,7 @@ It queries the target once for each apply instead of once for each SLS; the pill
 """
 
 import salt.loader
+import salt.utils.yaml
 
 __virtualname__ = "netboot"
 
@@ -13,7 +14,7 @@ def __virtual__():
     return __virtualname__
 
 
-def config(pillar, platforms, keys=()):
+def config(pillar=None, platforms=None, keys=()):
     """
     Validate the pillar for the target and return what it resolves to, as the target itself would.
 
@@ -21,8 +22,14 @@ def config(pillar, platforms, keys=()):
 
     .. code-block:: bash
 
-        salt-ssh 'netboot*' netboot.config '{images: {}}' '{}'
+        salt-ssh 'netboot*' netboot.config
     """
+    if platforms is None:
+        # cp.get_file_str would send the file to the target first.
+        path = __context__["fileclient"].cache_file("salt://netboot/platforms.yaml")
+        with open(path, encoding="utf-8") as file:
+            platforms = salt.utils.yaml.safe_load(file)
+        pillar = pillar or __pillar__.get("netboot")
     if "netboot.target" not in __context__:
         __context__["netboot.target"] = __salt__["netboot.target"]()
     asked = (pillar, __context__["netboot.target"], platforms)

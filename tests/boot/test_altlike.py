@@ -88,7 +88,7 @@ def test_launcher_asks_for_alts_packages_or_salt(alt):
     said(alt, "chmod", "755", "/usr/bin/salt-call")
     foretold = alt.server.run(launch)
     assert "would be fetched from http://" in foretold.stdout
-    assert "Ready to boot: no image yet." in foretold.stdout
+    assert "Ready to boot now: no image yet." in foretold.stdout
     said(alt, "test", "!", "-e", f"{checkout}/.venv")
     said(alt, "rm", "-r", checkout, "/usr/bin/salt-call")
 

@@ -7,6 +7,8 @@ import pytest
 
 import netboot_files
 
+IMAGE = {"name": "a", "label": "kept", "file": "a.iso", "tree": "/kept", "facts": {}}
+
 
 @pytest.fixture
 def mounted():
@@ -41,6 +43,31 @@ def test_folder_that_is_gone(states, records, configured):
     records.write("images", "kept", {"label": "kept", "tree": "/kept"})
     done = states.netboot_clean.served("served files")
     assert (done.result, done.changes) == (True, {})
+
+
+def test_server_is_out_of_service_until_it_is_applied(states, modules, records, configured):
+    configured()
+    records.write("images", "kept", IMAGE)
+    assert modules.netboot.status()["out_of_service"] is None
+    assert states.netboot_clean.served("served files", test=True).result is True
+    assert modules.netboot.status()["out_of_service"] is None
+    states.netboot_clean.served("served files")
+    since = modules.netboot.status()["out_of_service"]
+    assert since == modules.netboot.status()["applied"]["at"]
+    assert modules.netboot.check() == [
+        {
+            "key": "service.out",
+            "severity": "error",
+            "text": f"Out of service since {since[:10]} {since[11:16]} UTC: netboot.clean was "
+            "applied; state.apply netboot puts it back.",
+        }
+    ]
+    before = records.read("applied", "run")
+    states.netboot_clean.served("served files")
+    assert records.read("applied", "run") == before
+    records.write("applied", "run", {"at": 1, "failed": {"x": "y"}})
+    states.netboot.applied("summary")
+    assert modules.netboot.status()["out_of_service"] is None
 
 
 @pytest.fixture

@@ -313,6 +313,21 @@ def test_an_image_is_offered_while_others_are_still_to_come(server):
     assert f":{LABEL}-livecd\n" in (server.root / "tftp/config-x86_64.ipxe").read_text()
 
 
+def test_preview_foresees_the_iso_that_a_restored_record_names(server, states):
+    """It is offered, as the apply brings it; without one to come it is a problem."""
+    server.name()
+    server.apply()
+    (server.root / "dist/a.iso").unlink()
+    menus = {"name": "menus", "template": "salt://netboot/files/menu.ipxe.jinja"}
+    foretold = states.netboot_tftp.menus_written(**menus, test=True)
+    assert foretold.result is not False, foretold.comment
+    done = states.netboot_tftp.menus_written(**menus)
+    assert done.result is False
+    assert done.comment.endswith(
+        f"Not in the menu: alt_p11-install: {server.root}/dist/a.iso does not exist"
+    )
+
+
 def test_iso_that_an_entry_boots_is_not_dropped(server):
     server.name(keep_iso=False)
     failed = server.apply()[f"image-{LABEL}-ready"]

@@ -485,6 +485,6 @@ def test_real_salt_takes_the_configuration_of_the_checkout(checkout):
     done = checkout.launch("apply", "test=True")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "would be fetched from http://" in done.stdout
-    assert "Ready to boot: no image yet." in done.stdout
+    assert "Ready to boot now: no image yet." in done.stdout
     assert checkout.files() == before
     assert (checkout.path / ".cache/salt").is_dir()

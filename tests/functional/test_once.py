@@ -221,6 +221,16 @@ def test_server_that_does_not_arm(server, modules, configured):
     assert (server.armed(), server.booted()) == ([], ["pc1"])
 
 
+def test_summary_names_who_is_armed(server, states):
+    server.reconcile(host("a"), host("b", entry="p11-live"))
+    foretold = states.netboot.applied("summary", test=True)
+    assert foretold.comment == (
+        "Ready to boot now: no image yet.\nArmed: a (p11-install), b (p11-live)."
+    )
+    done = states.netboot.applied("summary")
+    assert done.comment.startswith("Ready to boot: no image yet.\n")
+
+
 def test_lost_script_comes_back_while_armed(server):
     server.reconcile(host("pc1"))
     before = server.uri("pc1")

@@ -472,9 +472,9 @@ def test_image_that_no_firmware_boots(states, records, root, configured):
     }
     (root / "tftp/undionly.kpxe").touch()
 
-    def complete(**changes):
+    def complete(test=False, **changes):
         configured(**{**config, **changes})
-        return states.netboot_tftp.firmware_complete("boot loaders")
+        return states.netboot_tftp.firmware_complete("boot loaders", test=test)
 
     done = complete()
     assert done.result is False
@@ -482,6 +482,11 @@ def test_image_that_no_firmware_boots(states, records, root, configured):
     assert "netboot:firmware:efi-aarch64" in done.comment
     assert "netboot:default_image:aarch64" in done.comment
     assert complete(images=[], default_image={}).result is True  # left behind, not offered
+    assert complete(test=True).result is False
+    # After netboot.clean: a preview foresees that the boot loader is copied again.
+    brought = [files[0], {**files[1], "packaged": [__file__]}]
+    assert complete(test=True, boot_files=brought).result is True
+    assert complete(boot_files=brought).result is False
     (root / "tftp/snponly-aarch64.efi").touch()
     assert complete().result is True
 

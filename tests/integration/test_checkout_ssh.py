@@ -1,26 +1,46 @@
 """salt-ssh from a fresh checkout, by a user without rights, through its Saltfile and conf/."""
 
+import os
+import pty
+import re
 import shutil
+import subprocess
 
+import pytest
 import yaml
 
 from lab.network import inside
 
+# ./netboot ssh, which looks at fetches each second.
+EACH_SECOND = "import sys; from cli import __main__, applying; applying._EVERY_S = 1; "
+EACH_SECOND += "__main__.main(*sys.argv[1:])"
 
-def test_salt_ssh_with_the_checkouts_own_configuration(lan, checkout):
+
+@pytest.fixture(scope="module")
+def roster(lan, checkout):
+    """Write a roster with the server; the arguments are of its entry."""
     key = checkout.base / "key"
     shutil.copy(lan.server.ssh_key, key)
-    roster = {
-        "netboot1": {
-            "host": lan.server.address,
-            "user": "admin",
-            "sudo": True,
-            "priv": str(key),
-            "ssh_options": [f"UserKnownHostsFile={checkout.base / 'known_hosts'}"],
-        }
-    }
-    (checkout.path / "conf/roster").write_text(yaml.safe_dump(roster))
-    checkout.give_away()
+    # As an installed one: .venv belongs to another checkout.
+    program = checkout.base / "bin/salt-ssh"
+    program.parent.mkdir()
+    venv = checkout.venv / "bin"
+    program.write_text(f'#!{venv}/python\nexec(open("{venv}/salt-ssh").read())\n')
+    program.chmod(0o755)
+
+    def write(**entry):
+        known_hosts = checkout.base / "known_hosts"
+        known_hosts.unlink(missing_ok=True)
+        entry = {"host": lan.server.address, "user": "admin", "sudo": True, **entry}
+        entry = {"priv": str(key), "ssh_options": [f"UserKnownHostsFile={known_hosts}"], **entry}
+        (checkout.path / "conf/roster").write_text(yaml.safe_dump({"netboot1": entry}))
+        checkout.give_away()
+
+    return write
+
+
+def test_salt_ssh_with_the_checkouts_own_configuration(lan, checkout, roster):
+    roster()
     before = checkout.files()
     arguments = ["-i", "netboot*", "state.apply", "test=True"]
     done = checkout.run("salt-ssh", *arguments, inside=inside(lan.lab.name))
@@ -28,3 +48,78 @@ def test_salt_ssh_with_the_checkouts_own_configuration(lan, checkout):
     assert "would be fetched from http://" in done.stdout
     assert "Failed:     0" in done.stdout
     assert checkout.files() - before <= {checkout.base / "known_hosts"}
+
+
+def sees(lan, checkout, *words):
+    """What a first `./netboot ssh` prints that fails."""
+    done = checkout.launch("ssh", "netboot1", "test=True", *words, inside=inside(lan.lab.name))
+    assert done.returncode, done.stdout
+    assert done.stderr == ""
+    *question, machine, said = done.stdout.splitlines()  # salt-ssh's own, answered for nobody
+    assert machine.removeprefix("[Y/n] ") == "netboot1:"
+    assert len(question) < 2
+    return said
+
+
+def test_host_key_that_is_not_known(lan, checkout, roster):
+    roster()
+    assert sees(lan, checkout).startswith("FAILED   its host key is not known here. Log in once")
+
+
+def test_key_that_the_machine_refuses(lan, checkout, roster):
+    other = checkout.base / "other"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", other], check=True)
+    roster(priv=str(other))
+    assert sees(lan, checkout, "-i").startswith("FAILED   it refuses the key. Name the right one")
+
+
+def test_user_whose_sudo_asks_for_a_password(lan, checkout, roster):
+    makes = """useradd --create-home carol; echo 'carol ALL=(ALL) ALL' > /etc/sudoers.d/carol
+    cp -r /home/admin/.ssh /home/carol; chown -R carol: /home/carol"""
+    lan.server.run(["sh", "-ec", makes])
+    roster(user="carol")
+    assert sees(lan, checkout, "-i").startswith("FAILED   sudo asks for a password there. Allow")
+
+
+def test_first_apply_asks_and_shows_fetches(lan, checkout, roster):
+    """On a terminal, to a machine that has a slow mirror."""
+    roster()
+    slow = lan.lab.web(lan.iso.path.parent, port=8001, rate=lan.iso.size // 6)
+    image = {"url": f"{slow.url}/{lan.iso.path.name}", "checksum": {"sha256": lan.iso.sha256}}
+    pillar = {"netboot": {"interface": "eth0", "images": {"ALT p11": image}}}
+    (checkout.path / "pillar/netboot.sls").write_text(yaml.safe_dump(pillar))
+    python, program = checkout.venv / "bin/python", checkout.base / "bin/salt-ssh"
+    command = [python, "-c", EACH_SECOND, program, "ssh", "netboot1", "-i"]
+    ours, theirs = pty.openpty()
+    running = subprocess.Popen(
+        checkout.as_nobody(command, inside(lan.lab.name)),
+        cwd=checkout.path,
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+    )
+    os.close(theirs)
+    text = answered(ours)
+    assert running.wait() == 0, text
+    question = f"netboot1 becomes a netboot server for clients on eth0 ({lan.server.address}), "
+    assert f"{question}beside the network's DHCP server. Go on? [y/N] " in text
+    fetches = re.findall(rf"netboot1: {lan.iso.path.name}: (\d+) %, [\d.]+ [kM]B/s, ", text)
+    assert fetches, text
+    assert sorted(map(int, fetches)) == list(map(int, fetches))
+    assert "Ready to boot: ALT p11." in text
+
+
+def answered(terminal):
+    """What is printed on a terminal until its end; the question is answered."""
+    text = ""
+    while True:
+        try:
+            piece = os.read(terminal, 4096).decode()
+        except OSError:  # nobody has it open any more
+            piece = ""
+        if not piece:
+            os.close(terminal)
+            return text
+        if "Go on?" in text + piece and "Go on?" not in text:
+            os.write(terminal, b"y\n")
+        text += piece

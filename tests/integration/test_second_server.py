@@ -90,7 +90,8 @@ def test_armed_hosts_are_installed(room):
         (True, False),
     ]
     assert "3 hosts in the pillar, 1 new and not armed, 2 armed" in room.first.ask("status")
-    assert "This machine does not ask: ALT p11: install" in room.first.ask("menu", "pc1")
+    told = room.first.ask("menu", "pc1")
+    assert told == "pc1 shows no menu: it is armed and starts alt_p11-install at once.\n"
 
 
 def test_machine_that_asked_becomes_a_host(room):
@@ -150,6 +151,8 @@ def test_backup_restored_elsewhere_arms_nobody(room):
     assert room.second.salt.apply(room.second.server, "netboot.clean").failed == {}
     (room.second.server.files / "root/a.tar.gz").write_bytes(saved.read_bytes())
     assert "Were armed, and are not any more" in room.second.ask("restore", "/root/a.tar.gz")
+    room.second.salt.write_pillar({"netboot": room.second.pillar})
+    assert room.second.salt.apply(room.second.server, "test=True").failed == {}
     room.second.apply()
     assert [room.second.boots(number) for number in (1, 2, 10)] == [LOCAL] * 3
     assert "/host/pc1." in room.first.boots(1), "the first server is as it was"

@@ -38,6 +38,7 @@ FETCH = {
 STATUS = {
     "version": "0.1.0",
     "applied": {"version": "0.1.0", "at": "2026-11-26T11:30:00Z", "failed": []},
+    "out_of_service": None,
     "serves": ["192.0.2.10 on eth0"],
     "dhcp": "proxy",
     "services": {"nginx": True, "netboot-dnsmasq": False},
@@ -85,6 +86,24 @@ def test_status():
     )
 
 
+def test_status_of_a_server_out_of_service():
+    lines = views.status({**STATUS, "out_of_service": "2026-11-26T11:30:00Z"})
+    assert lines[1] == (
+        "serves    nothing: out of service since 2026-11-26 11:30: netboot.clean was applied; "
+        "./netboot apply puts it back"
+    )
+
+
+def test_commands_in_what_servers_say_are_ours():
+    text = "Of it: state.apply netboot puts it back, state.apply netboot.http too."
+    assert views.check([{"key": "x", "severity": "error", "text": text}]) == [
+        "ERROR  Of it: ./netboot apply puts it back, ./netboot apply netboot.http too."
+    ]
+    assert sentence("Nothing was applied; run state.apply netboot first.") == (
+        "Nothing was applied; run ./netboot apply first."
+    )
+
+
 def test_a_line_for_each_host():
     rows = [host(f"pc{n}") for n in range(1, 31)]
     assert len(views.hosts(rows)) == 31
@@ -116,7 +135,7 @@ def test_host(more, told):
 @pytest.mark.parametrize(
     ("more", "told"),
     [
-        ({}, "ready  4.7 GB  2.0 MB    2026-11-26 11:30  alt-live, alt-install"),
+        ({}, "ready  4.7 GB  2.0 MB    2026-11-26 11:30  2"),
         ({"in_pillar": False}, "left over"),
         ({"tree": None}, "not unpacked"),
         ({"iso": {**IMAGE["iso"], "progress": FETCH}}, "fetching, 50 %, 2.5 MB/s, 3 min left"),
@@ -147,11 +166,21 @@ def test_lasting(seconds, told):
     assert words.lasting(seconds) == told
 
 
-def test_last_column_is_cut_to_the_terminal(monkeypatch):
+@pytest.mark.parametrize(("terminal", "end"), [(True, "y..."), (False, "yyyy")])
+def test_last_column_is_cut_to_the_terminal_and_nothing_in_a_pipe(monkeypatch, terminal, end):
     monkeypatch.setenv("COLUMNS", "60")
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: terminal)
     lines = words.table(("A", "B"), [("x", "y" * 100)])
-    assert len(lines[1]) == 60
-    assert lines[1].endswith("...")
+    assert len(lines[1]) == (60 if terminal else 103)
+    assert lines[1].endswith(end)
+
+
+def test_lists_in_hints_are_words():
+    row = {"kind": "efi-x86_64", "option_93": [7, 9], "file": "a.efi", "features": []}
+    assert views.hints([row]) == [
+        "KIND        OPTION 93  FILE   FEATURES",
+        "efi-x86_64  7, 9       a.efi",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -254,6 +283,88 @@ def test_wrong_arguments_are_one_sentence(tmp_path, argv, told):
     assert done.stderr == f"netboot: {told}; see ./netboot {argv[0]} --help\n"
 
 
+def test_question_of_salt_ssh_is_answered(tmp_path):
+    """Whether to deploy a key where one is refused: its terminal would show no question."""
+    asks = """deploy = input("deploy the salt-ssh key?\\n[Y/n] ")
+refused = {"retcode": 255, "stderr": "a@b: Permission denied (publickey).", "stdout": ""}
+print(json.dumps({"pc": refused if deploy == "n" else "deployed"}))
+"""
+    with pytest.raises(AskError) as err:
+        Asker(program(tmp_path, asks), "pc").ask("netboot.status")
+    assert str(err.value) == "pc: a@b: Permission denied (publickey)."
+
+
+# It notes how it was called; a has been applied, b and c have not.
+SSH_STANDIN = """
+with open("calls", "a") as file:
+    print(*sys.argv[1:], file=file)
+config = {"interfaces": [{"name": "eth0", "address": "192.0.2.9"}], "dhcp": {"mode": "proxy"}}
+print(json.dumps({
+    "netboot.version": {n: {"version": "1", "applied": n == "a" and "1" or None} for n in NAMES},
+    "netboot.config": {n: {"problems": []} if n == "c" else {"config": config} for n in NAMES},
+}.get(sys.argv[-1], {})))
+print(LOG if sys.argv[-1] == "pillar.items" else "", file=sys.stderr)
+"""
+
+
+@pytest.fixture
+def ssh(tmp_path):
+    """Run `./netboot ssh`, or another command, by that program: (status, stderr, calls)."""
+
+    def run(*argv, names="abc", log="", pillar="netboot: {}"):
+        (tmp_path / "pillar").mkdir(exist_ok=True)
+        (tmp_path / "pillar/netboot.sls").write_text(pillar)
+        salt = program(tmp_path, f"NAMES, LOG = {names!r}, {log!r}{SSH_STANDIN}")
+        done = subprocess.run(
+            [sys.executable, "-m", "cli", salt, *argv],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(CHECKOUT)},
+            capture_output=True,
+            text=True,
+            stdin=subprocess.DEVNULL,
+            check=False,
+        )
+        calls = tmp_path / "calls"
+        made = [line.split() for line in calls.read_text().splitlines()] if calls.exists() else []
+        calls.unlink(missing_ok=True)
+        return done.returncode, done.stderr.strip(), made
+
+    return run
+
+
+def test_first_apply_over_ssh_asks(ssh):
+    status, said, calls = ssh("ssh", "*", "-i", "--user", "bob", "netboot.dhcp")
+    assert status == 1
+    assert said == (
+        "netboot: b becomes a netboot server for clients on eth0 (192.0.2.9), beside the "
+        "network's DHCP server. Say --yes if that is meant."
+    )
+    ours = ["--out=json", "--log-level=error", "-i", "--user", "bob", "--static", "*"]
+    assert calls == [[*ours, "netboot.version"], [*ours, "netboot.config"]]
+
+
+@pytest.mark.parametrize(
+    ("words", "names", "asked"),
+    [(["--yes"], "abc", 0), (["test=True"], "abc", 0), ([], "a", 1), ([], "", 1)],
+)
+def test_apply_over_ssh_that_asks_nothing(ssh, words, names, asked):
+    _status, said, calls = ssh("ssh", "*", *words, names=names)
+    assert said == ""
+    assert len(calls) == asked + 1
+    assert "state.apply" in calls[-1]
+    assert "--yes" not in calls[-1]
+
+
+@pytest.mark.parametrize("command", [["apply", "--yes"], ["ssh", "*", "--yes"]])
+def test_what_salt_cannot_render_is_a_sentence(ssh, command):
+    log = "[CRITICAL] Rendering SLS 'netboot' failed, render error:\nJinja error: bad; line 1\n\n--"
+    said = "netboot: pillar/netboot.sls, line 1: Jinja error: bad:\nnetboot:     netboot: {{ a }}"
+    status, stderr, calls = ssh(*command, log=log, pillar="netboot: {{ a }}")
+    assert (status, stderr) == (1, said)
+    assert [call[-1] for call in calls] == ["pillar.items"]
+    assert ssh(*command, pillar="netboot: {{ a }}")[2][-1][-1] == "state.apply"
+
+
 MENU = """#!ipxe
 isset ${nb-timeout} || set nb-timeout 30000
 isset ${nb-entry} || set nb-entry local
@@ -283,9 +394,33 @@ def test_menu_is_drawn():
     assert starts == "After 30 s without a key: Boot from the local disk."
 
 
-def test_menu_of_a_host():
-    own = "=== config-mac-525400123456.ipxe\nset nb-entry alt-live\nset nb-straight 1\n=== config\n"
-    assert screen.draw(own + MENU)[1] == "This machine does not ask: ALT A: live."
+ONCE = "set nb-entry local\nset nb-straight 1\nchain --autofree http://192.0.2.1/once/pc1.ipxe ||\n"
+ARMED = (
+    "# Host: pc1, armed: this script is removed.\nset nb-via /host/pc1.ab\nset nb-entry alt-live\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("own", "told"),
+    [
+        ("set nb-entry alt-live\nset nb-straight 1\n", "it starts alt-live at once."),
+        ("set nb-entry local\nset nb-straight 1\n", "it boots from its own disk at once."),
+        (ONCE, "it is not armed, so it boots from its own disk at once (./netboot arm pc1)."),
+        (ONCE + ARMED + "set nb-straight 1\n", "it is armed and starts alt-live at once."),
+        (
+            "set nb-entry other\nset nb-straight 1\n",
+            "it should start other at once, which is not ready.",
+        ),
+    ],
+)
+def test_host_without_a_menu_is_a_sentence(own, told):
+    script = f"=== config-mac-525400123456.ipxe\n# Host: pc1\n{own}=== config\n{MENU}:alt-live\n"
+    assert views.menu(script) == [f"pc1 shows no menu: {told}"]
+
+
+def test_menu_of_a_host_that_asks():
+    own = "=== config-mac-525400123456.ipxe\n# Host: pc1\nset nb-entry alt-live\n=== config\n"
+    assert views.menu(own + MENU)[-1] == "After 30 s without a key: ALT A: live."
 
 
 def test_many_hosts_are_armed():

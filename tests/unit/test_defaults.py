@@ -46,7 +46,7 @@ PILLAR = {
     "default_image": {"x86_64": "a"},
     "menu": {
         "extra": {"memtest": {"kernel": "http://192.0.2.9/memtest"}},
-        "password": {"users": {"admin": "$6$salt$hash"}},
+        "password": {"users": {"admin": f"$6$salt${'a' * 86}"}},
     },
     "admins": {"alice": {"keys": ["ssh-ed25519 AAAAC3NzaC1lZDI1NTE5"]}},
     "schedule": {"hours": 1},

@@ -3,6 +3,7 @@
 import importlib.util
 
 import pytest
+import salt.modules.state
 
 from tests.conftest import CHECKOUT
 
@@ -52,13 +53,13 @@ def test_lines_of_an_apply():
     )
     assert netboot_apply.output({"netboot1": done}).split("\n") == [
         "netboot1:",
-        "changed  /name/dir was made",
-        "changed  File /name/file updated",
+        "changed  /name/dir was made.",
+        "changed  /name/file was updated.",
         "changed  /name/pkg: The following packages were installed",
         "changed  2 menus were written.",
         "FAILED   iso: a.iso: cannot be fetched: 404.",
         "         And more.",
-        "5 changed, 1 unchanged, 1 FAILED, 1 not tried because of that; 0.8 s.",
+        "4 changed, 1 unchanged, 1 FAILED, 1 not tried because of that; 0.8 s.",
         "Ready to boot: ALT.",
     ]
 
@@ -71,13 +72,34 @@ def test_foretold():
             {"/name/dir": {"directory": "new"}},
             "The following files will be changed:\n/name/dir: directory - new",
         ),
+        ("file", None, {"a": "new"}, "The file /name/file is set to be changed"),
+        ("gone", None, {"a": "new"}, "Directory /name/gone is set for removal"),
+        ("cmd", None, {"cmd": "x"}, 'Command "x" would have been executed'),
         ("menus", None, {"a": "new"}, "33 menus would be written."),
+        ("menus-again", None, {"a": "new"}, "33 menus would be written."),
+        ("right", True, {}, "Is right."),
     )
     assert netboot_apply.output({"local": done}).split("\n") == [
-        "would    /name/dir: directory - new",
+        "would    /name/dir would be made.",
+        "would    /name/file would be changed.",
+        "would    /name/gone would be removed.",
+        "would    x would be run.",
         "would    33 menus would be written.",
-        "2 would change, 0 unchanged; 0.2 s.",
+        "5 changes foreseen, 1 unchanged; 0.7 s.",
     ]
+
+
+def test_apply_that_runs_beside_another(monkeypatch):
+    """By what Salt's own function says."""
+    active = [{"fun": "state.apply", "pid": 3653, "jid": "20261126180211123456"}]
+    monkeypatch.setattr(
+        salt.modules.state, "__salt__", {"saltutil.is_running": lambda _: active}, raising=False
+    )
+    monkeypatch.setattr(salt.modules.state, "__opts__", {}, raising=False)
+    assert netboot_apply.output({"local": salt.modules.state.running()}) == (
+        "FAILED   another apply runs here (PID 3653, since Nov 26 18:02); wait for it, or add "
+        "queue=True"
+    )
 
 
 def test_warnings_are_told_and_empty_ones_are_not():

@@ -14,7 +14,7 @@ from tests.unit.test_netboot_pillar import IMAGE, resolve
 TEMPLATE = (CHECKOUT / "salt/netboot/files/menu.ipxe.jinja").read_text()
 TFTP = "http://192.0.2.10/tftp"
 LOCAL = {"pcbios": "sanboot --no-describe --drive 0x80", "efi": "exit 1"}
-USERS = {"users": {"admin": "$6$salt$hash"}}
+USERS = {"users": {"admin": f"$6$salt${'a' * 86}"}}
 
 
 def menus(count=1, arch="x86_64", facts=P11, names=None, **pillar):

@@ -438,10 +438,27 @@ WRONG = [
     ),
     ({"menu": {"languages": ["ru"]}}, "netboot:menu:languages: 'ru' must be a locale"),
     (
-        {"menu": {"password": {"users": {"a": "secret"}}}},
-        "netboot:menu:password:users:a: must be a password hash",
+        {"dhcp": "proxy"},
+        "netboot:dhcp: must be a map of clients_at_once, leases, mode, relayed, subnets, "
+        "did you mean dhcp: {mode: proxy}?",
     ),
-    ({"menu": {"password": {"users": {"a b": "$6$a$b"}}}}, "netboot:menu:password:users:a b: must"),
+    (
+        {"dhcp": False},  # as YAML reads off
+        "netboot:dhcp: must be a map of clients_at_once, leases, mode, relayed, subnets, "
+        "did you mean dhcp: {mode: off}?",
+    ),
+    (
+        {"http": 8080},  # two keys take it
+        "netboot:http: must be a map of certificate, https_port, key, listen, listing, port",
+    ),
+    (
+        {"menu": {"password": {"users": {"a": "secret"}}}},
+        "netboot:menu:password:users:a: must be a password's hash",
+    ),
+    (
+        {"menu": {"password": {"users": {"a b": f"$6$a${'a' * 86}"}}}},
+        "netboot:menu:password:users:a b: must",
+    ),
     ({"arguments": {"x86_64": "a;b"}}, "netboot:arguments:x86_64: 'a;b' contains ';'"),
     ({"arguments": {"x86_64": ["a b"]}}, "netboot:arguments:x86_64: 'a b' must be a kernel argum"),
     ({"arguments": {"x86_64": "#a"}}, "netboot:arguments:x86_64: '#a' begins with #"),

@@ -72,6 +72,80 @@ def test_what_is_no_slip(tmp_path, text):
     assert slips.slips(path) == []
 
 
+JINJA = """# {{ grains.id }}
+{% set title = 'School' %}
+netboot:
+  {% if grains.id == 'a' %}
+  title: {{ title }}
+  {% endif %}
+"""
+JINJA_SLIPS = {
+    "open braces": ("{{ title }}", "{{ title }", 5, "{{ or {% that is not closed"),
+    "open to the end": ("{{ title }}", "{{ title", 6, "{{ or {% that is not closed"),
+    "no end": ("  {% endif %}\n", "", 4, "{% if %} without {% endif %}"),
+    "no begin": ("{% if grains.id == 'a' %}", "", 6, "{% endif %} without what it ends"),
+    "nested": ("  title", "{% for a in b %}title", 6, "{% endif %}, but {% for %} is still open"),
+    "mistyped": ("{% if", "{% iff", 4, "unknown tag {% iff %}, did you mean if?"),
+    "comment": ("# {{ grains.id }}", "{# why", 1, "{# without #}"),
+    "quote": ("'a'", "'a", 4, "a quote that nothing closes"),
+    "assignment": ("==", "=", 4, "expected token 'end of statement block', got '='"),
+}
+
+
+@pytest.mark.parametrize("slip", JINJA_SLIPS)
+def test_slip_in_jinja_is_named_with_its_line(tmp_path, slip):
+    old, new, line, told = JINJA_SLIPS[slip]
+    path = tmp_path / "netboot.sls"
+    assert old in JINJA
+    path.write_text(JINJA.replace(old, new, 1))
+    (found,) = slips.slips(path)
+    head, shown = found.split("\n")
+    assert head.startswith(f"{path}, line {line}: "), found
+    assert told in head
+    assert shown.strip() == path.read_text().splitlines()[line - 1].strip()
+
+
+@pytest.mark.parametrize(
+    "text", [JINJA, "{% import_yaml 'a' as b %}{{ b | unless }}", "{% do a.b() %}", "{% raw %}{{"]
+)
+def test_what_is_no_slip_in_jinja(tmp_path, text):
+    path = tmp_path / "netboot.sls"
+    path.write_text(text.replace("{% raw %}{{", "{% raw %}{{{% endraw %}"))
+    assert slips.slips(path) == []
+
+
+# What Salt 3008 logs, shortened.
+RENDERED = {
+    "Jinja variable 'foo' is undefined; line 2\n\n---\nnetboot:\n  a: {{ foo }}   <====\n---\n"
+    "Traceback (most recent call last):\n  File": (
+        "line 2: Jinja variable 'foo' is undefined; set it above, or give it a default "
+        "({{ NAME | default('...') }}):\n    a: {{ foo }}"
+    ),
+    "Jinja error: division by zero\nTraceback (most recent call last):\n\n; line 2\n\n---": (
+        "line 2: Jinja error: division by zero:\n    a: {{ foo }}"
+    ),
+    "mapping values are not allowed in this context\nTraceback (most recent call last):\n"
+    '  in "<unicode string>", line 9, column 13\n': (
+        "line 9 of what its Jinja makes: mapping values are not allowed in this context"
+    ),
+    "Jinja variable 'x' is undefined\n": (
+        "Jinja variable 'x' is undefined; set it above, or give it a default "
+        "({{ NAME | default('...') }})"
+    ),
+}
+
+
+@pytest.mark.parametrize("said", RENDERED)
+def test_what_salt_says_of_rendering_is_a_sentence(tmp_path, said):
+    path = tmp_path / "my/netboot.sls"
+    path.parent.mkdir()
+    path.write_text("netboot:\n  a: {{ foo }}\n")
+    end = "[CRITICAL] Pillar render error: Rendering SLS 'my.netboot' failed. Please see\n"
+    log = f"[CRITICAL] Rendering SLS 'my.netboot' failed, render error:\n{said}{end}"
+    (found,) = slips.rendered(log + log, tmp_path)
+    assert found == f"{path}, {RENDERED[said]}".replace("sls, Jinja", "sls: Jinja")
+
+
 def test_file_that_is_not_utf8(tmp_path):
     path = tmp_path / "netboot.sls"
     path.write_bytes(b"netboot: {menu: {title: \xd8}}\n")
