@@ -2,6 +2,7 @@
 
 import difflib
 import platform
+import shutil
 import subprocess
 import sys
 import threading
@@ -12,6 +13,7 @@ from .asking import Asker, AskError
 
 _RECORD = Path("/var/lib/netboot/applied/config.json")
 _EVERY_S = 15
+_FOLLOW = "journalctl -fu netboot-apply"
 # Of salt.modules.state.apply_, sls and highstate.
 _ARGUMENTS = ("test", "pillar", "pillar_enc", "pillarenv", "saltenv", "exclude", "queue")
 _ARGUMENTS += ("sync_mods", "concurrent", "mods", "state_events")
@@ -66,12 +68,23 @@ def run(program, target, words):
     how += [] if given & {"-l", "--log-level"} else ["--log-level=critical"]
     command = [program, *how, *([target] if target else []), "state.apply", *words]
     done = threading.Event()
+    if not target and sys.stderr.isatty() and _scheduled_runs():
+        print("netboot: waiting for the end of the scheduled apply:", _FOLLOW, file=sys.stderr)
     if target and sys.stderr.isatty():
         threading.Thread(target=_watch, args=(Asker(program, target), done), daemon=True).start()
     try:
         return subprocess.run(command, check=False).returncode
     finally:
         done.set()
+
+
+def _scheduled_runs():
+    """Whether the timer's apply runs, for which Salt waits (state_queue in conf/minion)."""
+    if not shutil.which("systemctl"):
+        return False
+    asked = ["systemctl", "is-active", "netboot-apply.service"]
+    said = subprocess.run(asked, capture_output=True, text=True, check=False)
+    return said.stdout.strip() == "activating"
 
 
 def _watch(asker, done):
