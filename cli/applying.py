@@ -1,8 +1,9 @@
 """Apply the states to this machine or over ssh: slips first, then Salt, with progress meanwhile."""
 
+import contextlib
 import difflib
+import fcntl
 import platform
-import shutil
 import subprocess
 import sys
 import threading
@@ -12,8 +13,9 @@ from . import slips, views
 from .asking import Asker, AskError
 
 _RECORD = Path("/var/lib/netboot/applied/config.json")
+_LOCK = Path("/run/netboot-apply.lock")
+_WAITS = "netboot: waiting for another apply to end (a scheduled one: journalctl -fu netboot-apply)"
 _EVERY_S = 15
-_FOLLOW = "journalctl -fu netboot-apply"
 # Of salt.modules.state.apply_, sls and highstate.
 _ARGUMENTS = ("test", "pillar", "pillar_enc", "pillarenv", "saltenv", "exclude", "queue")
 _ARGUMENTS += ("sync_mods", "concurrent", "mods", "state_events")
@@ -68,23 +70,35 @@ def run(program, target, words):
     how += [] if given & {"-l", "--log-level"} else ["--log-level=critical"]
     command = [program, *how, *([target] if target else []), "state.apply", *words]
     done = threading.Event()
-    if not target and sys.stderr.isatty() and _scheduled_runs():
-        print("netboot: waiting for the end of the scheduled apply:", _FOLLOW, file=sys.stderr)
     if target and sys.stderr.isatty():
         threading.Thread(target=_watch, args=(Asker(program, target), done), daemon=True).start()
     try:
-        return subprocess.run(command, check=False).returncode
+        with contextlib.nullcontext() if target else _alone():
+            return subprocess.run(command, check=False).returncode
     finally:
         done.set()
 
 
-def _scheduled_runs():
-    """Whether the timer's apply runs, for which Salt waits (state_queue in conf/minion)."""
-    if not shutil.which("systemctl"):
-        return False
-    asked = ["systemctl", "is-active", "netboot-apply.service"]
-    said = subprocess.run(asked, capture_output=True, text=True, check=False)
-    return said.stdout.strip() == "activating"
+@contextlib.contextmanager
+def _alone():
+    """
+    One apply at a time on this machine: Salt would refuse the second.
+
+    Nor is Salt's own queue of use: without a minion's daemon queue=True never applies, and two that
+    wait by queue=N wait for each other (salt.utils.state.check_prior_running_states, 3008.3).
+    """
+    try:
+        lock = _LOCK.open("a")
+    except OSError:
+        lock = None  # not root: test=True
+    with lock or contextlib.nullcontext():
+        if lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                print(_WAITS, file=sys.stderr, flush=True)
+                fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def _watch(asker, done):

@@ -72,7 +72,8 @@ def findings(records: Records) -> list[Finding]:
 def _scheduled(records: Records) -> Iterator[Finding]:
     run = netboot_timer.last_run() if records.config()["schedule"] else {"failed": False}
     if run["failed"]:
-        text = f"The scheduled apply of {run['last']} failed; see journalctl -u netboot-apply."
+        text = f"The scheduled apply of {run['last']} failed; see journalctl -u netboot-apply, "
+        text += "mend it, and run systemctl start netboot-apply."
         yield ("schedule.failed", "error", text)
 
 

@@ -26,10 +26,9 @@ _SECONDS = {
     **{"y": 31557600, "month": 2629800, "w": 604800, "d": 86400, "h": 3600, "min": 60, "s": 1},
     **{"ms": 1e-3, "us": 1e-6},
 }
-# Salt waits for so many applies before this one, and refuses more. Not True: that leaves the
-# apply to a minion's daemon, which is not there, and reports success (_check_queue in Salt 3008.3,
-# 3007.15 and 3006.28).
-_QUEUE = 9
+# It waits while somebody applies by hand. Not True: that leaves the apply to a minion's daemon,
+# which is not there, and reports success (_check_queue in Salt 3008.3, 3007.15 and 3006.28).
+_QUEUE = "queue=9"
 
 
 def command(opts: Mapping[str, Any]) -> dict[str, str]:
@@ -54,12 +53,11 @@ def command(opts: Mapping[str, Any]) -> dict[str, str]:
         and f"{checkout}/salt" in map(os.path.realpath, roots)
     ):
         # It checks the pillar's YAML, and makes .venv again after an update.
-        words, directory = [launcher, "apply", "--yes"], checkout
+        words, directory = [launcher, "apply", "--yes", _QUEUE], checkout
     else:
         words = [sys.executable, salt_call, "--local", f"--config-dir={config_dir}"]
         # Only a highstate syncs the modules of these states by itself.
-        words += ["--state-verbose=False", "state.apply", "netboot", "sync_mods=all"]
-        words += [f"queue={_QUEUE}"]
+        words += ["--state-verbose=False", "state.apply", "netboot", "sync_mods=all", _QUEUE]
         # Relative paths in the configuration.
         directory = "/" if all(map(os.path.isabs, roots)) else os.getcwd()
     own = beside.startswith(checkout + "/") or beside in _PATH.split(":")

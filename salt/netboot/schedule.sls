@@ -5,7 +5,7 @@
 {%- set minion = opts.get('file_client') == 'remote' %}
 {#- salt-ssh renders on its controller; nothing on the target could apply by itself. #}
 {%- set ssh = '__master_opts__' in opts %}
-{%- set timer = config.schedule and not minion and not ssh %}
+{%- set timer = config.get('schedule') and not minion and not ssh %}
 
 include:
   - netboot.{{ 'invalid' if problems else 'base' }}
