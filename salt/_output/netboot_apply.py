@@ -1,5 +1,5 @@
 """
-Applied states for people: a line for each change, failure and warning, then a summary.
+Applied states for people: a line for each change, failure, warning and note, then a summary.
 
 Used by ``./netboot apply`` and ``./netboot ssh``; elsewhere after ``saltutil.sync_output``::
 
@@ -68,6 +68,9 @@ def _machine(name, found):
             lines += _line("would" if state["result"] is None else "changed", _done(state))
         for warning in state.get("warnings", []):
             lines += _line("warning", warning)
+    for name, state in found.items():
+        if name.endswith("_|-show_notification"):
+            lines += _line("note", state["comment"])
     count = [f"{len(changed)} would change" if _foretold(changed) else f"{len(changed)} changed"]
     count.append(f"{len(states) - len(changed) - len(failed) - len(waiting)} unchanged")
     if failed:

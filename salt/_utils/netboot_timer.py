@@ -134,7 +134,8 @@ def _shown(unit: str, *properties: str) -> dict[str, str]:
 def _point(text: str) -> str | None:
     """A time as systemctl shows it in the zone UTC: Thu 2026-11-26 03:04:01 UTC."""
     try:
-        there = datetime.datetime.strptime(text, "%a %Y-%m-%d %H:%M:%S %Z")
+        # Without the day of the week, which strptime would read in the language of the locale.
+        there = datetime.datetime.strptime(text.partition(" ")[2], "%Y-%m-%d %H:%M:%S UTC")
     except ValueError:
         return None  # it never was
     return f"{there:%Y-%m-%dT%H:%M:%SZ}"
