@@ -1,6 +1,8 @@
 """Apply the states to this machine or over ssh: slips first, then Salt, with progress meanwhile."""
 
+import contextlib
 import difflib
+import fcntl
 import platform
 import subprocess
 import sys
@@ -11,6 +13,8 @@ from . import slips, views
 from .asking import DEPLOYS_NO_KEY, Asker, AskError
 
 _RECORD = Path("/var/lib/netboot/applied/config.json")
+_LOCK = Path("/run/netboot-apply.lock")
+_WAITS = "netboot: waiting for another apply to end (a scheduled one: journalctl -fu netboot-apply)"
 _EVERY_S = 15
 # Of salt.modules.state.apply_, sls and highstate.
 _ARGUMENTS = ("test", "pillar", "pillar_enc", "pillarenv", "saltenv", "exclude", "queue")
@@ -109,9 +113,32 @@ def run(program, target, words):
         threading.Thread(target=_watch, args=(asker, done), daemon=True).start()
     try:
         answers = {} if sys.stdin.isatty() else {"input": DEPLOYS_NO_KEY, "text": True}
-        return subprocess.run(command, check=False, **answers).returncode
+        with contextlib.nullcontext() if target else _alone():
+            return subprocess.run(command, check=False, **answers).returncode
     finally:
         done.set()
+
+
+@contextlib.contextmanager
+def _alone():
+    """
+    One apply at a time on this machine: Salt would refuse the second.
+
+    Nor is Salt's own queue of use: without a minion's daemon queue=True never applies, and two that
+    wait by queue=N wait for each other (salt.utils.state.check_prior_running_states, 3008.3).
+    """
+    try:
+        lock = _LOCK.open("a")
+    except OSError:
+        lock = None  # not root: test=True
+    with lock or contextlib.nullcontext():
+        if lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                print(_WAITS, file=sys.stderr, flush=True)
+                fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def _watch(asker, done):

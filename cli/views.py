@@ -30,6 +30,8 @@ def status(data):
         told += [f"{hosts['armed']} armed"] if hosts["armed"] else []
         told += [f"{hosts['booted']} booted"] if hosts["booted"] else []
         lines.append(("hosts", ", ".join(told)))
+    if data["schedule"]:
+        lines.append(("schedule", _schedule(data["schedule"])))
     disk = data["disk"]
     lines.append(("disk", f"{size(disk['free'])} of {size(disk['total'])} free at {disk['path']}"))
     found = data["findings"]
@@ -50,6 +52,19 @@ def _services(services):
     up = [name for name, runs in services.items() if runs]
     told = [f"NOT RUNNING: {', '.join(down)}"] if down else []
     return "; ".join([*told, *([f"{', '.join(up)} run"] if up else [])]) or "none yet"
+
+
+def _schedule(schedule):
+    ((unit, number),) = schedule["interval"].items()
+    told = [f"every {several(number, unit[:-1])}"]
+    told += ["by the minion"] if schedule["by"] == "minion" else []
+    told += [f"next {when(schedule['next'])}"] if schedule["next"] else []
+    last = when(schedule["last"])
+    if schedule["failed"]:
+        told.append(f"last run FAILED {last} (journalctl -u netboot-apply)")
+    elif last:
+        told.append(f"last run {last}")
+    return ", ".join(told)
 
 
 def _images(data):

@@ -140,8 +140,10 @@ def status():
     interfaces), ``dhcp`` (the mode), ``services`` (whether each runs, by name), ``images``
     (``ready`` and ``missing`` names), ``fetching`` (see ``iso_fetch.progress``), ``entries``
     (counts by architecture), ``hosts`` (``named`` in the pillar, ``new``, ``armed``, ``booted``),
-    ``findings`` of ``netboot.check`` (counts by severity) and ``disk`` (``path``, ``free`` and
-    ``total`` bytes).
+    ``schedule`` (None, or ``by``: ``timer`` or ``minion``, ``interval``: ``hours`` or ``minutes``,
+    ``next`` and ``last``: when it is and was applied, as ISO 8601 in UTC, or None, ``failed``:
+    whether the last such run failed), ``findings`` of ``netboot.check`` (counts by severity) and
+    ``disk`` (``path``, ``free`` and ``total`` bytes).
 
     Raises CommandExecutionError when nothing was applied to this machine yet.
 
@@ -151,7 +153,7 @@ def status():
 
         salt 'netboot*' netboot.status
     """
-    return netboot_status.status(_records())
+    return netboot_status.status(_records(), __opts__.get("schedule"))
 
 
 def hosts(unknown=False):

@@ -1,5 +1,5 @@
 """
-Applied states for people: a line for each change, failure and warning, then a summary.
+Applied states for people: a line for each change, failure, warning and note, then a summary.
 
 Used by ``./netboot apply`` and ``./netboot ssh``; elsewhere after ``saltutil.sync_output``::
 
@@ -85,6 +85,9 @@ def _machine(name, found):
             lines += line
         for warning in state.get("warnings", []):
             lines += _line("warning", warning)
+    for name, state in found.items():
+        if name.endswith("_|-show_notification"):
+            lines += _line("note", state["comment"])
     # As many as there are lines.
     count = [f"{len(done)} changed"]
     if _foretold(changed):

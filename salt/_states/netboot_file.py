@@ -9,6 +9,7 @@ import netboot_fresh
 netboot_fresh.forget_old()
 
 import netboot_templates
+import netboot_timer
 from netboot_records import Records
 from netboot_state import State
 
@@ -27,7 +28,8 @@ def written(name, source):
         Absolute path.
 
     source
-        ``salt://`` URL of the template (Jinja).
+        ``salt://`` URL of the template (Jinja). In it ``apply`` has what applies these states again
+        on this machine, see ``netboot_timer.command``.
 
     ``changes`` contains the difference, and what killed applies left in the directory.
 
@@ -41,6 +43,7 @@ def written(name, source):
     with State(name, f"{name} is up to date.", __opts__["test"]) as state:
         config = Records.of(__opts__, __context__).config()
         cached = __salt__["cp.cache_file"](source)
-        text = netboot_templates.text(source, cached, config, __opts__)
+        apply = netboot_timer.command(__opts__)
+        text = netboot_templates.text(source, cached, config, __opts__, apply=apply)
         netboot_templates.in_step(state, name, text, config["paths"]["etc"])
     return state.ret

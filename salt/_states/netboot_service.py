@@ -178,6 +178,11 @@ def absent(name, files):
             for path in {*files, *left} & set(changes):
                 os.unlink(path)
             __salt__["service.systemctl_reload"]()
+            for unit in map(os.path.basename, files):
+                if unit.endswith(".service"):
+                    # Otherwise one that failed stays in `systemctl --failed`.
+                    forget = ["systemctl", "reset-failed", unit]
+                    __salt__["cmd.retcode"](forget, python_shell=False, ignore_retcode=True)
             Records.of(__opts__, __context__).remove("services", name)
     return state.ret
 

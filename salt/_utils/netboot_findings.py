@@ -14,6 +14,7 @@ import netboot_menus
 import netboot_nginx
 import netboot_rules
 import netboot_run
+import netboot_timer
 from netboot_names import VERSION, iso8601
 from netboot_records import Records
 from netboot_shapes import Entry, Finding
@@ -58,6 +59,7 @@ def findings(records: Records) -> list[Finding]:
         ("apply.failed", "error", f"The last apply failed: {why}")
         for why in (run["failed"].values() if run else ())
     )
+    found += _scheduled(records)
     found += (
         ("image.missing", "error", f"The image {name} is not ready to boot.")
         for name in netboot_images.missing(records)
@@ -69,6 +71,14 @@ def findings(records: Records) -> list[Finding]:
     )
     found += _network(entries)
     return sorted(found, key=lambda one: _ORDER.index(one[1]))
+
+
+def _scheduled(records: Records) -> Iterator[Finding]:
+    run = netboot_timer.last_run() if records.config()["schedule"] else {"failed": False}
+    if run["failed"]:
+        text = f"The scheduled apply of {run['last']} failed; see journalctl -u netboot-apply, "
+        text += "mend it, and run systemctl start netboot-apply."
+        yield ("schedule.failed", "error", text)
 
 
 def _web_server(records: Records) -> Iterator[Finding]:

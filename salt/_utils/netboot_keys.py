@@ -794,8 +794,9 @@ KEYS: tuple[Key, ...] = (
         "schedule.hours",
         check.whole(1, 8760),
         None,
-        "Interval in hours at which the states are applied. Needs a running salt-minion. "
-        "Default: off.",
+        "Interval in hours at which the states are applied: by the minion if it has a master, by a "
+        "systemd timer (`netboot-apply`) if the machine applies them without one; not over "
+        "salt-ssh. Default: off.",
     ),
     Key(
         "schedule.minutes",

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Mapping
 from typing import Any
 
 import iso_download
@@ -13,17 +14,21 @@ import netboot_arming
 import netboot_findings
 import netboot_images
 import netboot_run
+import netboot_timer
 from netboot_names import VERSION, iso8601, some
 from netboot_records import Records
 from netboot_shapes import Entry
 
 
-def status(records: Records) -> dict[str, Any]:
+def status(records: Records, jobs: Mapping[str, Any] | None) -> dict[str, Any]:
     """
     Return how this machine is, see ``netboot.status``.
 
     records
         The records of this machine.
+
+    jobs
+        The schedule of the minion that runs, by the names of jobs.
     """
     config = records.config()
     run, out = records.run(), records.out_of_service()
@@ -58,6 +63,7 @@ def status(records: Records) -> dict[str, Any]:
             "armed": sum(bool(one["armed"]) and not one["booted"] for one in once),
             "booted": sum(bool(one["booted"]) for one in once),
         },
+        "schedule": netboot_timer.schedule(records, jobs),
         "findings": _counted(severities),
         "disk": {"path": config["root"], "free": disk.free, "total": disk.total},
     }

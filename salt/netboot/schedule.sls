@@ -1,7 +1,11 @@
-# Periodic apply by the minion itself, if the pillar sets an interval.
-{%- from "netboot/map.jinja" import config, problems with context %}
+# Periodic apply, if the pillar sets an interval: by the minion itself where it has a master, by a
+# timer of systemd's where this machine applies by itself.
+{%- from "netboot/map.jinja" import config, paths, problems, service_files with context %}
 {#- Only a minion that has a master runs as a daemon, which is what keeps a schedule. #}
 {%- set minion = opts.get('file_client') == 'remote' %}
+{#- salt-ssh renders on its controller; nothing on the target could apply by itself. #}
+{%- set ssh = '__master_opts__' in opts %}
+{%- set timer = config.get('schedule') and not minion and not ssh %}
 
 include:
   - netboot.{{ 'invalid' if problems else 'base' }}
@@ -23,14 +27,44 @@ netboot-schedule:
     - maxrunning: 1
     {#- Salt's default is to run at once, without splay: during the very apply that adds the job. #}
     - run_on_start: False
+{%- elif timer %}
+
+netboot-schedule-service:
+  netboot_file.written:
+    - name: {{ paths.units }}/netboot-apply.service
+    - source: salt://netboot/files/netboot-apply.service.jinja
+
+netboot-schedule-timer:
+  netboot_file.written:
+    - name: {{ paths.units }}/netboot-apply.timer
+    - source: salt://netboot/files/netboot-apply.timer.jinja
+
+netboot-schedule:
+  netboot_service.current:
+    - name: netboot-apply.timer
+    - files: {{ service_files['netboot-apply.timer'] | json }}
+    {#- systemd then reads both; a run that goes on, perhaps this one, is not interrupted. #}
+    - reload: [systemctl, daemon-reload]
+    - require:
+      - netboot_file: netboot-schedule-service
+      - netboot_file: netboot-schedule-timer
 {%- elif config.schedule %}
 
 netboot-schedule:
   test.show_notification:
-    - text: netboot:schedule needs a salt-minion with a master; without one, these states are not applied periodically.
+    - text: >-
+        netboot:schedule does nothing over salt-ssh: run ./netboot ssh from a timer or cron on the
+        machine that has this checkout.
 {%- elif minion %}
 
 netboot-schedule:
   schedule.absent:
     - name: netboot
+{%- endif %}
+{%- if not problems and not timer %}
+
+netboot-schedule-timer:
+  netboot_service.absent:
+    - name: netboot-apply.timer
+    - files: {{ service_files['netboot-apply.timer'] | json }}
 {%- endif %}

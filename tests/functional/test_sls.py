@@ -1,7 +1,10 @@
 """Every SLS renders, alone and together; of a wrong pillar only the state that says so is left."""
 
 import pytest
+import salt.fileclient
+import salt.pillar
 import yaml
+from saltfactories.utils.functional import Loaders
 
 from tests.conftest import CHECKOUT
 from tests.unit.test_layers import FILES, functions
@@ -144,6 +147,55 @@ def test_leases_are_in_no_state(rendered):
     states = rendered("netboot", {**PILLAR, "dhcp": dhcp})
     assert "203.0.113.9" in str(states)
     assert "teacher" not in str(states)
+
+
+# Who renders, by what `opts` have then. A minion's files and pillar come from here all the same.
+WORLDS = {
+    "masterless": {},
+    "ssh": {"__master_opts__": {}},
+    "minion": {"file_client": "remote"},
+}
+
+
+@pytest.fixture(params=WORLDS)
+def world(request, minion_opts, monkeypatch):
+    monkeypatch.setattr(salt.fileclient, "RemoteClient", salt.fileclient.FSClient)
+    monkeypatch.setattr(salt.pillar, "RemotePillar", salt.pillar.Pillar)
+    loaders = Loaders({**minion_opts, **WORLDS[request.param]})
+
+    def _states(sls="netboot.schedule", **netboot):
+        shown = loaders.modules.state.show_sls(sls, pillar={"netboot": {**PILLAR, **netboot}})
+        found = {}
+        for name, state in shown.items():
+            ((module, words),) = ((key, words) for key, words in state.items() if key[:2] != "__")
+            function = next(word for word in words if isinstance(word, str))
+            found[name] = f"{module}.{function}"
+        return {name: state for name, state in found.items() if "schedule" in name}
+
+    _states.name = request.param
+    yield _states
+    loaders.reset_state()
+
+
+def test_schedule_is_kept_by_what_is_there(world):
+    units = {name: f"netboot-schedule-{name}" for name in ("service", "timer")}
+    no_timer = {units["timer"]: "netboot_service.absent"}
+    unscheduled = {
+        "masterless": no_timer,
+        "ssh": no_timer,
+        "minion": {"netboot-schedule": "schedule.absent", **no_timer},
+    }
+    scheduled = {
+        "masterless": {
+            **dict.fromkeys(units.values(), "netboot_file.written"),
+            "netboot-schedule": "netboot_service.current",
+        },
+        "ssh": {"netboot-schedule": "test.show_notification", **no_timer},
+        "minion": {"netboot-schedule": "schedule.present", **no_timer},
+    }
+    assert world() == unscheduled[world.name]
+    assert world(schedule={"hours": 24}) == scheduled[world.name]
+    assert world(schedule={"hours": 24, "minutes": 3}) == {}
 
 
 def test_pillar_is_checked_once_an_apply(modules):

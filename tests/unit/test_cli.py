@@ -46,6 +46,7 @@ STATUS = {
     "fetching": [FETCH],
     "entries": {"x86_64": 6, "aarch64": 2},
     "hosts": {"named": 30, "new": 0, "armed": 12, "booted": 18},
+    "schedule": None,
     "findings": {"error": 1, "warning": 2, "info": 1},
     "disk": {"path": "/srv/export", "free": 45_100_000_000, "total": 99_000_000_000},
 }
@@ -102,6 +103,26 @@ def test_commands_in_what_servers_say_are_ours():
     assert sentence("Nothing was applied; run state.apply netboot first.") == (
         "Nothing was applied; run ./netboot apply first."
     )
+
+
+@pytest.mark.parametrize(
+    ("schedule", "line"),
+    [
+        ({"next": None, "last": None}, "every 24 hours"),
+        ({"by": "minion", "last": None}, "every 24 hours, by the minion, next 2026-11-27 03:10"),
+        ({}, "every 24 hours, next 2026-11-27 03:10, last run 2026-11-26 03:04"),
+        (
+            {"failed": True, "interval": {"minutes": 1}},
+            "every 1 minute, next 2026-11-27 03:10, last run FAILED 2026-11-26 03:04 "
+            "(journalctl -u netboot-apply)",
+        ),
+    ],
+)
+def test_status_of_the_schedule(schedule, line):
+    default = {"by": "timer", "interval": {"hours": 24}, "failed": False}
+    times = {"next": "2026-11-27T03:10:05Z", "last": "2026-11-26T03:04:05Z"}
+    lines = views.status({**STATUS, "schedule": {**default, **times, **schedule}})
+    assert f"schedule  {line}" in lines
 
 
 def test_a_line_for_each_host():

@@ -1,4 +1,4 @@
-"""What people read of an apply: a line for each change, failure and warning, and a summary."""
+"""What people read of an apply: a line for each change, failure, warning, note, and a summary."""
 
 import importlib.util
 
@@ -62,6 +62,12 @@ def test_lines_of_an_apply():
         "4 changed, 1 unchanged, 1 FAILED, 1 not tried because of that; 0.8 s.",
         "Ready to boot: ALT.",
     ]
+
+
+def test_notifications_are_notes():
+    (done,) = states(("schedule", True, {}, "Run it from a timer.")).values()
+    shown = netboot_apply.output({"local": {"test_|-a_|-a_|-show_notification": done}})
+    assert shown == "note     Run it from a timer.\n0 changed, 1 unchanged; 0.1 s."
 
 
 def test_foretold():
