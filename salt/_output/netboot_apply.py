@@ -45,6 +45,10 @@ _ADVICE = (
 )
 
 
+__opts__ = {}  # Salt's loader gives the outputter its own; color is off in pipes
+_COLORS = ((r"\bFAILED\b", "31;1"), (r"\bINSTALLED\b", "1"), (r"(?m)^warning\b", "33"))
+
+
 def __virtual__():
     return __virtualname__
 
@@ -64,7 +68,10 @@ def output(data, **_kwargs):
     """
     if not isinstance(data, dict):
         return str(data)
-    return "\n\n".join(_machine(name, found) for name, found in sorted(data.items()))
+    text = "\n\n".join(_machine(name, found) for name, found in sorted(data.items()))
+    for pattern, color in _COLORS if __opts__.get("color") else ():
+        text = re.sub(pattern, rf"\033[{color}m\g<0>\033[0m", text)
+    return text
 
 
 def _machine(name, found):

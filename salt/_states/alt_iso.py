@@ -167,7 +167,7 @@ def _keep(state, records, image, iso):
     found = _checked(state, records, iso, known, wanted) if there and not outdated else None
     record = found or _fetches(records).fetch(image["sources"], iso, wanted, to_be_claimed=True)
     if not found:
-        state.comment = f"{iso} was fetched and verified ({record['size']} bytes)."
+        state.comment = f"{iso} was fetched and verified ({record['size'] / 1e9:.2f} GB)."
     if sums:
         record["sums"] = sums
     iso_download.claim(records, iso, records.config()["paths"]["staging"], record)

@@ -146,3 +146,11 @@ def test_warnings_are_told_and_empty_ones_are_not():
 )
 def test_what_is_no_result_of_states_is_shown_as_it_is(found, told):
     assert netboot_apply.output(found) == told
+
+
+def test_failures_are_red_on_a_terminal(monkeypatch):
+    done = {"local": states(("iso", False, {}, "404"))}
+    monkeypatch.setattr(netboot_apply, "__opts__", {"color": True})
+    assert netboot_apply.output(done).startswith("\033[31;1mFAILED\033[0m   iso: 404")
+    monkeypatch.setattr(netboot_apply, "__opts__", {"color": False})
+    assert "\033" not in netboot_apply.output(done)
