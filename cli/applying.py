@@ -17,7 +17,7 @@ _LOCK = Path("/run/netboot-apply.lock")
 _WAITS = "netboot: waiting for another apply to end (a scheduled one: journalctl -fu netboot-apply)"
 _EVERY_S = 15
 # Of salt.modules.state.apply_, sls and highstate.
-_ARGUMENTS = ("test", "pillar", "pillar_enc", "pillarenv", "saltenv", "exclude", "queue")
+_ARGUMENTS = ("test", "pillar", "pillar_enc", "pillarenv", "saltenv", "exclude")
 _ARGUMENTS += ("sync_mods", "concurrent", "mods", "state_events")
 # Of salt-ssh; those in the second line have a value.
 _WHOM = ("-i", "--ignore-host-keys", "--no-host-keys", "-E", "--pcre", "-L", "--list", "--sudo")
@@ -63,6 +63,8 @@ def mistyped(words):
     """What is wrong with an argument: test=True that is mistyped would apply."""
     for word in words:
         name = word.partition("=")[0]
+        if name == "queue":
+            return f"{word}: without a minion nobody runs what Salt queues; leave it out"
         if "=" in word and not word.startswith("-") and name not in _ARGUMENTS:
             near = difflib.get_close_matches(name, _ARGUMENTS, 1)
             return f"unknown argument {word!r}" + (f", did you mean {near[0]}=?" if near else "")

@@ -123,8 +123,8 @@ def _plain(found):
     """Return what is no result of states, such as mistakes in an SLS, or a machine out of reach."""
     if another := _ANOTHER.search(str(found)):
         pid, since = another.groups()
-        told = f"another apply runs here (PID {pid}, since {since}); wait for it, or add queue=True"
-        return _line("FAILED", told)
+        # Not queue=True: without a minion nobody runs what Salt has queued.
+        return _line("FAILED", f"another apply runs here (PID {pid}, since {since}); wait for it")
     for sign, advice in _ADVICE:
         if sign in str(found):
             return [f"FAILED   {advice}"]

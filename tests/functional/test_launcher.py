@@ -307,10 +307,10 @@ def test_venv_is_made_again_where_the_checkout_was_moved_to(bench):
 
 # -- which Salt ----------------------------------------------------------------------------------
 
-APPLY = ["apply", "queue=True"]
+APPLY = ["apply", "saltenv=base"]
 SSH = ["ssh", "netboot*", "test=True"]
 CALLED = {
-    "salt-call": "salt-call state.apply queue=True",
+    "salt-call": "salt-call state.apply saltenv=base",
     "salt-ssh": "salt-ssh netboot* state.apply test=True",
 }
 
@@ -422,6 +422,15 @@ def test_mistyped_test_does_not_apply(bench):
     bench.salt("salt-call", "3007.1")
     done = bench.run("apply", "tset=True")
     assert failed(done_without_samples(done), "unknown argument 'tset=True', did you mean test=?")
+    assert bench.calls() == []
+
+
+def test_apply_is_not_queued_for_a_minion_that_is_not_there(bench):
+    """Salt 3007 and 3008 say that it is queued, end with 0, and never run it."""
+    bench.salt("salt-call", "3007.1")
+    done = bench.run("apply", "queue=True")
+    told = "queue=True: without a minion nobody runs what Salt queues; leave it out"
+    assert failed(done_without_samples(done), told)
     assert bench.calls() == []
 
 

@@ -103,8 +103,7 @@ def test_apply_that_runs_beside_another(monkeypatch):
     )
     monkeypatch.setattr(salt.modules.state, "__opts__", {}, raising=False)
     assert netboot_apply.output({"local": salt.modules.state.running()}) == (
-        "FAILED   another apply runs here (PID 3653, since Nov 26 18:02); wait for it, or add "
-        "queue=True"
+        "FAILED   another apply runs here (PID 3653, since Nov 26 18:02); wait for it"
     )
 
 
