@@ -110,6 +110,8 @@ def test_schedule_is_added(lan):
     assert (job["minutes"], job["splay"], job["maxrunning"]) == (1, 1, 1)
     assert job["run_on_start"] is False  # or a hundred minions would start at once
     assert apply(lan).changed == {}
+    schedule = lan.salt.call(lan.server, "netboot.status")["schedule"]
+    assert (schedule["by"], schedule["interval"]) == ("minion", {"minutes": 1})
 
 
 @pytest.mark.long

@@ -6,10 +6,13 @@ managers, /usr/bin/python3, pip and Salt's programs: each records how it was cal
 one by /etc/os-release alone, which is another file in a mount namespace of the test's own.
 """
 
+import fcntl
 import os
 import shutil
 import subprocess
 import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -67,11 +70,12 @@ name=${0##*/}
 echo "$0 $*" >> "$STANDINS/calls"
 echo "$PWD" > "$STANDINS/folder"
 """
-# $1 what /etc/os-release is, $2 what /usr/bin/python3 is, then the command.
+# $1 what /etc/os-release is, $2 what /usr/bin/python3 is, $3 what /run is, then the command.
 ELSEWHERE = """
 mount --bind "$1" /etc/os-release
 mount --bind "$2" /usr/bin/python3
-shift 2
+mount --bind "$3" /run
+shift 3
 exec "$@"
 """
 
@@ -82,6 +86,7 @@ class Bench:
     def __init__(self, base):
         self.base, self.checkout, self.bin = base, base / "checkout", base / "bin"
         self.bin.mkdir()
+        (base / "run").mkdir()
         listed = [
             "git",
             "ls-files",
@@ -140,7 +145,7 @@ class Bench:
         launch = [*who, *environment, "sh", netboot or self.checkout / "netboot", *argv]
         return subprocess.run(
             ["unshare", "--mount", "sh", "-ec", ELSEWHERE, "-", release, self.base / "python3"]
-            + launch,
+            + [self.base / "run", *launch],
             cwd=folder,
             check=False,
             capture_output=True,
@@ -203,6 +208,21 @@ def test_what_is_there_is_not_installed(bench):
     bench.complete()
     bench.run("apply", system="ALT Server 11.0")
     assert bench.calls() == [".venv/bin/salt-call state.apply"]
+
+
+def test_one_apply_at_a_time(bench):
+    bench.salt("salt-call", "3008.3")
+    with ThreadPoolExecutor() as pool, (bench.base / "run/netboot-apply.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        waits = pool.submit(bench.run, "apply")
+        time.sleep(1)
+        assert not waits.done()
+        fcntl.flock(lock, fcntl.LOCK_UN)
+        done = waits.result()
+    assert done.returncode == 0
+    assert "netboot: waiting for another apply to end (" in done.stderr
+    assert len(bench.calls()) == 1
+    assert "waiting" not in bench.run("apply").stderr
 
 
 def test_only_what_is_missing_is_installed(bench):

@@ -1,14 +1,18 @@
 """The tree applied to a bare machine, first by a user with sudo; tests build on another."""
 
 import copy
+import datetime
+import json
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+import yaml
 
 from lab.demo import PACKAGES
 from lab.salt import CHECKOUT, SaltCall, SaltSsh
+from tests.checkout import copy_tracked
 from tests.conftest import made_lan
 
 # Prints status, Content-Length and SHA-256 of a URL.
@@ -335,6 +339,118 @@ def test_service_restarts_only_when_its_own_configuration_changed(lan, with_pill
     assert with_pillar(change).status == 0
     assert since()[0] == nginx
     assert since()[1] != dnsmasq
+
+
+# -- a schedule without a master -------------------------------------------------------------------
+
+MENU = "/srv/export/tftp/config-x86_64.ipxe"
+OWN = "/root/netboot alt"  # the machine's own checkout
+
+
+@pytest.fixture(scope="module")
+def own(lan):
+    """`./netboot` in a checkout on the machine, which takes the machine's own salt-call."""
+    path = lan.server.files / OWN[1:]
+    path.mkdir()
+    copy_tracked(path)
+    salt = f'#!/bin/sh\nexec {CHECKOUT}/.venv/bin/salt-call "$@"\n'
+    lan.server.run(["tee", "/usr/bin/salt-call"], input=salt)
+    lan.server.run(["chmod", "755", "/usr/bin/salt-call"])
+
+    def _own(*words, **pillar):
+        if pillar:
+            tree = lan.server.files / OWN[1:] / "pillar"
+            (tree / "netboot.sls").write_text(yaml.safe_dump({"netboot": lan.pillar | pillar}))
+            (tree / "top.sls").write_text("base: {'*': [netboot]}\n")
+        return lan.server.run([f"{OWN}/netboot", *words], check=False).stdout if words else None
+
+    return _own
+
+
+def unit(lan, *words):
+    return lan.server.run(["systemctl", *words], check=False).stdout.strip()
+
+
+def applied_by_its_unit(lan, status=0):
+    """What the journal has of a run of the timer's service."""
+    done = lan.server.run(["systemctl", "start", "netboot-apply.service"], check=False)
+    assert done.returncode == status, done.stderr
+    invocation = unit(lan, "show", "--property=InvocationID", "--value", "netboot-apply.service")
+    journal = ["journalctl", "--output=cat", f"_SYSTEMD_INVOCATION_ID={invocation}"]
+    return lan.server.run(journal).stdout
+
+
+def test_schedule_adds_a_timer_that_applies_the_same(lan, own):
+    added = own("apply", "--yes", "netboot.schedule", schedule={"minutes": 300, "splay_s": 60})
+    assert "netboot-apply.timer was started and enabled." in added
+    assert unit(lan, "is-active", "netboot-apply.service") == "inactive", "not at once"
+    assert "0 changed, " in own("apply", "--yes", "netboot.schedule")
+    # 15 minutes and the splay from now, with systemd's accuracy of a minute.
+    found = json.loads(own("status", "--json"))["schedule"]
+    due = datetime.datetime.strptime(found.pop("next"), "%Y-%m-%dT%H:%M:%SZ")
+    left = due - datetime.datetime.now(datetime.timezone.utc).replace(tzinfo=None)
+    assert 13 < left.total_seconds() / 60 < 18
+    none = {"last": None, "failed": False}
+    assert found == {"by": "timer", "interval": {"minutes": 300}, **none}
+
+    menu = lan.server.run(["cat", MENU]).stdout
+    lan.server.run(["rm", MENU])
+    own(schedule={"hours": 1})
+    run = applied_by_its_unit(lan)
+    assert "changed  1 menu was written.\n" in run
+    assert lan.server.run(["cat", MENU]).stdout == menu
+    assert "netboot-apply.timer was reloaded." in run, "a run may change its own units"
+    assert (
+        unit(lan, "show", "--property=NeedDaemonReload", "--value", "netboot-apply.timer") == "no"
+    )
+    assert "OnUnitActiveUSec=1h " in unit(lan, "show", "netboot-apply.timer")
+
+
+def test_scheduled_run_that_fails_is_seen(lan, own):
+    own(interface="eth77", schedule={"hours": 1})
+    assert "netboot:interface: this machine has no interface" in applied_by_its_unit(lan, status=1)
+    assert "netboot-apply.service" in unit(lan, "--failed")
+    (line,) = [line for line in own("status").splitlines() if line.startswith("schedule ")]
+    assert line.startswith("schedule  every 1 hour, next 2")
+    assert "last run FAILED 2" in line
+    assert "ERROR  The scheduled apply of 2" in own("check")
+    assert unit(lan, "is-active", "netboot-apply.timer") == "active", "it may be mended"
+
+
+def test_over_ssh_a_sentence_says_what_to_do(lan, own):
+    """Nothing of the timer is left: it would undo what comes over ssh."""
+    assert unit(lan, "is-active", "netboot-apply.timer") == "active"
+    lan.ssh.write_pillar({"netboot": {**lan.pillar, "schedule": {"hours": 1}}})
+    done = lan.ssh.apply(lan.server, "netboot.schedule")
+    lan.ssh.write_pillar({"netboot": lan.pillar})
+    assert done.failed == {}
+    assert "over salt-ssh: run ./netboot ssh from a timer" in done.text
+    assert unit(lan, "list-unit-files", "netboot-apply.*", "--quiet", "--legend=false") == ""
+    assert unit(lan, "--failed", "--quiet", "--legend=false") == ""
+
+
+def test_timer_goes_with_its_key(lan, with_pillar):
+    """In a configuration that is no checkout's; by the salt-call that runs."""
+    scheduled = {"schedule": {"hours": 1}}
+    assert with_pillar(lambda pillar: pillar.update(scheduled), "netboot.schedule").failed == {}
+    lan.server.run(["rm", MENU])
+    assert "Failed:     0" in applied_by_its_unit(lan)
+    lan.server.run(["test", "-e", MENU])
+    lan.salt.write_pillar({"netboot": lan.pillar})
+    removed = lan.salt.apply(lan.server, "netboot.schedule")
+    assert "netboot-apply.timer" in removed.changed["netboot-schedule-timer"]
+    assert unit(lan, "list-unit-files", "netboot-apply.*", "--quiet", "--legend=false") == ""
+
+
+@pytest.mark.long
+def test_timer_elapses(lan, own):
+    lan.salt.apply(lan.server)  # without the tests above
+    own("apply", "--yes", "netboot.schedule", schedule={"minutes": 1, "splay_s": 0})
+    lan.server.run(["rm", MENU])
+    deadline = time.monotonic() + 200  # the accuracy is a minute
+    while lan.server.run(["test", "-e", MENU], check=False).returncode:
+        assert time.monotonic() < deadline
+        time.sleep(1)
 
 
 def test_pulled_plug_is_repaired_by_the_next_apply(lan):
