@@ -5,6 +5,7 @@ import re
 
 import pytest
 
+import netboot_labels
 from docs import make
 from tests.conftest import CHECKOUT
 
@@ -64,6 +65,13 @@ def test_translation_is_of_the_english_page_as_it_is(page):
 
 def test_no_translation_is_missed():
     assert sorted(json.loads(make.SOURCES.read_text())) == TRANSLATED
+
+
+@pytest.mark.parametrize(("page", "language"), [(DOCS, "en"), (RUSSIAN, "en"), (RUSSIAN, "ru")])
+def test_what_menus_say_is_explained(page, language):
+    explained = (page / "troubleshooting.md").read_text()
+    for label in ("none", "stranger", "missing"):
+        assert netboot_labels.LABELS[language][label] in explained, label
 
 
 def shape(page):
