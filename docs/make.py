@@ -107,10 +107,15 @@ def digests(page: Path) -> dict[str, str]:
     return made
 
 
+def english(page: str) -> Path:
+    """Return the path of the English page: README.md is not below `docs/`."""
+    return (HERE.parent if page == "README.md" else HERE) / page
+
+
 def translated(*pages: str) -> None:
     """Put on record that these pages are translated as they are now."""
     known = json.loads(SOURCES.read_text()) if SOURCES.exists() else {}
-    known |= {page: digests(HERE / page) for page in pages}
+    known |= {page: digests(english(page)) for page in pages}
     SOURCES.write_text(json.dumps(known, indent=1, ensure_ascii=False) + "\n")
 
 

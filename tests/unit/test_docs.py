@@ -5,6 +5,7 @@ import re
 
 import pytest
 
+import netboot_labels
 from docs import make
 from tests.conftest import CHECKOUT
 
@@ -12,6 +13,7 @@ DOCS, RUSSIAN = CHECKOUT / "docs", CHECKOUT / "docs/ru"
 DOCUMENTS = [page for folder in (CHECKOUT, DOCS, RUSSIAN) for page in sorted(folder.glob("*.md"))]
 # The pages that people translate; pillar.md is made.
 TRANSLATED = sorted({page.name for page in RUSSIAN.glob("*.md")} - {"pillar.md"})
+TRACKED = sorted([*TRANSLATED, "README.md"])
 CODE = re.compile(r"^ *```.*?^ *```", re.MULTILINE | re.DOTALL)
 
 
@@ -52,18 +54,26 @@ def test_russian_pages_link_to_russian_pages(page):
             assert not (RUSSIAN / target.name).exists(), f"{target} exists in Russian"
 
 
-@pytest.mark.parametrize("page", TRANSLATED)
+@pytest.mark.parametrize("page", TRACKED)
 def test_translation_is_of_the_english_page_as_it_is(page):
-    then, now = json.loads(make.SOURCES.read_text()).get(page, {}), make.digests(DOCS / page)
+    then = json.loads(make.SOURCES.read_text()).get(page, {})
+    now = make.digests(make.english(page))
     changed = [one for one in {**now, **then} if then.get(one) != now.get(one)]
     assert not changed, (
-        f"docs/{page} changed in {changed}: update docs/ru/{page}, then run "
+        f"{page} changed in {changed}: update the Russian page, then run "
         f"PYTHONPATH=salt/_utils .venv/bin/python docs/make.py --translated {page}"
     )
 
 
 def test_no_translation_is_missed():
-    assert sorted(json.loads(make.SOURCES.read_text())) == TRANSLATED
+    assert sorted(json.loads(make.SOURCES.read_text())) == TRACKED
+
+
+@pytest.mark.parametrize(("page", "language"), [(DOCS, "en"), (RUSSIAN, "en"), (RUSSIAN, "ru")])
+def test_what_menus_say_is_explained(page, language):
+    explained = (page / "troubleshooting.md").read_text()
+    for label in ("none", "stranger", "missing"):
+        assert netboot_labels.LABELS[language][label] in explained, label
 
 
 def shape(page):
