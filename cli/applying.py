@@ -63,7 +63,7 @@ def mistyped(words):
     """What is wrong with an argument: test=True that is mistyped would apply."""
     for word in words:
         name = word.partition("=")[0]
-        if name == "queue":
+        if name == "queue" and not word[6:].isdecimal():
             return f"{word}: without a minion nobody runs what Salt queues; leave it out"
         if "=" in word and not word.startswith("-") and name not in _ARGUMENTS:
             near = difflib.get_close_matches(name, _ARGUMENTS, 1)

@@ -451,6 +451,7 @@ def test_timer_elapses(lan, own):
     while lan.server.run(["test", "-e", MENU], check=False).returncode:
         assert time.monotonic() < deadline
         time.sleep(1)
+    own("apply", "--yes", "netboot.schedule", schedule={})
 
 
 def test_pulled_plug_is_repaired_by_the_next_apply(lan):

@@ -84,6 +84,7 @@ def machine(tmp_path_factory):
             "images": {"ALT p11": image},
             "methods": ["http", "cifs", "ftp"],
             "hosts": {"pc1": {"image": "ALT p11", "variant": "install", "once": True}},
+            "schedule": {"hours": 24},
             "menu": {"password": {"users": {"admin": HASH}}},
         }
         salt = SaltCall(server, {"netboot": pillar})

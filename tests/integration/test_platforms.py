@@ -65,6 +65,7 @@ def other(request, tmp_path_factory):
         web = lab.web(iso.path.parent)
         image = {"url": f"{web.url}/{iso.path.name}", "checksum": {"sha256": iso.sha256}}
         pillar = {"images": {"ALT p11": image}, "methods": ["http", "cifs", "ftp"]}
+        pillar["schedule"] = {"hours": 24}
         packages = [*PACKAGES, *LIBRARIES]
         if salt_version:
             program = salt_program(salt_version)
@@ -119,6 +120,15 @@ def test_applied(other):
         assert other.server.run(["systemctl", "is-active", service]).stdout == "active\n"
     entries = other.salt.call(other.server, "netboot.entries")
     assert {entry["method"] for entry in entries} == {"http", "cifs", "ftp"}
+    schedule = other.salt.call(other.server, "netboot.status")["schedule"]
+    if other.salt_version:
+        assert (schedule["by"], bool(schedule["next"]), schedule["failed"]) == (
+            "timer",
+            True,
+            False,
+        )
+    else:
+        assert schedule is None, "not over salt-ssh"
 
 
 def tftp(other, path):
