@@ -62,8 +62,10 @@ def _options(words):
 def mistyped(words):
     """What is wrong with an argument: test=True that is mistyped would apply."""
     for word in words:
-        name = word.partition("=")[0]
-        if name == "queue" and not word[6:].isdecimal():
+        name, _, value = word.partition("=")
+        if name == "queue" and value.isdecimal():
+            continue  # of the timer: it waits here
+        if name == "queue":
             return f"{word}: without a minion nobody runs what Salt queues; leave it out"
         if "=" in word and not word.startswith("-") and name not in _ARGUMENTS:
             near = difflib.get_close_matches(name, _ARGUMENTS, 1)

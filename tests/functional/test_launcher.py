@@ -452,7 +452,7 @@ def test_apply_is_not_queued_for_a_minion_that_is_not_there(bench):
     told = "queue=True: without a minion nobody runs what Salt queues; leave it out"
     assert failed(done_without_samples(done), told)
     assert bench.calls() == []
-    bench.run("apply", "--yes", "queue=9")  # the timer's, which waits
+    bench.run("apply", "queue=9")  # the timer's, which waits
     assert bench.calls()[-1].endswith("state.apply queue=9")
 
 
