@@ -507,11 +507,18 @@ def test_files_of_the_user_stay(bench):
 # -- with real Salt ------------------------------------------------------------------------------
 
 
-def test_real_salt_takes_the_configuration_of_the_checkout(checkout):
-    """It is on the PATH, as an installed one would be; .venv is not made, nothing else written."""
-    (checkout.base / "bin").mkdir()
-    program = f'#!/bin/sh\nexec {checkout.venv}/bin/python {checkout.venv}/bin/salt-call "$@"\n'
+@pytest.fixture
+def installed(checkout):
+    """Salt on the PATH, as an installed one would be."""
+    (checkout.base / "bin").mkdir(exist_ok=True)
+    venv = f"{checkout.venv}/bin"
+    program = f'#!{venv}/python\nexec(open("{venv}/salt-call").read())\n'
     Bench.script(checkout.base / "bin/salt-call", program)
+
+
+@pytest.mark.usefixtures("installed")
+def test_real_salt_takes_the_configuration_of_the_checkout(checkout):
+    """.venv is not made, nothing else written."""
     before = checkout.files()
     done = checkout.launch("apply", "test=True")
     assert done.returncode == 0, done.stdout + done.stderr
@@ -519,3 +526,25 @@ def test_real_salt_takes_the_configuration_of_the_checkout(checkout):
     assert "Ready to boot now: no image yet." in done.stdout
     assert checkout.files() == before
     assert (checkout.path / ".cache/salt").is_dir()
+
+
+@pytest.mark.usefixtures("installed")
+@pytest.mark.parametrize(
+    ("title", "told"),
+    [
+        ("{{ nothing.here }}", "line 3: Jinja variable 'nothing' is undefined; set it above, "),
+        ("{{ 1 / 0 }}", "line 3: Jinja error: division by zero:"),
+        ("{{ salt['no.such']() }}", "line 3: Jinja variable "),
+        ("{{ 'a: b' }}", "line 3 of what its Jinja makes: mapping values are not allowed "),
+        ("{{ nothing }", "line 3: has a {{ or {% that is not closed by }} or %}, "),
+    ],
+)
+def test_what_real_salt_says_of_jinja_is_a_sentence(checkout, title, told):
+    own = checkout.path / "pillar/netboot.sls"
+    before = own.read_text()
+    own.write_text(f"netboot:\n  menu:\n    title: {title}\n")
+    done = checkout.launch("apply", "test=True")
+    own.write_text(before)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith(f"netboot: pillar/netboot.sls, {told}")
+    assert len(done.stderr.splitlines()) < 3
