@@ -9,7 +9,7 @@ import json
 import os
 import sys
 
-from . import applying, host_file, inventory, views
+from . import applying, views
 from .asking import Asker, AskError
 
 
@@ -50,6 +50,8 @@ def verify(asker, options):
 
 def import_hosts(asker, options):
     """Shown and checked, then asked for."""
+    from . import inventory  # noqa: PLC0415 (needs PyYAML)
+
     return to_pillar(asker, options, inventory.from_csv(typed(options.file)))
 
 
@@ -61,6 +63,8 @@ def adopt(asker, options):
 
 
 def to_pillar(asker, options, hosts):
+    from . import inventory  # noqa: PLC0415
+
     hosts, shown = inventory.plan(asker, hosts)
     print("\n".join(shown))
     if asker.by_master:
@@ -226,8 +230,6 @@ def main(program, command, *words):
         answers = ask(Asker(program, options.on), options)
     except AskError as err:
         answers, wrong = err.answers, str(err)
-    except host_file.HostsError as err:
-        fail(str(err))
     if answers:
         show(answers, view, options)
     if wrong:

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import yaml
 
+from .asking import AskError
+
 NAME = "netboot_hosts"
 PATH = Path(f"pillar/{NAME}.sls")
 _TOP = Path("pillar/top.sls")
@@ -22,7 +24,7 @@ _LINE = re.compile(
 )
 
 
-class HostsError(Exception):
+class HostsError(AskError):
     """Nothing was written; the text says why, a line for each mistake."""
 
 
