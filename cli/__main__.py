@@ -83,6 +83,10 @@ def hints(asker, options):
     return asker.ask("netboot.dhcp_hints", **({"server": options.server} if options.server else {}))
 
 
+def given(options, *names):
+    return {name: getattr(options, name) for name in names if getattr(options, name)}
+
+
 def function(name):
     return lambda asker, _options: asker.ask(name)
 
@@ -109,6 +113,9 @@ FILE = {"metavar": "IMAGE", "help": "name of an image, or the path of a file on 
 PATH = {"metavar": "FILE", "help": "path of the file on the server, such as netboot.tar.gz"}
 SERVER = {"metavar": "SERVER", "nargs": "?", "help": "isc, kea, dnsmasq or table; default: all"}
 ARCH = {"default": "x86_64", "help": "architecture of the client (default: x86_64)"}
+STATE = {"help": "failed, 'gone silent', 'in menu', loading, running or 'local disk'"}
+SINCE = {"help": "seen since then: 30m, 2h, 7d"}
+CLIENT = {"metavar": "HOST_OR_MAC", "help": "its name in the pillar or its MAC address"}
 CSV = {"metavar": "FILE", "help": "its first line names the columns, such as name,mac,group"}
 MAC = {"metavar": "MAC", "help": "its MAC address, as the menu and `hosts unknown` show it"}
 AS = {"metavar": "as", "help": "the word as"}
@@ -120,6 +127,18 @@ SCRIPT = {"action": "store_true", "help": "the iPXE script instead"}
 COMMANDS = {
     "status": ("how the server is", function("netboot.status"), views.status, {}),
     "images": ("the images, whether they are ready", function("netboot.list"), views.images, {}),
+    "clients": (
+        "the clients that were seen: how far each came",
+        lambda asker, options: asker.ask("netboot.clients", **given(options, "state", "since")),
+        views.clients,
+        {"--state": STATE, "--since": SINCE},
+    ),
+    "trace": (
+        "what a client did, where it stopped and why",
+        lambda asker, options: asker.ask("netboot.trace", options.client),
+        views.trace,
+        {"client": CLIENT},
+    ),
     "hosts": ("the hosts of the pillar", function("netboot.hosts"), views.hosts, {}),
     "hosts unknown": (
         "machines that asked for a boot and are not in the pillar",

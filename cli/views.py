@@ -156,6 +156,51 @@ def unknown(data):
     return [*table(("MAC", "ADDRESS", "MODEL", "UUID", "LAST ASKED"), rows), "", next_]
 
 
+def clients(data):
+    if not data:
+        return ["No client was seen."]
+    return table(
+        ("CLIENT", "ADDRESS", "FIRMWARE", "STATE", "STEP", "ENTRY", "BYTES", "TOOK", "LAST SEEN"),
+        [
+            (
+                one["host"] or one["mac"],
+                one["address"],
+                one["firmware"],
+                one["state"],
+                one["step"],
+                one["entry"],
+                size(one["bytes"]),
+                lasting(one["seconds"]),
+                when(one["last"]),
+            )
+            for one in data
+        ],
+    )
+
+
+def trace(data):
+    if not data["boots"]:
+        return [
+            f"Nothing was seen of {data['client']}. Is network boot on, and first? Is it on the "
+            "server's segment? Do the services run (./netboot check)?"
+        ]
+    return [line for boot in data["boots"] for line in ("", *_boot(boot))][1:]
+
+
+def _boot(boot):
+    facts = boot["facts"]
+    machine = ", ".join(facts[one] for one in ("model", "firmware", "ipxe") if facts.get(one))
+    steps = [(f"{step['after_s']:.1f} s", step["step"], step["what"]) for step in boot["steps"]]
+    width = max((len(step[1]) for step in steps), default=0)
+    why = [boot["text"], boot["advice"], boot["cause"] and f"(cause: {boot['cause']})"]
+    at = f"Boot of {when(boot['started'])}" + (f" at {boot['address']}" if boot["address"] else "")
+    return [
+        f"{at}: {machine or 'only its firmware was seen'}",
+        *(f"{at:>9}  {step:{width}}  {what}".rstrip() for at, step, what in steps),
+        f"  {boot['state'].upper()}. {' '.join(filter(None, why))}".rstrip(),
+    ]
+
+
 def entries(data):
     if not data:
         return ["Nothing can be booted yet: no image is ready."]

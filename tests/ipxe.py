@@ -24,7 +24,8 @@ class Client:
     settings: iPXE's, by name; files: texts of the scripts that the server has, by URL; chosen: the
     labels that somebody picks, menu after menu, then time runs out; refused: commands that fail.
     What happens is in `titled` and `items` (the last menu: title; label and title), `fetched` (URLs
-    asked for) and `end` (the command that ended it, with kernel and command line if that is boot).
+    asked for), `seen` (steps that it reported) and `end` (the command that ended it, with kernel
+    and command line if that is boot).
     """
 
     files: dict
@@ -33,6 +34,7 @@ class Client:
     refused: set = field(default_factory=set)
     items: list = field(default_factory=list)
     titled: str = ""
+    seen: list = field(default_factory=list)
     fetched: list = field(default_factory=list)
     kernel: str = ""
     end: str = ""
@@ -136,6 +138,9 @@ class Client:
         return False  # nobody presses a key
 
     def _imgfetch(self, rest, positional):
+        if "/seen?" in positional[-1]:
+            self.seen.append(positional[-1].partition("&s=")[2])
+            return "seen" not in self.refused
         self.fetched.append(positional[-1])
         return positional[-1] in self.files or "/private/" in positional[-1]
 

@@ -16,6 +16,7 @@ netboot_fresh.forget_old()
 
 import netboot_arming
 import netboot_backup
+import netboot_clients
 import netboot_findings
 import netboot_hints
 import netboot_images
@@ -161,8 +162,8 @@ def hosts(unknown=False):
     List the hosts and boards of the pillar that was applied, in natural order.
 
     unknown : False
-        List instead the machines that asked for a boot and are not hosts in the pillar, from the
-        web server's log and the last seven days of dnsmasq's, the newest first: ``mac``,
+        List instead the machines that asked for a boot and are not hosts in the pillar, from what
+        clients did and the last seven days of dnsmasq's log, the newest first: ``mac``,
         ``address``, ``hostname``, ``uuid``, ``serial``, ``manufacturer`` and ``product``, as each
         calls itself (empty: only its firmware asked so far), and ``last`` (ISO 8601 in UTC).
 
@@ -183,6 +184,62 @@ def hosts(unknown=False):
     records = _records()
     records.config()  # something was applied
     return netboot_unknown.machines(records) if unknown else netboot_listing.hosts(records)
+
+
+def clients(state=None, since=None):
+    """
+    List the clients that were seen, by MAC address, with the last boot of each, the newest first.
+
+    Each menu reports its steps to the web server; what comes before and after is seen in what the
+    client fetches. The log is kept for some days, 100 MB at most.
+
+    state : None
+        Only those in this state: ``in menu``, ``loading``, ``running``, ``local disk``, ``failed``
+        or ``gone silent``.
+
+    since : None
+        Only those seen since then: ``30m``, ``2h``, ``7d``.
+
+    Returns a list of maps: ``mac``, ``host`` (its name in the pillar, or empty), ``address``,
+    ``firmware``, ``model``, ``state``, ``step`` (the last one), ``entry`` (id), ``bytes`` fetched,
+    ``seconds`` from its first to its last request, ``last`` (ISO 8601 in UTC) and ``cause`` (why it
+    stopped, see ``netboot.trace``; or empty).
+
+    Raises SaltInvocationError for another state or time, CommandExecutionError when nothing was
+    applied to this machine yet.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt 'netboot*' netboot.clients
+        salt 'netboot*' netboot.clients state=failed since=2h
+    """
+    return netboot_clients.clients(_records(), state, since)
+
+
+def trace(client):
+    """
+    Return what a client did in its last five boots, where it stopped, and why.
+
+    client
+        Name of the host in the pillar, or MAC address in any notation.
+
+    Returns a map: ``client``, and ``boots``, the oldest first, each with ``started`` (ISO 8601 in
+    UTC), ``address``, ``facts`` (what it said of itself), ``steps`` (a list of maps: ``after_s``,
+    ``step``, ``what``), ``state``, and if it stopped ``cause`` (its name in
+    docs/troubleshooting.md), ``text`` and ``advice``.
+
+    Raises SaltInvocationError for a name that is not in the pillar, CommandExecutionError when
+    nothing was applied to this machine yet.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt 'netboot*' netboot.trace 52:54:00:12:34:56
+    """
+    return netboot_clients.trace(_records(), client)
 
 
 def images():

@@ -92,6 +92,8 @@ def build(pillar: Pillar, target: Target, platform: dict[str, Any], once: bool) 
         "fetch": pillar["fetch"],
         "images": [_image(name, image, mirrors) for name, image in here.items()],
         "elsewhere": [_elsewhere(name, image) for name, image in elsewhere.items()],
+        # No *.log, which the platforms' logrotate would rotate: netboot-clients does.
+        "clients_log": f"{posixpath.dirname(platform['nginx']['once_log'])}/netboot-clients.jsonl",
         "platform": platform,
         "once": once,
     }

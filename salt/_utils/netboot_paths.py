@@ -44,6 +44,9 @@ def paths(root: str, state_dir: str) -> dict[str, str]:
         "vsftpd": "/etc/netboot/vsftpd.conf",
         "programs": "/usr/local/lib/netboot",
         "once_program": "/usr/local/lib/netboot/netboot-once",
+        # What netboot-clients keeps of nginx's log.
+        "clients": f"{state_dir}-clients",
+        "clients_program": "/usr/local/lib/netboot/netboot-clients",
         "leases": LEASES,
         "units": "/etc/systemd/system",
     }

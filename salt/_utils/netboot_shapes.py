@@ -214,6 +214,7 @@ class Config(TypedDict):
     schedule: Schedule
     fetch: Fetch
     images: list[Image]
+    clients_log: str  # path of nginx's log of clients
     elsewhere: list["ImageRecord"]  # images on other servers, as if their ISOs had been inspected
     platform: dict[str, dict[str, Any]]  # a row of salt/netboot/platforms.yaml
     once: bool  # whether any host has once: true

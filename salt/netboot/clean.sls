@@ -61,7 +61,10 @@ netboot-clean-{{ state }}-read:
 
 netboot-clean-directories:
   file.absent:
-    - names: {{ [paths.passwords, paths.programs, paths.leases, platform.nginx.once_log] | json }}
+    - names: {{ [
+        paths.passwords, paths.programs, paths.leases, platform.nginx.once_log,
+        config.clients_log, config.clients_log ~ '.read', paths.clients,
+      ] | json }}
 {%- if opts.get('file_client') == 'remote' %}
 
 netboot-clean-schedule:

@@ -38,6 +38,15 @@ netboot-http-passwords:
       - netboot_packages: netboot-http-packages
     {%- endif %}
 
+# Who boots what is not for everybody on this machine.
+netboot-http-log:
+  file.managed:
+    - name: {{ config.clients_log }}
+    - mode: '0640'
+    - replace: False
+    - require:
+      - netboot_packages: netboot-http-packages
+
 netboot-http-ready:
   netboot_http.site_ready:
     - name: web server
@@ -52,6 +61,7 @@ netboot-http-site:
       - netboot_packages: netboot-http-packages
       - file: netboot-http-directory
       - file: netboot-http-passwords
+      - file: netboot-http-log
       - netboot_http: netboot-http-ready
 
 netboot-http-service:

@@ -8,6 +8,7 @@ include:
   - netboot.menus
   - netboot.dhcp
   - netboot.http
+  - netboot.clients
   - netboot.smb
   - netboot.ftp
   - netboot.nfs

@@ -1,6 +1,7 @@
 """Real firmware boots an ALT-layout ISO from a machine that the states made a netboot server."""
 
 import hashlib
+import json
 import shutil
 import subprocess
 import time
@@ -24,15 +25,12 @@ def applied(lan):
 
 def served(lan):
     """What the web server answered since the last call: method, path, status, bytes."""
-    log = lan.server.run(["cat", "/var/log/nginx/access.log"]).stdout.splitlines()
-    lan.server.run(["truncate", "--size=0", "/var/log/nginx/access.log"])
-    answers = []
-    for line in log:
-        request, status_and_bytes = line.split('"')[1:3]
-        method, path, _protocol = request.split()
-        status, count = status_and_bytes.split()
-        answers.append((method, path, int(status), int(count)))
-    return answers
+    # What the timer has kept, and what it has not read yet.
+    files = ["/var/lib/netboot-clients/*.jsonl", "/var/log/nginx/netboot-clients.jsonl"]
+    log = lan.server.run(["sh", "-c", f"cat {' '.join(files)} || true"]).stdout.splitlines()
+    lan.server.run(["sh", "-c", f"rm -f {files[0]}; truncate --size=0 {files[1]}"])
+    lines = sorted(map(json.loads, log), key=lambda line: line["t"])
+    return [(line["m"], line["u"], line["s"], line["n"]) for line in lines if line["u"] != "/seen"]
 
 
 @pytest.mark.parametrize("firmware", ["efi-x86_64", pytest.param("bios", marks=pytest.mark.long)])
@@ -45,6 +43,16 @@ def test_default_entry_boots_by_itself(applied, firmware):
     assert marker["digest"] == digest
     assert marker["variant"] == "livecd"
     assert marker["form"] == "tree"
+    (seen,) = (
+        one
+        for one in applied.salt.call(applied.server, "netboot.clients", "since=5m")
+        if one["mac"] == client.mac
+    )
+    assert (seen["state"], seen["entry"], seen["cause"]) == ("running", "alt_p11-livecd", "")
+    steps = applied.salt.call(applied.server, "netboot.trace", client.mac)["boots"][-1]["steps"]
+    assert [one["step"] for one in steps if one["step"] != "fetch"] == [
+        *("script", "menu", "chosen", "kernel", "initrd", "boot")
+    ]
     assert ("GET", f"{TREE}/live", 200, size) in served(applied)
 
 

@@ -479,3 +479,30 @@ def test_clean_leaves_the_other_sites(machine, apply):
     assert get(machine, "/", "-H", "Host: example.org").body == b"mine"
     assert b"Welcome to nginx" in get(machine, "/").body
     assert curl(machine, f"https://{machine.server.address}/", "-k").status == 0
+
+
+SEEN = "/seen?m=5254000000aa&u=x&f=efi&a=x86_64&v=1.21&b=&r=&p=Acer&s="
+
+
+def test_steps_of_clients_are_on_record(machine):
+    """Rarely more than 20 a second of one client, and not for everybody on the machine."""
+    assert machine.salt.apply(machine.server).failed == {}
+    answer = get(machine, f"{SEEN}script")
+    assert (answer.status, answer.headers["content-length"], answer.body) == (200, "0", b"")
+    get(machine, f"{SEEN}menu&e=local&w=30000")
+    log = machine.server.files / "var/log/nginx/netboot-clients.jsonl"
+    assert log.stat().st_mode & 0o007 == 0
+    machine.server.run(["systemctl", "start", "netboot-clients.service"])
+    assert log.read_text() == ""
+    get(machine, f"{SEEN}chosen&e=local")
+    assert "s=chosen" in log.read_text(), "nginx writes to the new log"
+    many = f"http://{machine.server.address}{SEEN}boot&n=[1-300]"
+    flood = ["curl", "-s", "-o", "/dev/null", "-w", "%{http_code}\n", many]
+    said = machine.lab.run(flood, capture_output=True).stdout.split()
+    assert said.count("429") > 200
+    assert log.read_text().count("s=boot") == said.count("200")
+    (client,) = machine.salt.call(machine.server, "netboot.clients")
+    assert (client["mac"], client["step"], client["model"]) == (
+        *("52:54:00:00:00:aa", "boot", "Acer"),
+    )
+    assert machine.salt.apply(machine.server).changed == {}

@@ -490,3 +490,45 @@ def test_hosts_by_the_dozen_wants_words(tmp_path, argv, told):
     assert done.returncode == 1
     assert told in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+CLIENT = {
+    **{"mac": "52:54:00:12:34:56", "host": "pc1", "address": "192.0.2.7", "firmware": "efi"},
+    **{"model": "Acer", "state": "failed", "step": "failed", "entry": "alt-livecd"},
+    **{"bytes": 25_700_000, "seconds": 12, "last": "2026-11-26T11:30:00Z", "cause": "cut-off"},
+}
+BOOT = {
+    "address": "192.0.2.7",
+    "facts": {"model": "Acer", "firmware": "efi", "mac": "525400123456"},
+    "started": "2026-11-26T11:30:00Z",
+    "steps": [
+        {"after_s": -0.5, "step": "dhcp", "what": "snponly.efi"},
+        {"after_s": 10.0, "step": "menu", "what": ""},
+    ],
+    "state": "failed",
+    "cause": "cut-off",
+    "text": "The stage was cut off at byte 5 of 9.",
+    "advice": "Too little memory.",
+}
+
+
+def test_clients_fit_120_columns():
+    many = views.clients([CLIENT, {**CLIENT, "host": "", "address": "255.255.255.255"}])
+    assert [line.split()[0] for line in many] == ["CLIENT", "pc1", "52:54:00:12:34:56"]
+    assert max(map(len, many)) <= 120
+    assert views.clients([]) == ["No client was seen."]
+
+
+def test_trace():
+    assert views.trace({"client": "pc1", "boots": [BOOT]}) == [
+        "Boot of 2026-11-26 11:30 at 192.0.2.7: Acer, efi",
+        "   -0.5 s  dhcp  snponly.efi",
+        "   10.0 s  menu",
+        "  FAILED. The stage was cut off at byte 5 of 9. Too little memory. (cause: cut-off)",
+    ]
+    only = {**BOOT, "address": "", "facts": {}}
+    assert views.trace({"client": "x", "boots": [only]})[0] == (
+        "Boot of 2026-11-26 11:30: only its firmware was seen"
+    )
+    (nothing,) = views.trace({"client": "pc9", "boots": []})
+    assert nothing.startswith("Nothing was seen of pc9. Is network boot on, and first?")

@@ -129,6 +129,42 @@ def test_choices(count, chosen, end):
     assert end in boots(menus(count), chosen=chosen).end
 
 
+@pytest.mark.parametrize(
+    ("chosen", "steps"),
+    [
+        ([], ["script", "menu&e=local&w=30000", "chosen&e=local", "local"]),
+        (
+            ["alt_0-livecd"],
+            [
+                *("script", "menu&e=local&w=30000", "chosen&e=alt_0-livecd"),
+                *(f"{step}&e=alt_0-livecd" for step in ("kernel", "initrd", "boot")),
+            ],
+        ),
+        (["reboot"], ["script", "menu&e=local&w=30000", "chosen&e=reboot", "reboot"]),
+    ],
+)
+def test_steps_are_reported(chosen, steps):
+    assert boots(menus(), chosen=chosen).seen == steps
+
+
+def test_steps_of_a_host_that_does_not_ask():
+    client = boots(host_script(menus(), "set nb-entry alt_0-livecd", "set nb-straight 1"))
+    assert client.seen[:3] == ["script", "host&e=alt_0-livecd", "kernel&e=alt_0-livecd"]
+    client = boots(host_script(menus(), "set nb-entry alt_9-livecd", "set nb-straight 1"))
+    assert client.seen[2:] == ["missing&e=alt_9-livecd", "failed&x=&n=", "local"]
+
+
+def test_what_failed_is_reported():
+    client = boots(menus(), chosen=["alt_0-livecd"], refused={"initrd"})
+    assert client.seen[-2:] == ["failed&x=&n=initrd&e=alt_0-livecd", "local"]
+
+
+def test_after_a_report_that_failed_none_is_sent():
+    client = boots(menus(), chosen=["alt_0-livecd"], refused={"seen"})
+    assert client.seen == ["script"]
+    assert client.end.endswith(" boot")
+
+
 RUSSIAN = {"title": "Школа № 5", "languages": ["ru_RU", "en_US"]}
 
 

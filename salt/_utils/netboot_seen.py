@@ -1,0 +1,233 @@
+"""
+What clients did, from the web server's log: requests, put together to boots.
+
+Each menu reports its steps as requests of ``/seen``; what comes before and after is seen in what is
+fetched. Whoever is on the network can request anything: every text is cleaned.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import urllib.parse
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
+
+from netboot_host_checks import bare_mac
+from netboot_journal import Asked
+from netboot_records import Records
+
+#: Between two requests of one boot: an installer may wait long for its user.
+_SAME_BOOT_S = 6 * 3600
+#: From firmware's first question to the menu's script.
+_FIRMWARE_S = 120
+#: A menu asks for its scripts one after the other.
+_SCRIPTS_S = 60
+_SCRIPT = re.compile(r"/tftp/config-([a-z0-9_]+)\.ipxe")
+_OWN_SCRIPT = re.compile(r"/tftp/config-(host|uuid|serial|mac|product|manufacturer)-(.+)\.ipxe")
+_FILE = re.compile(r"(?:/host/[^/]+)?(/(?:tftp/netboot|dist)/.+)")
+_ARGUMENT = re.compile(r"(?:^|&)([a-z])=([^&]*)")
+
+
+class Step(NamedTuple):
+    """What a client did: ``at`` seconds since 1970, ``kind``, and what belongs to it."""
+
+    at: float
+    kind: str
+    what: str = ""
+
+
+class Fetch(NamedTuple):
+    """A file that a client asked for; ``length``: of the whole answer, -1 if unknown."""
+
+    at: float
+    path: str
+    method: str
+    status: int
+    sent: int
+    length: int
+    whole: bool
+    seconds: float
+
+
+class Boot:
+    """A boot of a client, from the first request on."""
+
+    def __init__(self, at: float, address: str) -> None:
+        self.address = address
+        self.started = self.last = at
+        self.steps: list[Step] = []
+        self.fetches: list[Fetch] = []
+        self.facts: dict[str, str] = {}
+
+    def add(self, at: float, kind: str, what: str = "") -> None:
+        self.steps.append(Step(at, kind, what))
+        self.last = at
+
+    def found(self, **facts: str) -> None:
+        self.facts.update({name: value for name, value in facts.items() if value})
+
+    @property
+    def mac(self) -> str:
+        return self.facts.get("mac", "")
+
+    @property
+    def entry(self) -> str:
+        chosen = ("chosen", "host", "kernel", "missing")
+        named = [step.what for step in self.steps if step.kind in chosen and step.what]
+        return named[-1] if named else ""
+
+    def before(self, asked: Iterable[Asked]) -> None:
+        """Put what its firmware asked for before its menu's first step; once if it repeats."""
+        steps: dict[tuple[str, str], Step] = {}
+        for one in asked:
+            if self.started - _FIRMWARE_S < one.at < self.started + 1:
+                steps.setdefault((one.kind, one.file), Step(one.at, one.kind, one.file))
+        self.steps = [*steps.values(), *self.steps]
+
+    @property
+    def bytes(self) -> int:
+        return sum(fetch.sent for fetch in self.fetches)
+
+
+def boots(records: Records) -> list[Boot]:
+    """
+    Return the boots that are on record, the oldest first.
+
+    records
+        The records of this machine.
+    """
+    config = records.config()
+    own = {one["address"] for one in config["interfaces"]} | {"127.0.0.1", config["address"]}
+    made = put_together(_lines(_files(config["paths"]["clients"], config["clients_log"])), own)
+    return sorted(made, key=lambda boot: boot.started)
+
+
+def _files(store: str, log: str) -> list[str]:
+    try:
+        kept = [os.path.join(store, name) for name in sorted(os.listdir(store))]
+    except FileNotFoundError:
+        kept = []
+    return [*(path for path in kept if path.endswith(".jsonl")), f"{log}.read", log]
+
+
+def _lines(paths: Iterable[str]) -> Iterator[bytes]:
+    for path in paths:
+        try:
+            with open(path, "rb") as file:
+                yield from file
+        except FileNotFoundError:
+            continue
+
+
+def put_together(lines: Iterable[bytes], own: Iterable[str] = ()) -> list[Boot]:
+    """
+    Return the boots that lines of the log show.
+
+    lines
+        The lines, in any order; equal ones count once.
+
+    own
+        Addresses of this machine, which asks itself.
+    """
+    skipped = set(own)
+    requests = {}
+    for line in lines:
+        try:
+            request = json.loads(line)
+            if request["a"] not in skipped:
+                requests[(request["t"], request["i"])] = request
+        except (ValueError, KeyError, TypeError, RecursionError):
+            continue  # cut off, or not of nginx
+    made: list[Boot] = []
+    current: dict[str, Boot] = {}
+    for key in sorted(requests):
+        request = requests[key]
+        boot = _boot(request, current.get(request["a"]))
+        if boot is not current.get(request["a"]):
+            made.append(boot)
+            current[request["a"]] = boot
+        _add(boot, request)
+    return made
+
+
+def _boot(request: dict[str, Any], boot: Boot | None) -> Boot:
+    """Return the boot that a request belongs to: the client's current one, or a new one."""
+    at, uri = request["t"], request["u"]
+    begins = uri == "/seen" and _arguments(request).get("s") == "script"
+    # Of a menu of an earlier version, or after a report that failed.
+    script = _SCRIPT.fullmatch(uri)
+    if boot and not begins and script:
+        begins = at - boot.started > _SCRIPTS_S or bool(
+            boot.steps and boot.steps[-1].kind != "script"
+        )
+    if boot and at - boot.last > _SAME_BOOT_S:
+        boot = None
+    return Boot(at, request["a"]) if begins or not boot else boot
+
+
+def _arguments(request: dict[str, Any]) -> dict[str, str]:
+    return {name: plain(value) for name, value in _ARGUMENT.findall(request["g"])}
+
+
+def plain(value: str) -> str:
+    """
+    Return a text that a client sent: decoded, printable, short.
+
+    value
+        As it is in the URL.
+    """
+    text = urllib.parse.unquote(value, errors="replace").strip()
+    return "".join(filter(str.isprintable, text))[:80]
+
+
+def _add(boot: Boot, request: dict[str, Any]) -> None:
+    at, uri = request["t"], request["u"]
+    boot.last = at
+    if uri == "/seen":
+        _reported(boot, at, _arguments(request))
+    elif own := _OWN_SCRIPT.fullmatch(uri):
+        kind, value = own[1], plain(own[2])
+        if kind == "mac":
+            boot.found(mac=bare_mac(value) or "")
+        elif kind in ("product", "manufacturer"):
+            boot.found(**{kind: value})
+        else:
+            boot.found(**{kind: value})
+        if request["s"] == 200 and kind not in ("product", "manufacturer"):
+            boot.add(at, "settings", f"{kind} {value}")
+    elif script := _SCRIPT.fullmatch(uri):
+        boot.found(arch=script[1])
+        if not boot.steps:
+            boot.add(at, "script")
+    elif uri.startswith("/once/"):
+        boot.add(at, "armed" if request["s"] == 200 else "not armed")
+    elif file := _FILE.fullmatch(uri):
+        length = int(request["l"]) if str(request["l"]).isdigit() else -1
+        sent = request["n"]
+        whole = request["c"] == "OK" and request["s"] == 200 and sent == length
+        boot.fetches.append(
+            Fetch(at, file[1], request["m"], request["s"], sent, length, whole, request["d"])
+        )
+
+
+def _reported(boot: Boot, at: float, told: dict[str, str]) -> None:
+    step = told.get("s", "")
+    boot.found(
+        mac=bare_mac(told.get("m", "")) or "",
+        uuid=told.get("u", ""),
+        firmware=told.get("f", ""),
+        arch=told.get("a", ""),
+        ipxe=told.get("v", ""),
+        secure_boot=told.get("b", ""),
+        memory=told.get("r", ""),
+        model=told.get("p", ""),
+    )
+    if step == "menu":
+        boot.found(waits_ms=told.get("w", ""))
+    if step == "failed":
+        boot.found(errno=told.get("x", ""))
+        boot.add(at, step, told.get("n", ""))
+    elif step:
+        boot.add(at, step, told.get("e", ""))

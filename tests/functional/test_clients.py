@@ -1,0 +1,145 @@
+"""What netboot-clients keeps of the web server's log: by address, bounded, nothing twice."""
+
+import json
+import os
+import subprocess
+
+import pytest
+
+from tests.conftest import CHECKOUT
+
+PROGRAM = CHECKOUT / "salt/netboot/files/netboot-clients"
+# Of nginx, which begins another log when it is told to.
+SYSTEMCTL_STANDIN = """#!/bin/sh
+echo "$*" >> "$STANDINS/calls"
+"""
+
+
+class Server:
+    def __init__(self, base):
+        self.base, self.log, self.store = base, base / "clients.jsonl", base / "store"
+        (base / "bin").mkdir()
+        systemctl = base / "bin/systemctl"
+        systemctl.write_text(SYSTEMCTL_STANDIN)
+        systemctl.chmod(0o755)
+        self._number = 0
+
+    def line(self, address, text=""):
+        self._number += 1
+        return json.dumps({"t": 1795680000.5, "a": address, "u": text, "i": str(self._number)})
+
+    def logged(self, *lines):
+        with self.log.open("a") as file:
+            file.write("".join(f"{line.replace(': ', ':').replace(', ', ',')}\n" for line in lines))
+
+    def run(self, **variables):
+        text = PROGRAM.read_text().replace("REOPENED_S = 2", "REOPENED_S = 0")
+        for name, value in variables.items():
+            before = next(one for one in text.splitlines() if one.startswith(f"{name} = "))
+            text = text.replace(before, f"{name} = {value}")
+        program = self.base / "program"
+        program.write_text(text)
+        environment = {"PATH": f"{self.base}/bin:{os.environ['PATH']}", "STANDINS": str(self.base)}
+        words = [
+            "python3",
+            program,
+            f"--log={self.log}",
+            f"--store={self.store}",
+            "--unit=nginx.service",
+        ]
+        return subprocess.run(words, env=environment, check=False, capture_output=True, text=True)
+
+    def kept(self, address):
+        path = self.store / f"{address}.jsonl"
+        return path.read_text().splitlines() if path.exists() else []
+
+
+@pytest.fixture
+def server(tmp_path):
+    return Server(tmp_path)
+
+
+def test_lines_are_kept_by_address(server):
+    server.logged(server.line("192.0.2.7"), server.line("192.0.2.8"), server.line("192.0.2.7"))
+    server.log.chmod(0o640)
+    done = server.run()
+    assert (done.returncode, done.stderr) == (0, "")
+    assert [len(server.kept(f"192.0.2.{number}")) for number in (7, 8, 9)] == [2, 1, 0]
+    assert (server.base / "calls").read_text() == (
+        "kill --signal=USR1 --kill-who=main nginx.service\n"
+    )
+    assert sorted(os.listdir(server.base)) == sorted(
+        ["bin", "calls", "clients.jsonl", "program", "store"]
+    )
+    assert server.log.stat().st_mode & 0o777 == 0o640
+    assert server.log.stat().st_size == 0
+    assert server.store.stat().st_mode & 0o777 == 0o700
+
+
+def test_nothing_to_do(server):
+    assert server.run().returncode == 0
+    server.log.touch()
+    assert server.run().returncode == 0
+    assert not server.store.exists()
+
+
+def test_what_a_killed_run_left_comes_first(server):
+    server.logged(server.line("192.0.2.7"))
+    server.log.rename(f"{server.log}.read")
+    server.logged(server.line("192.0.2.8"))
+    assert server.run().returncode == 0
+    assert (len(server.kept("192.0.2.7")), len(server.kept("192.0.2.8"))) == (1, 0)
+    assert server.run().returncode == 0
+    assert (len(server.kept("192.0.2.7")), len(server.kept("192.0.2.8"))) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"t":1.0,"a":"../../etc/passwd","u":""}',
+        '{"t":1.0,"a":"192.0.2.7","u":"',
+        "nonsense",
+        "\0" * 100,
+        '{"t":1.0,"a":"192.0.2.7","u":"' + "x" * 5000 + '"}',
+    ],
+)
+def test_what_nginx_did_not_write_is_left_out(server, line):
+    server.logged(line, server.line("192.0.2.8"))
+    assert server.run().returncode == 0
+    assert os.listdir(server.store) == ["192.0.2.8.jsonl"]
+
+
+def test_flood_of_one_client_removes_no_line_of_another(server):
+    server.logged(*(server.line("192.0.2.8", f"other {number}") for number in range(100)))
+    for _ in range(5):
+        server.logged(*(server.line("192.0.2.7", "x" * 200) for _ in range(5000)))
+        assert server.run(TOTAL_BYTES=1 << 20, LEAST_BYTES=32 << 10).returncode == 0
+    assert len(server.kept("192.0.2.8")) == 100
+    files = [path.stat().st_size for path in server.store.iterdir()]
+    assert sum(files) <= 1 << 20
+    newest = json.loads(server.kept("192.0.2.7")[-1])
+    assert newest["i"] == str(server._number), "the newest lines are kept"
+
+
+def test_clients_that_were_not_seen_for_long_go_first(server):
+    for number in range(4):
+        address = f"192.0.2.{number}"
+        server.logged(*(server.line(address, "x" * 200) for _ in range(100)))
+        assert server.run().returncode == 0
+        if number < 2:
+            old = 1_700_000_000 + number
+            os.utime(server.store / f"{address}.jsonl", (old, old))
+    server.logged(server.line("192.0.2.3"))
+    assert server.run(TOTAL_BYTES=80_000, LEAST_BYTES=80_000).returncode == 0
+    assert sorted(os.listdir(server.store)) == [f"192.0.2.{number}.jsonl" for number in (1, 2, 3)]
+
+
+def test_store_that_cannot_be_written(server):
+    server.logged(server.line("192.0.2.7"))
+    server.store.write_text("a file")
+    done = server.run()
+    assert done.returncode == 1
+    assert done.stderr == f"{server.store}: File exists\n"
+    server.store.unlink()
+    assert server.run().returncode == 0
+    assert len(server.kept("192.0.2.7")) == 1, "it was not lost"
