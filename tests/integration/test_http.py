@@ -501,6 +501,11 @@ def test_steps_of_clients_are_on_record(machine):
     said = machine.lab.run(flood, capture_output=True).stdout.split()
     assert said.count("429") > 200
     assert log.read_text().count("s=boot") == said.count("200")
+    many = f"http://{machine.server.address}/tftp/config-host-x.y[1-3000].ipxe"
+    flood[-1] = many
+    said = machine.lab.run(flood, capture_output=True).stdout.split()
+    assert said == ["404"] * 3000, "nothing is refused"
+    assert log.read_text().count("config-host-x.y") < 2500, "but not all is logged"
     (client,) = machine.salt.call(machine.server, "netboot.clients")
     assert (client["mac"], client["step"], client["model"]) == (
         *("52:54:00:00:00:aa", "boot", "Acer"),
