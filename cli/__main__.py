@@ -249,10 +249,14 @@ def main(program, command, *words):
         answers = ask(Asker(program, options.on), options)
     except AskError as err:
         answers, wrong = err.answers, str(err)
+        if wrong.startswith("Nothing was applied") and not options.on:
+            wrong += " Or ask another machine: --on NAME."
     if answers:
         show(answers, view, options)
     if wrong:
         fail(wrong)
+    if command == "check":
+        raise SystemExit(views.severity(answers))
 
 
 def show(answers, view, options):

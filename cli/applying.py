@@ -14,7 +14,9 @@ from .asking import DEPLOYS_NO_KEY, Asker, AskError
 
 _RECORD = Path("/var/lib/netboot/applied/config.json")
 _LOCK = Path("/run/netboot-apply.lock")
-_WAITS = "netboot: waiting for another apply to end (a scheduled one: journalctl -fu netboot-apply)"
+_WAITS = (
+    "netboot: another apply runs on this machine, perhaps the scheduled one; waiting for its end"
+)
 _EVERY_S = 15
 # Of salt.modules.state.apply_, sls and highstate.
 _ARGUMENTS = ("test", "pillar", "pillar_enc", "pillarenv", "saltenv", "exclude")
@@ -32,6 +34,7 @@ _DHCP = {
 def mistakes(roster=False):
     """The slips in the pillar files of the checkout, and in its roster."""
     found = [slip for path in sorted(Path("pillar").rglob("*.sls")) for slip in slips.slips(path)]
+    found += slips.twice(Path("pillar"))
     return found + (slips.slips(Path("conf/roster"), key=None) if roster else [])
 
 

@@ -37,7 +37,7 @@ def from_csv(path):
     except FileNotFoundError:
         raise HostsError(f"{path}: there is no such file.") from None
     except (OSError, UnicodeDecodeError) as err:
-        raise HostsError(f"{path} cannot be read as UTF-8: {err}") from None
+        raise HostsError(f"{path} cannot be read ({err}); save it as CSV in UTF-8.") from None
     first = text.partition("\n")[0]
     reader = csv.reader(text.splitlines(), delimiter=max(",;\t", key=first.count))
     head, mistakes, hosts = None, [], {}

@@ -55,7 +55,7 @@ def _straight(script, values):
     entry = values.get("nb-entry", "local")
     if entry == "local":
         does = "it boots from its own disk at once"
-        if "/once/" in script.partition("\n=== config-")[0]:
+        if "\nchain --autofree http" in script.partition("\n=== config-")[0]:
             does = f"it is not armed, so {does} (./netboot arm {name})"
     elif f"\n:{entry}\n" not in script:
         does = f"it should start {entry} at once, which is not ready"

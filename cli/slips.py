@@ -218,3 +218,40 @@ def _misspelt(path, text, root, wanted):
         _at(path, keys[key].line, 0, text.splitlines(), f"{key} is unknown, did you mean {wanted}?")
         for key in near
     ]
+
+
+def twice(folder):
+    """
+    Return the hosts that two files have which the top file gives to the same machines: Salt would
+    merge them without a word.
+
+    folder
+        The pillar's.
+    """
+    if yaml is None:
+        return []
+    tops = _loaded(folder / "top.sls")
+    targets = [given for env in tops.values() if isinstance(env, dict) for given in env.values()]
+    found = []
+    for given in targets:
+        known = {}
+        for name in given if isinstance(given, list) else ():
+            netboot = (
+                _loaded(folder / f"{name}.sls").get("netboot") if isinstance(name, str) else {}
+            )
+            hosts = netboot.get("hosts") if isinstance(netboot, dict) else {}
+            for host in hosts if isinstance(hosts, dict) else ():
+                other = known.setdefault(host, name)
+                if other != name:
+                    both = f"{folder}/{name}.sls: {host} is in {folder}/{other}.sls too"
+                    found.append(f"{both}; remove one of the two, as Salt would merge them")
+    return found
+
+
+def _loaded(path):
+    """What a file has, if it is a map and has no slips."""
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError):
+        return {}
+    return data if isinstance(data, dict) else {}

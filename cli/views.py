@@ -146,14 +146,14 @@ def unknown(data):
         (
             one["mac"],
             one["address"],
+            when(one["last"]),
             " ".join(filter(None, (one["manufacturer"], one["product"]))),
             one["uuid"],
-            when(one["last"]),
         )
         for one in data
     ]
     next_ = "./netboot hosts adopt MAC as NAME puts one into the pillar."
-    return [*table(("MAC", "ADDRESS", "MODEL", "UUID", "LAST ASKED"), rows), "", next_]
+    return [*table(("MAC", "ADDRESS", "LAST ASKED", "MODEL", "UUID"), rows), "", next_]
 
 
 def clients(data):
@@ -205,15 +205,15 @@ def entries(data):
     if not data:
         return ["Nothing can be booted yet: no image is ready."]
     return table(
-        ("ENTRY", "TITLE", "ARCH", "BY", "FETCHES", "MEMORY"),
+        ("ENTRY", "ARCH", "MEMORY", "FETCHES", "BY", "TITLE"),
         [
             (
                 one["id"],
-                one["title"],
                 one["arch"],
-                f"{one['method']}, {one['form']}",
-                size(one["bytes"]),
                 f"{one['memory_mib']} MiB",
+                size(one["bytes"]),
+                f"{one['method']}, {one['form']}",
+                one["title"],
             )
             for one in data
         ],
@@ -236,9 +236,9 @@ def arm(data):
 
 
 def _hosts(names):
-    """pc1 is; pc1, pc2 are; pc1 ... pc30 (30 hosts) are."""
+    """pc1 is; pc1, pc2 are; 30 hosts (pc1, pc2, pc3 and 27 more) are."""
     if len(names) > 5:
-        return f"{names[0]} ... {names[-1]} ({len(names)} hosts) are"
+        return f"{len(names)} hosts ({', '.join(names[:3])} and {len(names) - 3} more) are"
     return f"{', '.join(names)} {'is' if len(names) == 1 else 'are'}"
 
 
@@ -299,6 +299,12 @@ def hints(data):
 
 def _cell(value):
     return ", ".join(map(str, value)) if isinstance(value, list) else value or ""
+
+
+def severity(answers):
+    """The exit status of ``check``, as monitoring plugins have it: 2 errors, 1 warnings, 0."""
+    found = {one["severity"] for data in answers.values() for one in data}
+    return 2 if "error" in found else 1 if "warning" in found else 0
 
 
 def check(data):

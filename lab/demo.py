@@ -71,7 +71,7 @@ def demo():
         f"\n{steps.table()}\n\n"
         f"Pictures of the menu: {RESULTS / 'menu-*.png'}\n"
         f"Logs of the server, the client's serial port and Salt: {RESULTS}\n"
-        "Next: change pillar/netboot.sls and conf/roster to your network, see README.md."
+        "Next: on your server, ./netboot apply test=True makes pillar/netboot.sls; see README.md."
     )
     return 0
 

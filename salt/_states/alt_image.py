@@ -16,7 +16,7 @@ import netboot_images
 import netboot_in_use
 import netboot_left_over
 import netboot_trees
-from netboot_names import has_digests
+from netboot_names import has_digests, some
 from netboot_records import Records
 from netboot_state import State
 
@@ -354,7 +354,7 @@ def _remove(state, records, found):
         state.done(item["path"], "would be removed" if state.test else "removed")
     if not state.test:
         netboot_left_over.remember_out_of_service(records, [item["path"] for item in later])
-    words = [state.counted(len(now), "path", "removed")] if now else []
+    words = [f"{some(item['path'] for item in now)} {state.would_be} removed."] if now else []
     words += [f"A later apply will remove {item['path']}: {item['why_not']}." for item in later]
     if words:
         state.comment = "\n".join(words)

@@ -11,6 +11,7 @@ netboot_fresh.forget_old()
 
 from salt.exceptions import CommandExecutionError
 
+from netboot_names import some
 from netboot_records import Records
 from netboot_state import State
 
@@ -80,7 +81,8 @@ def served(name, images=False):
             gone = records.clear(state.test)
             state.done(records.directory, "removed" if gone else "emptied, foreign files stay")
         if state.changes:
-            state.comment = state.counted(len(state.changes), "path", "removed")
+            counted = state.counted(len(state.changes), "path", "removed")
+            state.comment = f"{counted[:-1]}: {some(state.changes)}."
     return state.ret
 
 

@@ -214,7 +214,7 @@ def menus_written(name, template, final=True):
             for left in netboot_files.sweep_directory(staging):
                 state.done(os.path.join(staging, left), "removed")
         if plan.problems and final:
-            state.fail("\n".join([state.comment, *plan.problems]))
+            state.fail("\n".join(plan.problems))
         elif plan.problems:
             number = len(plan.problems)
             lines = "1 line" if number == 1 else f"{number} lines"

@@ -179,7 +179,7 @@ def _armings(
             armings[key] = kept
         else:
             # A boot of the old entry that is in progress must not count for the new entry.
-            armings[key] = _new_arming(host)
+            armings[key] = {**_new_arming(host), "armed_at": before["armed_at"]}
         if before["dropped"]:
             changes[key] = "back"
         elif not same:

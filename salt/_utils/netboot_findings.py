@@ -15,7 +15,7 @@ import netboot_nginx
 import netboot_rules
 import netboot_run
 import netboot_timer
-from netboot_names import VERSION, iso8601
+from netboot_names import VERSION, iso8601, label
 from netboot_records import Records
 from netboot_shapes import Entry, Finding
 
@@ -60,9 +60,12 @@ def findings(records: Records) -> list[Finding]:
         for why in (run["failed"].values() if run else ())
     )
     found += _scheduled(records)
+    # An image whose fetching failed is named by that already.
+    told = " ".join(run["failed"]) if run else ""
     found += (
         ("image.missing", "error", f"The image {name} is not ready to boot.")
         for name in netboot_images.missing(records)
+        if f"netboot-image-{label(name)}-" not in told
     )
     found += _web_server(records)
     found += (

@@ -172,7 +172,23 @@ def problems(hosts: Maps, groups: Maps, images: Maps) -> list[str]:
             found.append(
                 f"{path}: clashes with netboot:hosts:{other} (names ignore case and : or -)"
             )
+    found += _missing_groups(hosts, groups)
     return found + list(_shared({name: host for name, host in hosts.items() if host is not None}))
+
+
+def _missing_groups(hosts: Maps, groups: Maps) -> Iterator[str]:
+    """Yield the groups that hosts name and that are not there, each once."""
+    missing: dict[Any, list[str]] = {}
+    for name, host in hosts.items():
+        group = host.get("group") if host else None
+        if group is not None and group not in groups:
+            missing.setdefault(group, []).append(name)
+    for group, names in missing.items():
+        wrong = f"netboot:groups has no {group!r}{nearest(group, groups)}"
+        if len(names) == 1:
+            yield f"netboot:hosts:{names[0]}:group: {wrong}"
+        else:
+            yield f"{wrong}; {len(names)} hosts name it: {some(names)}"
 
 
 def _named(host: Maps) -> bool:
@@ -234,10 +250,7 @@ def _wrong_target(path: str, settings: Maps, images: Maps) -> Iterator[str]:
 def _wrong_host(host: Maps, groups: Maps, images: Maps) -> Iterator[str]:
     """Yield the problems of a host merged with its group, without its key."""
     group = host.get("group")
-    if group is not None and group not in groups:
-        yield f"group: netboot:groups has no {group!r}{nearest(group, groups)}"
-        return
-    if group is not None and groups[group] is None:
+    if group is not None and groups.get(group) is None:
         return
     settings = settings_of(host, groups)
     image, variant = settings.get("image"), settings.get("variant")

@@ -492,7 +492,8 @@ KEYS: tuple[Key, ...] = (
         check.yes_or_no,
         False,
         "`true`: UEFI clients show Russian letters as they are. Their firmware must have a font "
-        "with them (try one: it shows blanks otherwise), and their iPXE be of March 2022 or newer. "
+        "with them, and their iPXE be of March 2022 or newer, unlike Debian 12's (try one machine: "
+        "it shows blanks, or two odd signs a letter). "
         "`false`, and on a BIOS: Latin letters, as in Russian passports (ICAO 9303).",
     ),
     Key(

@@ -30,6 +30,7 @@ def images(records: Records) -> dict[str, Any]:
     config = records.config()
     ready: dict[str, Any] = {image["label"]: image for image in records.images()}
     named: dict[str, Any] = {image["label"]: image for image in config["images"]}
+    serving = {image["label"] for image in records.ready()}
     used = netboot_images.built(records)["entries"]
     fetched = {
         one["file"]: one
@@ -44,7 +45,7 @@ def images(records: Records) -> dict[str, Any]:
                 **_iso(records, f"{config['paths']['dist']}/{ready.get(label, image)['file']}"),
                 "progress": fetched.get(image["file"]),
             },
-            "tree": _tree(ready.get(label)),
+            "tree": None if label in named and label not in serving else _tree(ready.get(label)),
         }
         for label, image in sorted({**ready, **named}.items())
     }
@@ -160,7 +161,7 @@ def _scripts_of(host: str, directory: str, once: str, owned: list[str]) -> dict[
         ]
     if not found:
         raise SaltInvocationError(
-            f"This machine has no script for host {host!r}, so it only gets the menu."
+            f"This server has no script for host {host!r}, so it only gets the menu."
         )
     scripts = {found[0]: _text(directory, found[0])}
     for line in scripts[found[0]].splitlines():

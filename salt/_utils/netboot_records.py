@@ -176,8 +176,11 @@ class Records:
         """Return the configured images that clients can boot, including those of other servers."""
         config = self.config()
         labels = {image["label"] for image in config["images"]}
+        # A tree below a root that the pillar had before is not served.
+        served = f"{config['paths']['trees']}/"
+        here = (image for image in self.images() if image["label"] in labels)
         return [
-            *(image for image in self.images() if image["label"] in labels),
+            *(image for image in here if image["tree"].startswith(served)),
             *config["elsewhere"],
         ]
 

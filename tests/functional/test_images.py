@@ -579,6 +579,22 @@ def test_absent(server, states):
     assert server.tree("other").exists()
 
 
+def test_tree_below_another_root_is_not_ready(server, tmp_path):
+    """What is below the root that the pillar had before is not served."""
+    server.name()
+    server.applied()
+    assert server.modules.netboot.entries() != []
+    server.root = tmp_path / "other"
+    iso = server.web.folder / "a.iso"
+    iso.rename(f"{iso}.away")
+    assert server.apply()[f"image-{LABEL}-fetched"]["result"] is False
+    assert server.modules.netboot.entries() == []
+    assert server.modules.netboot.list()[NAME]["tree"] is None
+    iso.with_name("a.iso.away").rename(iso)
+    server.applied()
+    assert server.modules.netboot.entries() != []
+
+
 def test_list(server):
     server.name()
     server.apply(test=False)

@@ -263,7 +263,8 @@ def test_another_entry(server, modules, path):
     boot(server, "pc1")
     others = [host(name, entry="p11-livecd", path=path) for name in ("pc1", "pc2")]
     changes = {"pc1": "changed", "pc2": "changed", "pc2.ipxe": "changed"}
-    before = server.uri("pc2")
+    before, armed = server.uri("pc2"), modules.netboot_once.list()[1]["armed"]
+    time.sleep(1)
     assert server.reconcile(*others, test=True) == changes
     assert server.reconcile(*others) == changes
     assert server.reconcile(*others) == {}
@@ -275,6 +276,7 @@ def test_another_entry(server, modules, path):
     (first, second) = modules.netboot_once.list()
     assert (first["entry"], first["booted_entry"]) == ("p11-livecd", "p11-install")
     assert (second["entry"], second["booted_entry"]) == ("p11-livecd", None)
+    assert second["armed"] == armed, "nobody armed it again"
     modules.netboot.arm("pc1")
     assert "set nb-entry p11-livecd" in (server.scripts / "pc1.ipxe").read_text()
 

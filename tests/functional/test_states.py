@@ -455,6 +455,7 @@ def test_firmware_fetched(states, root, tmp_path, web, configured):
 def test_image_that_no_firmware_boots(states, records, root, configured):
     """It is named with its architecture, and the key that brings its boot loader."""
     image = {"name": "ALT for ARM", "label": "alt_for_arm", "facts": {"arch": "aarch64"}}
+    image["tree"] = f"{root}/tftp/netboot/aarch64/alt_for_arm"
     records.write("images", "alt_for_arm", image)
     files = [
         {"kind": "bios", "file": "undionly.kpxe", "packaged": [__file__]},

@@ -447,7 +447,8 @@ def test_menu_of_a_host_that_asks():
 def test_many_hosts_are_armed():
     thirty = [{"host": f"pc{number}", "entry": "alt-install"} for number in range(1, 31)]
     assert views.arm([*thirty, {"host": "old1", "entry": "alt-livecd"}]) == [
-        "pc1 ... pc30 (30 hosts) are armed: at the next network boot alt-install starts, once.",
+        "30 hosts (pc1, pc2, pc3 and 27 more) are armed: at the next network boot alt-install "
+        "starts, once.",
         "old1 is armed: at the next network boot alt-livecd starts, once.",
     ]
     assert views.disarm(thirty[:2]) == ["pc1, pc2 are not armed any more: the local disk boots."]
@@ -467,10 +468,10 @@ UNKNOWN = {
 
 def test_unknown_machines():
     head, line, _, next_ = views.unknown([UNKNOWN])
-    assert head.split() == ["MAC", "ADDRESS", "MODEL", "UUID", "LAST", "ASKED"]
+    assert head.split() == ["MAC", "ADDRESS", "LAST", "ASKED", "MODEL", "UUID"]
     assert line == (
-        "52:54:00:12:34:56  192.0.2.77  Acer Veriton N2  4c4c4544-0035-3010-8052-b4c04f4d3132  "
-        "2026-11-26 11:30"
+        "52:54:00:12:34:56  192.0.2.77  2026-11-26 11:30  Acer Veriton N2  "
+        "4c4c4544-0035-3010-8052-b4c04f4d3132"
     )
     assert "./netboot hosts adopt MAC as NAME" in next_
     assert views.unknown([]) == ["Every machine that asked is a host in the pillar, or none asked."]
@@ -532,3 +533,25 @@ def test_trace():
     )
     (nothing,) = views.trace({"client": "pc9", "boots": []})
     assert nothing.startswith("Nothing was seen of pc9. Is network boot on, and first?")
+
+
+@pytest.mark.parametrize(
+    ("severities", "status"),
+    [([], 0), (["info"], 0), (["info", "warning"], 1), (["warning", "error"], 2)],
+)
+def test_check_ends_as_plugins_of_monitoring_do(tmp_path, severities, status):
+    found = [{"key": "x", "severity": one, "text": "It."} for one in severities]
+    assert run(tmp_path, {"local": found}, "check").returncode == status
+
+
+def test_machine_that_is_no_server_names_the_way_to_ask_another(tmp_path):
+    text = "Nothing was applied to this machine yet; run state.apply netboot first."
+    salt = program(tmp_path, f"print({text!r}, file=sys.stderr)")
+    done = subprocess.run(
+        [sys.executable, "-m", "cli", salt, "status"],
+        cwd=CHECKOUT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stderr.endswith("run ./netboot apply first. Or ask another machine: --on NAME.\n")

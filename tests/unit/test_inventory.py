@@ -140,7 +140,7 @@ def test_file_that_cannot_be_read():
     with pytest.raises(host_file.HostsError, match=r"none.csv: there is no such file\.$"):
         inventory.from_csv("none.csv")
     Path("pcs.csv").write_bytes(b"name\n\xd0\n")
-    with pytest.raises(host_file.HostsError, match="cannot be read as UTF-8"):
+    with pytest.raises(host_file.HostsError, match="save it as CSV in UTF-8"):
         inventory.from_csv("pcs.csv")
 
 

@@ -613,3 +613,11 @@ def test_mistakes_of_groups(groups, problem):
 def test_hosts_of_any_shape(shape):
     for key in ("hosts", "groups"):
         resolve({"images": IMAGES, key: shape})
+
+
+def test_group_that_many_hosts_name_is_missing_once():
+    hosts = {f"pc{number}": {"group": "class"} for number in range(1, 31)}
+    assert netboot_hosts.problems(hosts, {"clas": {}}, {}) == [
+        "netboot:groups has no 'class', did you mean clas?; 30 hosts name it: pc1, pc2, pc3, pc4, "
+        "pc5 and 25 more"
+    ]

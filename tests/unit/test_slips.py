@@ -150,3 +150,24 @@ def test_file_that_is_not_utf8(tmp_path):
     path = tmp_path / "netboot.sls"
     path.write_bytes(b"netboot: {menu: {title: \xd8}}\n")
     assert slips.slips(path) == [f"{path}: byte 25 is not UTF-8; save the file as UTF-8"]
+
+
+@pytest.mark.parametrize("top", ["[netboot, netboot_hosts]", "[netboot]"])
+def test_host_in_two_files(tmp_path, top):
+    (tmp_path / "top.sls").write_text(f"base: {{'netboot*': {top}}}\n")
+    (tmp_path / "netboot.sls").write_text("netboot: {hosts: {pc1: {entry: local}, pc2: {}}}\n")
+    (tmp_path / "netboot_hosts.sls").write_text("netboot: {hosts: {pc1: {}, pc3: {}}}\n")
+    told = [
+        f"{tmp_path}/netboot_hosts.sls: pc1 is in {tmp_path}/netboot.sls too; remove one of the "
+        "two, as Salt would merge them"
+    ]
+    assert slips.twice(tmp_path) == (told if "hosts" in top else [])
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", "base: 5", "base: {x: [5, {a: b}, none]}", "a: {{ b }}"]
+)
+def test_top_file_of_another_kind(tmp_path, text):
+    (tmp_path / "top.sls").write_text(text)
+    assert slips.twice(tmp_path) == []
+    assert slips.twice(tmp_path / "nowhere") == []
