@@ -216,7 +216,12 @@ def agree(question, without):
     """Ask a person; fail with the other sentence where nobody is there."""
     if not sys.stdin.isatty():
         fail(without)
-    if input(f"{question} [y/N] ").strip().lower() not in ("y", "yes"):
+    try:
+        answer = input(f"{question} [y/N] ").strip().lower()
+    except (EOFError, KeyboardInterrupt):
+        answer = ""
+        print()
+    if answer not in ("y", "yes", "д", "да"):
         fail("nothing was changed.")
 
 

@@ -20,6 +20,7 @@ _WAITS = (
 _EVERY_S = 15
 # Of salt.modules.state.apply_, sls and highstate.
 _ARGUMENTS = ("test", "pillar", "pillar_enc", "pillarenv", "saltenv", "exclude")
+_TEST = ("True", "true", "False", "false", "1", "0")
 _ARGUMENTS += ("sync_mods", "concurrent", "mods", "state_events")
 # Of salt-ssh; those in the second line have a value.
 _WHOM = ("-i", "--ignore-host-keys", "--no-host-keys", "-E", "--pcre", "-L", "--list", "--sudo")
@@ -66,6 +67,8 @@ def mistyped(words):
     """What is wrong with an argument: test=True that is mistyped would apply."""
     for word in words:
         name, _, value = word.partition("=")
+        if name == "test" and "=" in word and value not in _TEST:
+            return f"{word}: say test=True to look, or leave it out to apply"
         if name == "queue" and value.isdecimal():
             continue  # of the timer: it waits here
         if name == "queue":

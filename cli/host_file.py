@@ -8,6 +8,7 @@ from pathlib import Path
 
 import yaml
 
+from . import slips
 from .asking import AskError
 
 NAME = "netboot_hosts"
@@ -30,19 +31,31 @@ class HostsError(AskError):
 
 def read():
     """The hosts of the file: settings by name."""
-    try:
-        data = yaml.safe_load(PATH.read_text(encoding="utf-8")) or {}
-    except FileNotFoundError:
+    if not PATH.exists():
         return {}
-    hosts = data.get("netboot") and data["netboot"].get("hosts")
-    return dict(hosts or {})
+    if found := slips.slips(PATH):
+        raise HostsError("\n".join(found))
+    try:
+        text = PATH.read_text(encoding="utf-8")
+    except OSError as err:
+        raise HostsError(f"{PATH} cannot be read: {err.strerror}.") from None
+    if slips.has_jinja(text):
+        raise HostsError(f"{PATH} has Jinja; put these hosts into another file.")
+    data = yaml.safe_load(text) or {}
+    netboot = data.get("netboot") or {} if isinstance(data, dict) else data
+    hosts = netboot.get("hosts") or {} if isinstance(netboot, dict) else netboot
+    if not isinstance(hosts, dict) or not all(isinstance(one, dict) for one in hosts.values()):
+        raise HostsError(f"{PATH}: it must have a map of hosts, each with its settings.")
+    return {str(name): one for name, one in hosts.items()}
 
 
 def line(name, settings):
     """The line of a host; texts in quotes, as YAML takes some MAC addresses for numbers."""
     key = name if re.fullmatch("[A-Za-z]+[0-9]+", name) else json.dumps(name, ensure_ascii=False)
     values = (f"{one}: {json.dumps(value, ensure_ascii=False)}" for one, value in settings.items())
-    return f"    {key}: {{{', '.join(values)}}}"
+    # No Jinja, whatever the values are.
+    flow = ", ".join(values).replace("{", "\\u007b")
+    return f"    {key}: {{{flow}}}"
 
 
 def write(hosts):
@@ -52,7 +65,8 @@ def write(hosts):
     hosts
         Settings by name.
     """
-    lines = (PATH.read_text(encoding="utf-8") if PATH.exists() else _HEAD).splitlines()
+    there = PATH.read_text(encoding="utf-8") if PATH.exists() else ""
+    lines = (there if there.strip() else _HEAD).splitlines()
     found = [(number, _LINE.match(one)) for number, one in enumerate(lines)]
     there = {match["name"]: (number, match["comment"]) for number, match in found if match}
     for name in set(read()) & set(hosts):
@@ -101,11 +115,14 @@ def name_in_top():
     Name the file in the pillar's top file, after ``netboot``; returns what remains to be done by
     hand, or an empty string.
     """
+    by_hand = f"Name it in {_TOP}: `- {NAME}` for the machines that serve these hosts."
+    if not _TOP.exists():
+        return by_hand
     text = _TOP.read_text(encoding="utf-8")
-    if re.search(rf"^\s*- {NAME}\b", text, re.MULTILINE):
+    if re.search(rf"^\s*- {NAME}\s*(#.*)?$", text, re.MULTILINE):
         return ""
     found = re.findall(r"^(\s*)- netboot\s*$", text, re.MULTILINE)
     if len(found) != 1:
-        return f"Name it in {_TOP}: `- {NAME}` for the machines that serve these hosts."
+        return by_hand
     _replace(_TOP, re.sub(r"(?m)^(\s*)- netboot[ \t]*$", rf"\g<0>\n\1- {NAME}", text))
     return ""

@@ -6,7 +6,9 @@ What is to be written is shown and checked first, by the same rules as an apply.
 
 import csv
 import difflib
+import io
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -38,11 +40,12 @@ def from_csv(path):
         raise HostsError(f"{path}: there is no such file.") from None
     except (OSError, UnicodeDecodeError) as err:
         raise HostsError(f"{path} cannot be read ({err}); save it as CSV in UTF-8.") from None
-    first = text.partition("\n")[0]
-    reader = csv.reader(text.splitlines(), delimiter=max(",;\t", key=first.count))
+    lines = (line for line in text.splitlines() if line.strip(" ,;\t") and line[0] != "#")
+    first = next(lines, "")
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=first.count))
     head, mistakes, hosts = None, [], {}
-    for row in reader:
-        cells = [cell.strip() for cell in row]
+    for row in _rows(path, reader):
+        cells = [" ".join(cell.split()) for cell in row]
         if not any(cells) or cells[0].startswith("#"):
             continue
         at = f"{path} line {reader.line_num}"
@@ -66,8 +69,20 @@ def from_csv(path):
     return hosts
 
 
+def _rows(path, reader):
+    try:
+        yield from reader
+    except csv.Error as err:
+        raise HostsError(f"{path} line {reader.line_num}: {err}") from None
+
+
 def _head(at, cells):
     head = [cell.lower() for cell in cells]
+    while head and not head[-1]:
+        head.pop()
+    twice = [cell for cell in head if cell and head.count(cell) > 1]
+    if twice:
+        raise HostsError(f"{at}: the column {twice[0]} is there twice")
     wrong = [cell for cell in head if cell not in _COLUMNS]
     if wrong or "name" not in head:
         near = difflib.get_close_matches(wrong[0], _COLUMNS, 1) if wrong else []
@@ -85,7 +100,7 @@ def _value(at, key, cell, mistakes):
             mistakes.append(f"{at}: {key} is true or false, not {cell!r}")
         return cell.lower() in _YES
     if key in _NUMBERS:
-        if not cell.isdecimal():
+        if not re.fullmatch("[0-9]{1,9}", cell):
             mistakes.append(f"{at}: {key} is a number, not {cell!r}")
             return None
         return int(cell)

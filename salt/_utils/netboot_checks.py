@@ -10,8 +10,8 @@ import re
 import string
 from typing import Any
 
-from netboot_labels import LETTERS
-from netboot_names import nearest
+from netboot_labels import LETTERS, latin
+from netboot_names import label, nearest
 from netboot_paths import LEASES, STATE_DIR
 from netboot_patterns import (
     WRITTEN,
@@ -29,6 +29,7 @@ from netboot_patterns import (
 # An image's name travels through URLs, iPXE scripts and altboot's `automatic=`, none of which can
 # quote: altboot splits at commas. Its spaces become `_`, and its letters Latin.
 _RUSSIAN = "".join(filter(str.isalpha, LETTERS))
+_DIRECTORY_NAME = "[a-z0-9][a-z0-9._+-]{0,99}"
 _IMAGE_NAME = rf"[A-Za-z0-9{_RUSSIAN}][A-Za-z0-9{_RUSSIAN} ._+-]*"
 # iPXE interprets these anywhere in a line (ipxe.org/scripting) and has no quoting.
 _IPXE_ACTS_ON = ("${", "||", "&&", ";", "#")
@@ -78,10 +79,22 @@ def text(value: Any) -> Wrong:
     if odd := others(value, f" -~{LETTERS}"):
         rule = "use Latin or Russian letters, digits and the signs of ASCII"
         return f"contains characters that a boot menu cannot show: {odd}; {rule}"
+    return _for_ipxe(value) or _drawn(value)
+
+
+def _for_ipxe(text: str) -> Wrong:
     for word in _IPXE_ACTS_ON:
-        if word in value:
+        if word in text:
             return f"contains {word!r}, which iPXE interprets and cannot quote"
-    return _goes_on(value)
+    return _goes_on(text)
+
+
+def _drawn(text: str) -> Wrong:
+    """Return what is wrong with a text once its letters are Latin, as most firmware draws it."""
+    plain = latin(text)
+    wrong = "is empty" if not plain.strip() else _for_ipxe(plain)
+    wrong = "begins with -" if plain.lstrip().startswith("-") else wrong
+    return f"in Latin letters, as a menu draws it, is {plain!r}: {wrong}" if wrong else None
 
 
 def _goes_on(text: str) -> Wrong:
@@ -462,4 +475,10 @@ def image_name(value: Any) -> Wrong:
     if not wrong and not re.fullmatch(_IMAGE_NAME, value):
         rule = "may only contain letters, digits, spaces and . _ + -"
         wrong = _wrong_name(value, rule, f"A-Za-z0-9{_RUSSIAN} ._+-")
+    directory = label(value) if not wrong else ""
+    if not wrong and not re.fullmatch(_DIRECTORY_NAME, directory):
+        wrong = (
+            f"becomes {directory[:30]!r} as a directory, which must begin with a letter or digit "
+            "and have at most 100"
+        )
     return wrong and f"the name {wrong}"

@@ -14,6 +14,7 @@ import netboot_arming
 import netboot_images
 import netboot_journal
 import netboot_seen
+import netboot_sockets
 from netboot_host_checks import bare_mac, typed
 from netboot_journal import Asked
 from netboot_names import host_key, iso8601
@@ -27,7 +28,14 @@ STATES = ("in menu", "loading", "running", "local disk", "failed", "gone silent"
 _SILENT_S = 120
 _UNITS = {"m": 60, "h": 3600, "d": 86400}
 _MOST_BOOTS = 5
+#: Lines of the menu that boot nothing from here.
+_CHOICES = {
+    "reboot": "It was rebooted from the menu.",
+    "firmware": "It went back to its firmware from the menu.",
+    "shell": "It was left in iPXE's shell.",
+}
 _FAILURES = ("failed", "missing", "refused")
+_BEGINS = ("menu", "chosen", "host")
 _NONE = Step(0, "")
 # iPXE's error numbers begin with the POSIX error (ipxe.org/err; errno.h), here in hexadecimal.
 _ERRNO = {
@@ -55,12 +63,14 @@ class Context(NamedTuple):
     entries: dict[str, Entry]
     armed: dict[str, Any]  # by name of the host
     now: float
+    connected: set[str] = set()  # addresses that the web server is sending to
 
 
 def _context(records: Records) -> Context:
     entries = {entry["id"]: entry for entry in netboot_images.built(records)["entries"]}
     armed = {one["host"]: one for one in netboot_arming.listing(records)}
-    return Context(entries, armed, time.time())
+    connected = netboot_sockets.connected(records.config()["http"]["port"])
+    return Context(entries, armed, time.time(), connected)
 
 
 def verdict(boot: Boot, context: Context, host: str = "") -> Verdict:
@@ -96,6 +106,14 @@ def verdict(boot: Boot, context: Context, host: str = "") -> Verdict:
         )
     if kind == "local":
         return _local(context, host)
+    if kind in _CHOICES:
+        return Verdict("gone silent", text=_CHOICES[kind])
+    if kind == "chosen" and boot.steps[-1].what in _CHOICES:
+        return Verdict("gone silent", text=_CHOICES[boot.steps[-1].what])
+    if kind == "chosen" and boot.entry.startswith("+"):
+        return Verdict("running", text="It started a line of netboot:menu:extra.")
+    if kind == "chosen" and boot.entry.startswith(("@", "!")):
+        kind = "menu"
     if kind in ("boot", "initrd", "kernel", "chosen", "host"):
         return _loading(boot, context, kind, silent)
     if kind == "menu":
@@ -141,10 +159,12 @@ def _kind(boot: Boot) -> str:
 
 def _failed(boot: Boot) -> Verdict:
     at = next((step.what for step in boot.steps[::-1] if step.kind == "failed"), "") or "script"
-    refused = [fetch for fetch in boot.fetches if fetch.status >= 400]
+    begun = max((step.at for step in boot.steps if step.kind in _BEGINS), default=0)
+    fetches = [fetch for fetch in boot.fetches if fetch.at >= begun]
+    refused = [fetch for fetch in fetches if fetch.status >= 400]
     if refused:
         return _refused(refused[-1], f"The {at}")
-    cut = [fetch for fetch in boot.fetches if not fetch.whole and fetch.method == "GET"]
+    cut = [fetch for fetch in fetches if not fetch.whole and fetch.method == "GET"]
     if cut:
         return _cut(cut[-1], f"The {at}")
     number = boot.facts.get("errno", "")
@@ -199,7 +219,8 @@ def _loading(boot: Boot, context: Context, kind: str, silent: bool) -> Verdict:
         return Verdict("running")
     if stage and stage[-1].status >= 400:
         return _refused(stage[-1], "The stage")
-    if not silent:
+    # The web server logs a request when it ends.
+    if not silent or boot.address in context.connected:
         return Verdict("loading")
     if got:
         return _cut(got[-1], "The stage")
@@ -217,8 +238,8 @@ def _loading(boot: Boot, context: Context, kind: str, silent: bool) -> Verdict:
             "gone silent",
             "stage-not-asked",
             "The kernel was started, and its first stage asked for nothing.",
-            "No address for the kernel's network card (spanning tree, another card), or "
-            + _memory(boot, entry),
+            "No address for the kernel's network card (spanning tree, another card), another one "
+            f"than the menu's, or {_memory(boot, entry)}",
         )
     return Verdict(
         "gone silent",
@@ -245,7 +266,8 @@ def _hosts(records: Records) -> dict[str, str]:
 
 
 def _name(boot: Boot, hosts: dict[str, str]) -> str:
-    own = (boot.facts.get(kind, "") for kind in ("mac", "uuid", "serial", "hostname"))
+    own = [boot.facts.get(kind, "") for kind in ("mac", "uuid", "serial", "hostname")]
+    own.append(own[-1].partition(".")[0])
     return next((hosts[value] for value in own if value in hosts), "")
 
 

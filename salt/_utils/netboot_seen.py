@@ -142,13 +142,21 @@ def put_together(lines: Iterable[bytes], own: Iterable[str] = ()) -> list[Boot]:
             continue  # cut off, or not of nginx
     made: list[Boot] = []
     current: dict[str, Boot] = {}
+    by_mac: dict[tuple[str, str], Boot] = {}
     for key in sorted(requests):
         request = requests[key]
-        boot = _boot(request, current.get(request["a"]))
-        if boot is not current.get(request["a"]):
+        # Several machines may share an address; what they fetch does not say whose it is.
+        mac = bare_mac(_arguments(request).get("m", "")) if request["u"] == "/seen" else None
+        last = current.get(request["a"])
+        if mac and last and last.mac not in ("", mac):
+            last = by_mac.get((request["a"], mac))
+        boot = _boot(request, last)
+        if boot is not last:
             made.append(boot)
-            current[request["a"]] = boot
+        current[request["a"]] = boot
         _add(boot, request)
+        if boot.mac:
+            by_mac[(request["a"], boot.mac)] = boot
     return made
 
 
@@ -171,15 +179,18 @@ def _arguments(request: dict[str, Any]) -> dict[str, str]:
     return {name: plain(value) for name, value in _ARGUMENT.findall(request["g"])}
 
 
-def plain(value: str) -> str:
+def plain(value: str, most: int = 80) -> str:
     """
     Return a text that a client sent: decoded, printable, short.
 
     value
         As it is in the URL.
+
+    most : 80
+        Characters that are kept.
     """
     text = urllib.parse.unquote(value, errors="replace").strip()
-    return "".join(filter(str.isprintable, text))[:80]
+    return "".join(filter(str.isprintable, text))[:most]
 
 
 def _add(boot: Boot, request: dict[str, Any]) -> None:
@@ -191,10 +202,8 @@ def _add(boot: Boot, request: dict[str, Any]) -> None:
         kind, value = own[1], plain(own[2])
         if kind == "mac":
             boot.found(mac=bare_mac(value) or "")
-        elif kind in ("product", "manufacturer"):
-            boot.found(**{kind: value})
         else:
-            boot.found(**{kind: value})
+            boot.found(**{"hostname" if kind == "host" else kind: value})
         if request["s"] == 200 and kind not in ("product", "manufacturer"):
             boot.add(at, "settings", f"{kind} {value}")
     elif script := _SCRIPT.fullmatch(uri):
@@ -208,7 +217,16 @@ def _add(boot: Boot, request: dict[str, Any]) -> None:
         sent = request["n"]
         whole = request["c"] == "OK" and request["s"] == 200 and sent == length
         boot.fetches.append(
-            Fetch(at, file[1], request["m"], request["s"], sent, length, whole, request["d"])
+            Fetch(
+                at,
+                plain(file[1], 512),
+                request["m"],
+                request["s"],
+                sent,
+                length,
+                whole,
+                request["d"],
+            )
         )
 
 
@@ -225,7 +243,8 @@ def _reported(boot: Boot, at: float, told: dict[str, str]) -> None:
         model=told.get("p", ""),
     )
     if step == "menu":
-        boot.found(waits_ms=told.get("w", ""))
+        waits = told.get("w", "")
+        boot.found(waits_ms=waits if re.fullmatch("[0-9]{1,9}", waits) else "")
     if step == "failed":
         boot.found(errno=told.get("x", ""))
         boot.add(at, step, told.get("n", ""))

@@ -16,6 +16,7 @@ from netboot_shapes import Config
 
 # Listening sockets' states in /proc/net/tcp and udp (Linux, include/net/tcp_states.h).
 _WAITS = {"tcp": "0A", "udp": "07"}
+_ESTABLISHED = "01"
 
 
 def clashes(config: Config, silenced: list[str]) -> list[str]:
@@ -99,6 +100,22 @@ def listeners(protocol: str, port: int) -> list[dict[str, str]]:
         {"address": address, **owners.get(inode, {"process": "", "unit": ""})}
         for inode, address in sorted(inodes.items(), key=lambda item: item[1])
     ]
+
+
+def connected(port: int) -> set[str]:
+    """
+    Return the IPv4 addresses that are connected to a TCP port of this machine.
+
+    port
+        Its number.
+    """
+    with open("/proc/net/tcp", encoding="ascii") as file:
+        rows = [line.split() for line in file.read().splitlines()[1:]]
+    return {
+        _address(row[2].partition(":")[0])
+        for row in rows
+        if row[3] == _ESTABLISHED and int(row[1].partition(":")[2], 16) == port
+    }
 
 
 def _address(text: str) -> str:

@@ -62,7 +62,10 @@ def command(opts: Mapping[str, Any]) -> dict[str, str]:
         directory = "/" if all(map(os.path.isabs, roots)) else os.getcwd()
     own = beside.startswith(checkout + "/") or beside in _PATH.split(":")
     return {
-        "words": " ".join(map(_quoted, words)),
+        # Of the program's own path systemd replaces no variables.
+        "words": " ".join(
+            [_quoted(words[0]), *(_quoted(one).replace("$", "$$") for one in words[1:])]
+        ),
         "directory": directory.replace("%", "%%"),
         "path": _quoted("PATH=" + (_PATH if own else f"{beside}:{_PATH}")),
     }
@@ -76,7 +79,7 @@ def _salt_call() -> str:
 
 def _quoted(word: str) -> str:
     """A word as systemd reads it back unchanged, see systemd.service(5)."""
-    word = word.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%").replace("$", "$$")
+    word = word.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%")
     return f'"{word}"' if re.search(r"[\s\"'\\;]", word) else word
 
 

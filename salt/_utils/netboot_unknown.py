@@ -15,6 +15,7 @@ from netboot_records import Records
 from netboot_seen import Boot
 
 _MOST_MACHINES = 1000
+_IDENTITIES = ("mac", "uuid", "serial", "hostname")
 _TEXTS = ("hostname", "uuid", "serial", "manufacturer", "product")
 
 Machine = dict[str, Any]
@@ -36,7 +37,9 @@ def machines(records: Records) -> list[Machine]:
     named = [
         one
         for one in found.values()
-        if known.isdisjoint({one["mac"], one["uuid"], one["serial"], one["hostname"]})
+        if known.isdisjoint(
+            {*(one[kind] for kind in _IDENTITIES), one["hostname"].partition(".")[0]} - {""}
+        )
     ]
     named.sort(key=lambda one: -one["last"])
     return [

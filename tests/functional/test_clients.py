@@ -93,6 +93,46 @@ def test_what_a_killed_run_left_comes_first(server):
     assert (len(server.kept("192.0.2.7")), len(server.kept("192.0.2.8"))) == (1, 1)
 
 
+def test_nginx_is_told_again_after_a_run_that_was_killed_before(server):
+    """Else it goes on with the old log, which is removed."""
+    server.logged(server.line("192.0.2.7"))
+    server.log.rename(f"{server.log}.read")
+    assert server.run().returncode == 0
+    assert "kill --signal=USR1" in (server.base / "calls").read_text()
+    assert server.log.exists()
+
+
+def test_nginx_that_cannot_be_told_loses_nothing(server):
+    server.logged(server.line("192.0.2.7"))
+    systemctl = server.base / "bin/systemctl"
+    systemctl.write_text("#!/bin/sh\n[ $1 = is-active ]\n")
+    done = server.run()
+    assert (done.returncode, done.stderr) == (1, "nginx.service could not be told of its new log\n")
+    systemctl.write_text(SYSTEMCTL_STANDIN)
+    assert server.run().returncode == 0
+    assert len(server.kept("192.0.2.7")) == 1
+
+
+def test_line_that_a_full_disk_cut_off(server):
+    server.logged(server.line("192.0.2.7"))
+    assert server.run().returncode == 0
+    with (server.store / "192.0.2.7.jsonl").open("a") as file:
+        file.write('{"t":1.0,"a":"192.')
+    server.logged(server.line("192.0.2.7"))
+    assert server.run(BATCH_BYTES=1).returncode == 0
+    first, cut, second = server.kept("192.0.2.7")
+    assert cut == '{"t":1.0,"a":"192.'
+    assert json.loads(second)["i"] == "2"
+
+
+def test_what_is_no_file_of_ours_in_the_store(server):
+    (server.store / "lost+found").mkdir(parents=True)
+    (server.store / "192.0.2.9.jsonl").mkdir()
+    server.logged(server.line("192.0.2.7"))
+    assert server.run(TOTAL_BYTES=1, LEAST_BYTES=1000).returncode == 0
+    assert len(server.kept("192.0.2.7")) == 1
+
+
 @pytest.mark.parametrize(
     "line",
     [

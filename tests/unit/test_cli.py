@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from cli import screen, views, words
+from cli import applying, screen, views, words
 from cli.asking import Asker, AskError, sentence
 
 CHECKOUT = Path(__file__).parents[2]
@@ -533,6 +533,12 @@ def test_trace():
     )
     (nothing,) = views.trace({"client": "pc9", "boots": []})
     assert nothing.startswith("Nothing was seen of pc9. Is network boot on, and first?")
+
+
+@pytest.mark.parametrize("word", ["test=Ture", "test==True", "test="])
+def test_mistyped_value_of_test_does_not_apply(word):
+    assert applying.mistyped([word]) == f"{word}: say test=True to look, or leave it out to apply"
+    assert applying.mistyped(["test=True"]) is None
 
 
 @pytest.mark.parametrize(

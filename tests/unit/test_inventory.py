@@ -127,6 +127,7 @@ def test_as_spreadsheets_write_it(encoding):
         ("name,mac\n,52:54:00:00:01:01\n", "pcs.csv line 2: has no name"),
         ("name,mac\npc1,x\npc1,y\n", "pcs.csv line 3: pc1 is there twice"),
         ("name,once\npc1,ja\n", "pcs.csv line 2: once is true or false, not 'ja'"),
+        ("name,mac,mac\npc1,x,\n", "pcs.csv line 1: the column mac is there twice"),
         ("name,timeout_s\npc1,5s\n", "pcs.csv line 2: timeout_s is a number, not '5s'"),
     ],
 )
@@ -182,3 +183,54 @@ def test_another_top_file_is_not_changed():
     (told,) = inventory.write(hosts)
     assert told.startswith("2 hosts written. Name it in pillar/top.sls: `- netboot_hosts` ")
     assert Path("pillar/top.sls").read_text() == "base:\n  '*': [netboot]\n"
+
+
+def test_line_breaks_in_cells_of_a_spreadsheet():
+    found = given(
+        '\n#x\nname;mac;arguments;\npc1;"52:54:00:00:01:01\n52:54:00:00:01:02";"a=1\nb=2";\n'
+    )
+    macs = ["52:54:00:00:01:01", "52:54:00:00:01:02"]
+    assert found == {"pc1": {"mac": macs, "arguments": "a=1 b=2"}}
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("netboot:\n\thosts: {}\n", "has a tab"),
+        ("netboot:\n  hosts: {{ x }}\n", "has Jinja"),
+        ("[1]\n", "must have a map of hosts"),
+        ("netboot:\n  hosts: [a]\n", "must have a map of hosts"),
+        ("netboot:\n  hosts:\n    pc1:\n", "must have a map of hosts"),
+    ],
+)
+def test_odd_file_of_hosts_is_a_sentence(text, told):
+    host_file.PATH.write_text(text)
+    with pytest.raises(host_file.HostsError, match=told):
+        brought(CSV)
+    assert host_file.PATH.read_text() == text
+
+
+@pytest.mark.parametrize("text", ["", "# mine\n"])
+def test_empty_file_of_hosts(text):
+    host_file.PATH.write_text(text)
+    if text:
+        with pytest.raises(host_file.HostsError):
+            brought(CSV)
+    else:
+        brought(CSV)
+        assert list(host_file.read()) == ["pc1", "pc2"]
+
+
+def test_no_top_file_and_a_similar_name():
+    Path("pillar/top.sls").write_text(TOP + "    - netboot_hosts-old\n")
+    brought(CSV)
+    assert "    - netboot_hosts\n" in Path("pillar/top.sls").read_text()
+    Path("pillar/top.sls").unlink()
+    assert host_file.name_in_top().startswith("Name it in pillar/top.sls")
+
+
+def test_values_are_no_jinja():
+    line = host_file.line("pc1", {"arguments": "a={{b}} {%x"})
+    assert "{{" not in line
+    assert "{%" not in line
+    assert yaml.safe_load(line) == {"pc1": {"arguments": "a={{b}} {%x"}}

@@ -259,6 +259,9 @@ WRONG = [
         {"images": {"Альт": IMAGE, "Alt": {**IMAGE, "file": "b.iso"}}},
         "netboot:images:Alt: has the same directory name 'alt' as netboot:images:Альт",
     ),
+    ({"images": {"ь": IMAGE}}, "netboot:images:ь: the name in Latin letters"),
+    ({"images": {"ь..": IMAGE}}, "netboot:images:ь..: the name becomes '..' as a directory"),
+    ({"images": {"Щ" * 70: IMAGE}}, f"netboot:images:{'Щ' * 70}: the name becomes 'shchshch"),
     ({"images": {"画像": IMAGE}}, "netboot:images:画像: the name contains characters"),
     (
         {"images": {"a": {**IMAGE, "url": "smb://x/a.iso"}}},

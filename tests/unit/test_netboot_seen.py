@@ -165,6 +165,69 @@ def test_host_that_is_not_armed():
     assert verdict(log, host="pc2").cause == ""
 
 
+@pytest.mark.parametrize("waits", ["abc", "1e9", "-5", "9" * 5000, "９"])
+def test_numbers_that_anybody_can_send(waits):
+    log = Log().step(0, "script").step(1, f"menu&e=local&w={waits}")
+    assert verdict(log, later=60).state == "in menu"
+
+
+@pytest.mark.parametrize(
+    ("steps", "state"),
+    [
+        (["chosen&e=reboot", "reboot"], "gone silent"),
+        (["chosen&e=firmware"], "gone silent"),
+        (["chosen&e=shell"], "gone silent"),
+        (["chosen&e=+1"], "running"),
+        (["chosen&e=@alt_p11"], "in menu"),
+        (["chosen&e=!alt_p11-install"], "in menu"),
+    ],
+)
+def test_lines_of_the_menu_that_are_no_entries(steps, state):
+    log = Log().step(0, "script").step(1, "menu&e=local&w=0")
+    for number, step in enumerate(steps, 2):
+        log.step(number, step)
+    how = verdict(log)
+    assert (how.state, how.cause) == (state, "")
+
+
+def test_download_that_lasts():
+    """nginx logs a request when it ends."""
+    boot = Log().boot().boots()[-1]
+    context = netboot_clients.Context({ENTRY["id"]: ENTRY}, {}, boot.last + 600, {"192.0.2.7"})
+    assert netboot_clients.verdict(boot, context).state == "loading"
+    assert netboot_clients.verdict(boot, context._replace(connected=set())).cause == (
+        "stage-not-asked"
+    )
+
+
+def test_second_failure_of_a_boot_is_told_by_its_own_cause():
+    log = Log().step(0, "script").step(1, "menu&e=local&w=0").step(2, "chosen&e=a")
+    log.ask(3, f"{TREE}/boot/vmlinuz", s=404).step(4, "failed&x=2d&n=kernel&e=a")
+    log.step(20, "menu&e=local&w=0").step(21, "chosen&e=b").step(25, "failed&x=4c&n=initrd&e=b")
+    assert verdict(log).text == "The initrd could not be loaded: the server did not answer in time."
+
+
+def test_machines_behind_one_address():
+    log = Log().step(0, "script").step(1, "menu&e=local&w=0")
+    log.step(2, "script", mac=OTHER).step(3, "menu&e=local&w=0", mac=OTHER)
+    log.step(4, "chosen&e=a").step(5, "kernel&e=a")
+    first, second = log.boots()
+    assert (first.mac, [step.kind for step in first.steps][-1]) == (PC, "kernel")
+    assert (second.mac, [step.kind for step in second.steps][-1]) == (OTHER, "menu")
+
+
+@pytest.mark.parametrize("name", ["pc7", "pc7.example.org"])
+def test_host_that_its_name_identifies(name):
+    log = Log().step(0, "script").ask(1, f"/tftp/config-host-{name}.ipxe")
+    (boot,) = log.boots()
+    assert netboot_clients._name(boot, {"pc7": "PC 7"}) == "PC 7"
+
+
+def test_paths_are_cleaned_for_terminals():
+    (boot,) = Log().ask(0, "/dist/\x9b31m", s=404).boots()
+    assert boot.fetches[0].path == "/dist/31m"
+
+
 def test_stage_that_comes_by_another_method():
     log = Log().step(0, "script").step(1, "boot&e=alt_p11-livecd-nfs")
     log.step(1, "kernel&e=alt_p11-livecd-nfs").step(2, "boot&e=alt_p11-livecd-nfs")

@@ -68,7 +68,7 @@ def test_words_that_systemd_would_change_are_quoted(tmp_path, tree):
         (odd / name).parent.mkdir(parents=True, exist_ok=True)
         (odd / name).touch(0o755)
     found = command(odd / "conf", str(odd / "salt"))
-    assert found["words"] == f'"{tmp_path}/a b%%h$$x/netboot" apply --yes queue=9'
+    assert found["words"] == f'"{tmp_path}/a b%%h$x/netboot" apply --yes queue=9'
     assert found["directory"] == f"{tmp_path}/a b%%h$x"
 
 
