@@ -118,15 +118,18 @@ def run(program, target, words):
     how += [] if given & {"-l", "--log-level"} else ["--log-level=critical"]
     command = [program, *how, *([target] if target else []), "state.apply", *words]
     done = threading.Event()
+    asker = Asker(program, target, _options(words))
+    watch = threading.Thread(target=_watch, args=(asker, done), daemon=True)
     if target and sys.stderr.isatty():
-        asker = Asker(program, target, _options(words))
-        threading.Thread(target=_watch, args=(asker, done), daemon=True).start()
+        watch.start()
     try:
         answers = {} if sys.stdin.isatty() else {"input": DEPLOYS_NO_KEY, "text": True}
         with contextlib.nullcontext() if target else _alone():
             return subprocess.run(command, check=False, **answers).returncode
     finally:
         done.set()
+        if watch.is_alive():
+            watch.join()  # its salt-ssh must not outlive this program
 
 
 @contextlib.contextmanager
