@@ -109,6 +109,22 @@ def test_first_apply_asks_and_shows_fetches(lan, checkout, roster):
     assert "Ready to boot: ALT p11." in text
 
 
+def test_hosts_are_imported_for_a_machine_over_ssh(lan, checkout, roster):
+    """Checked by the pillar and the facts of that machine."""
+    roster(ssh_options=["StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null"])
+    (checkout.base / "pcs.csv").write_text("name,mac\npc1,52:54:00:00:01:01\n")
+    words = ["hosts", "import", f"{checkout.base}/pcs.csv", "--on", "netboot1"]
+    done = checkout.launch(*words, "--yes", inside=inside(lan.lab.name))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "1 host written. Next: ./netboot apply (or ./netboot ssh TARGET)" in done.stdout
+    assert yaml.safe_load((checkout.path / "pillar/netboot_hosts.sls").read_text()) == {
+        "netboot": {"hosts": {"pc1": {"mac": "52:54:00:00:01:01"}}}
+    }
+    (checkout.base / "pcs.csv").write_text("name,mac\npc2,52:54:00:00:01:01\n")
+    done = checkout.launch(*words, "--yes", inside=inside(lan.lab.name))
+    assert "netboot:hosts:pc2: has the same mac" in done.stderr
+
+
 def answered(terminal):
     """What is printed on a terminal until its end; the question is answered."""
     text = ""

@@ -234,3 +234,8 @@ def test_values_are_no_jinja():
     assert "{{" not in line
     assert "{%" not in line
     assert yaml.safe_load(line) == {"pc1": {"arguments": "a={{b}} {%x"}}
+
+
+def test_lines_for_the_pillar_of_a_master():
+    hosts, _shown = inventory.plan(StandinAsker(), given(CSV))
+    assert yaml.safe_load("\n".join(inventory.lines(hosts))) == {"netboot": {"hosts": hosts}}
