@@ -506,6 +506,11 @@ def test_steps_of_clients_are_on_record(machine):
     said = machine.lab.run(flood, capture_output=True).stdout.split()
     assert said == ["404"] * 3000, "nothing is refused"
     assert log.read_text().count("config-host-x.y") < 2500, "but not all is logged"
+    # Nor what nginx refuses before it looks at limits: no Host, a range that is no range.
+    no_host = ["curl", "-s", "-o", "/dev/null", "-w", "%{http_code}\n", "-H", "Host:"]
+    no_host += ["-H", "Range: " + "x" * 5000, f"http://{machine.server.address}/dist/no[1-200]"]
+    assert machine.lab.run(no_host, capture_output=True).stdout.split() == ["400"] * 200
+    assert "/dist/no" not in log.read_text()
     (client,) = machine.salt.call(machine.server, "netboot.clients")
     assert (client["mac"], client["step"], client["model"]) == (
         *("52:54:00:00:00:aa", "boot", "Acer"),
