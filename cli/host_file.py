@@ -65,8 +65,8 @@ def write(hosts):
     hosts
         Settings by name.
     """
-    there = PATH.read_text(encoding="utf-8") if PATH.exists() else ""
-    lines = (there if there.strip() else _HEAD).splitlines()
+    before = PATH.read_text(encoding="utf-8") if PATH.exists() else ""
+    lines = (before if before.strip() else _HEAD).splitlines()
     found = [(number, _LINE.match(one)) for number, one in enumerate(lines)]
     there = {match["name"]: (number, match["comment"]) for number, match in found if match}
     for name in set(read()) & set(hosts):

@@ -126,6 +126,10 @@ def verdict(boot: Boot, context: Context, host: str = "") -> Verdict:
             "Nobody chose anything in the menu, or the machine was switched off.",
             "Without a time-out a menu waits for a key.",
         )
+    # A menu that reports nothing: of an earlier version, or its reports failed.
+    stages = {entry["stage"]["path"] for entry in context.entries.values()}
+    if any(fetch.whole and fetch.path in stages for fetch in boot.fetches):
+        return Verdict("running")
     if not silent:
         return Verdict("loading")
     if kind == "dhcp":

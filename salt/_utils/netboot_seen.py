@@ -104,12 +104,14 @@ def boots(records: Records) -> list[Boot]:
     return sorted(made, key=lambda boot: boot.started)
 
 
-def _files(store: str, log: str) -> list[str]:
+def _files(store: str, log: str) -> Iterator[str]:
+    """Yield the files in the order in which lines move, so that none is missed on its way."""
+    yield from (log, f"{log}.read")
     try:
-        kept = [os.path.join(store, name) for name in sorted(os.listdir(store))]
+        names = os.listdir(store)
     except FileNotFoundError:
-        kept = []
-    return [*(path for path in kept if path.endswith(".jsonl")), f"{log}.read", log]
+        return
+    yield from (os.path.join(store, name) for name in names if name.endswith(".jsonl"))
 
 
 def _lines(paths: Iterable[str]) -> Iterator[bytes]:

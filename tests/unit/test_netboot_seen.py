@@ -252,6 +252,22 @@ def test_menus_that_report_nothing():
     ]
 
 
+def test_boot_that_reports_nothing_runs_once_it_has_its_stage():
+    log = Log().ask(0, "/tftp/config-x86_64.ipxe").ask(1, f"/tftp/config-mac-{PC}.ipxe")
+    assert verdict(log).cause == "script-without-menu"
+    assert verdict(log.stage(20)) == netboot_clients.Verdict("running")
+
+
+def test_lines_are_read_where_they_move_from_first(tmp_path):
+    """From nginx's log to the one that is being read, and into the store."""
+    store, log = tmp_path / "store", tmp_path / "clients.jsonl"
+    found = netboot_seen._files(str(store), str(log))
+    assert [next(found), next(found)] == [str(log), f"{log}.read"]
+    store.mkdir()  # meanwhile
+    (store / "192.0.2.7.jsonl").touch()
+    assert list(found) == [f"{store}/192.0.2.7.jsonl"]
+
+
 def test_machines_that_boot_at_once_and_an_address_that_another_has_later():
     log = Log()
     for at, mac, address, model in (
