@@ -96,12 +96,12 @@ def question(program, target, words):
     )
 
 
-def _answers(asker, function):
+def _answers(asker, function, kind=dict):
     try:
         found = asker.ask(function)
     except AskError as err:
         found = err.answers
-    return {name: one for name, one in found.items() if isinstance(one, dict)}
+    return {name: one for name, one in found.items() if isinstance(one, kind)}
 
 
 def _becomes(name, config):
@@ -157,11 +157,8 @@ def _alone():
 def _watch(asker, done):
     """Say how far fetches on the other machines are, which their salt-call can't show here."""
     while not done.wait(_EVERY_S):
-        try:
-            found = asker.ask("iso_fetch.progress")
-        except AskError:
-            continue  # nothing was applied there yet
-        for machine, fetches in found.items():
+        # Where nothing was applied yet there is no such function, and salt-ssh may say so as success.
+        for machine, fetches in _answers(asker, "iso_fetch.progress", list).items():
             for one in fetches:
                 if one["running"] and not done.is_set():
                     print(f"{machine}: {one['file']}: {views.rate(one)}", file=sys.stderr)

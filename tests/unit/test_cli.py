@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -533,6 +534,18 @@ def test_trace():
     )
     (nothing,) = views.trace({"client": "pc9", "boots": []})
     assert nothing.startswith("Nothing was seen of pc9. Is network boot on, and first?")
+
+
+def test_progress_of_a_fetch_after_an_answer_that_is_none(tmp_path, capsys, monkeypatch):
+    """While a first apply copies the modules, salt-ssh says that there is no such function."""
+    answers = [{"netboot1": "'iso_fetch.progress' is not available."}, {"netboot1": [FETCH]}]
+    for answer in answers:
+        asker = Asker(program(tmp_path, f"print({json.dumps(answer)!r})"), "netboot1")
+        done = threading.Event()
+        waits = iter([False, True])
+        monkeypatch.setattr(done, "wait", lambda _seconds, waits=waits: next(waits))
+        applying._watch(asker, done)
+    assert capsys.readouterr().err == "netboot1: alt.iso: 50 %, 2.5 MB/s, 3 min left\n"
 
 
 @pytest.mark.parametrize("word", ["test=Ture", "test==True", "test="])
