@@ -157,7 +157,7 @@ def _alone():
 def _watch(asker, done):
     """Say how far fetches on the other machines are, which their salt-call can't show here."""
     while not done.wait(_EVERY_S):
-        # Where nothing was applied yet there is no such function, and salt-ssh may say so as success.
+        # Where nothing was applied yet there is no such function: salt-ssh may call that success.
         for machine, fetches in _answers(asker, "iso_fetch.progress", list).items():
             for one in fetches:
                 if one["running"] and not done.is_set():

@@ -9,8 +9,11 @@ import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
-import netboot_run
-
+#: What prints those lines, of the last seven days.
+COMMAND = (
+    *("journalctl", "-u", "netboot-dnsmasq", "-o", "short-unix", "--no-pager", "-q"),
+    *("--since", "-7days"),
+)
 # dnsmasq with log-dhcp: the number of the transaction comes first (rfc2131.c, log_packet).
 _DHCP = re.compile(
     r"(?P<at>\d+[.]\d+) \S+ \S+: (?P<transaction>\d+) (?:vendor class: (?P<vendor>\S+)"
@@ -38,16 +41,6 @@ class Journal(NamedTuple):
 
     dhcp: dict[str, list[Asked]]
     tftp: dict[str, list[Asked]]
-
-
-def read() -> Journal:
-    """
-    Return what the last seven days have.
-    """
-    if not netboot_run.has("journalctl"):
-        return Journal({}, {})
-    command = ("journalctl", "-u", "netboot-dnsmasq", "-o", "short-unix", "--no-pager", "-q")
-    return put_together(netboot_run.tried(*command, "--since", "-7days").stdout.splitlines())
 
 
 def put_together(lines: Iterable[str]) -> Journal:

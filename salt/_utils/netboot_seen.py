@@ -16,7 +16,6 @@ from typing import Any, NamedTuple
 
 from netboot_host_checks import bare_mac
 from netboot_journal import Asked
-from netboot_records import Records
 
 #: Between two requests of one boot: an installer may wait long for its user.
 _SAME_BOOT_S = 6 * 3600
@@ -91,16 +90,17 @@ class Boot:
         return sum(fetch.sent for fetch in self.fetches)
 
 
-def boots(records: Records) -> list[Boot]:
+def boots(store: str, log: str, own: Iterable[str]) -> list[Boot]:
     """
     Return the boots that are on record, the oldest first.
 
-    records
-        The records of this machine.
+    store, log
+        The directory of the clients' files; the web server's log, whose lines move there.
+
+    own
+        Addresses of this machine, which asks itself.
     """
-    config = records.config()
-    own = {one["address"] for one in config["interfaces"]} | {"127.0.0.1", config["address"]}
-    made = put_together(_lines(_files(config["paths"]["clients"], config["clients_log"])), own)
+    made = put_together(_lines(_files(store, log)), own)
     return sorted(made, key=lambda boot: boot.started)
 
 

@@ -8,8 +8,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-import netboot_journal
-import netboot_seen
+import netboot_clients
 from netboot_names import iso8601
 from netboot_records import Records
 from netboot_seen import Boot
@@ -29,9 +28,12 @@ def machines(records: Records) -> list[Machine]:
         The records of this machine.
     """
     known = {value for host in records.hosts().values() for _kind, value in host["identities"]}
-    web = {boot.mac: _machine(boot.mac, boot) for boot in netboot_seen.boots(records) if boot.mac}
+    web = {
+        boot.mac: _machine(boot.mac, boot) for boot in netboot_clients.boots(records) if boot.mac
+    }
     dhcp = {
-        mac: _machine(mac, last=asked[-1].at) for mac, asked in netboot_journal.read().dhcp.items()
+        mac: _machine(mac, last=asked[-1].at)
+        for mac, asked in netboot_clients.journal().dhcp.items()
     }
     found = {**dhcp, **web}
     named = [

@@ -8,6 +8,7 @@ import pytest
 
 import netboot_clients
 import netboot_seen
+import netboot_verdicts
 from netboot_journal import Asked
 from tests.conftest import CHECKOUT
 
@@ -71,8 +72,8 @@ def verdict(log, later=600, host=""):
     """How the last boot ended, as seen so many seconds after its last request."""
     boot = log.boots()[-1]
     entries = {one["id"]: one for one in (ENTRY, NFS)}
-    return netboot_clients.verdict(
-        boot, netboot_clients.Context(entries, ARMED, boot.last + later), host
+    return netboot_verdicts.verdict(
+        boot, netboot_verdicts.Context(entries, ARMED, boot.last + later), host
     )
 
 
@@ -126,7 +127,7 @@ def test_what_a_boot_came_to(log, state, cause):
 
 @pytest.mark.parametrize("page", ["docs/troubleshooting.md", "docs/ru/troubleshooting.md"])
 def test_every_cause_is_explained(page):
-    source = (CHECKOUT / "salt/_utils/netboot_clients.py").read_text()
+    source = (CHECKOUT / "salt/_utils/netboot_verdicts.py").read_text()
     causes = {cause for _, _, cause in CAUSES if cause} | {"not-armed", "no-menu"}
     assert causes <= set(re.findall('"([a-z-]+)",$', source, re.MULTILINE))
     explained = re.findall('<a id="([a-z-]+)">', (CHECKOUT / page).read_text())
@@ -134,7 +135,7 @@ def test_every_cause_is_explained(page):
 
 
 def test_nothing_is_said_too_early():
-    assert verdict(Log().boot(), later=20) == netboot_clients.Verdict("loading")
+    assert verdict(Log().boot(), later=20) == netboot_verdicts.Verdict("loading")
     menu = Log().step(0, "script").step(1, "menu&e=local&w=30000")
     assert verdict(menu, later=60).state == "in menu"
 
@@ -153,7 +154,7 @@ def test_firmware_that_came_to_no_menu(file):
     boot = netboot_seen.Boot(NOW, "")
     boot.before([Asked(NOW - 1, "dhcp", file), Asked(NOW - 500, "dhcp", "another boot's")])
     assert boot.steps == [netboot_seen.Step(NOW - 1, "dhcp", file)]
-    how = netboot_clients.verdict(boot, netboot_clients.Context({}, {}, NOW + 600))
+    how = netboot_verdicts.verdict(boot, netboot_verdicts.Context({}, {}, NOW + 600))
     assert how.cause == "no-menu"
     assert ("was offered undionly.kpxe" in how.text) == bool(file)
 
@@ -193,9 +194,9 @@ def test_lines_of_the_menu_that_are_no_entries(steps, state):
 def test_download_that_lasts():
     """nginx logs a request when it ends."""
     boot = Log().boot().boots()[-1]
-    context = netboot_clients.Context({ENTRY["id"]: ENTRY}, {}, boot.last + 600, {"192.0.2.7"})
-    assert netboot_clients.verdict(boot, context).state == "loading"
-    assert netboot_clients.verdict(boot, context._replace(connected=set())).cause == (
+    context = netboot_verdicts.Context({ENTRY["id"]: ENTRY}, {}, boot.last + 600, {"192.0.2.7"})
+    assert netboot_verdicts.verdict(boot, context).state == "loading"
+    assert netboot_verdicts.verdict(boot, context._replace(connected=set())).cause == (
         "stage-not-asked"
     )
 
@@ -255,7 +256,7 @@ def test_menus_that_report_nothing():
 def test_boot_that_reports_nothing_runs_once_it_has_its_stage():
     log = Log().ask(0, "/tftp/config-x86_64.ipxe").ask(1, f"/tftp/config-mac-{PC}.ipxe")
     assert verdict(log).cause == "script-without-menu"
-    assert verdict(log.stage(20)) == netboot_clients.Verdict("running")
+    assert verdict(log.stage(20)) == netboot_verdicts.Verdict("running")
 
 
 def test_lines_are_read_where_they_move_from_first(tmp_path):
