@@ -43,6 +43,16 @@ FIRMWARE = {
         code="/usr/share/OVMF/OVMF_CODE_4M.fd",
         variables="/usr/share/OVMF/OVMF_VARS_4M.fd",
     ),
+    # With the keys of Microsoft, as PCs are sold.
+    "efi-secure": Firmware(
+        "qemu-system-x86_64",
+        (
+            *("-machine", "q35,smm=on", "-vga", "std"),
+            *("-global", "driver=cfi.pflash01,property=secure,value=on"),
+        ),
+        code="/usr/share/OVMF/OVMF_CODE_4M.secboot.fd",
+        variables="/usr/share/OVMF/OVMF_VARS_4M.ms.fd",
+    ),
     # The processor has no long mode, so the menu is that of 32-bit UEFI for sure.
     "efi-i386": Firmware(
         "qemu-system-x86_64",

@@ -4,6 +4,8 @@ Clients for people: what each did last, how far it came, and why it may have sto
 
 from __future__ import annotations
 
+import contextlib
+import ipaddress
 import re
 import time
 from typing import Any
@@ -13,18 +15,24 @@ from salt.exceptions import SaltInvocationError
 import netboot_arming
 import netboot_images
 import netboot_journal
+import netboot_pxe
 import netboot_run
 import netboot_seen
 import netboot_sockets
+from netboot_causes import STATES
 from netboot_host_checks import bare_mac, typed
 from netboot_journal import Asked, Journal
 from netboot_names import host_key, iso8601
 from netboot_records import Records
 from netboot_seen import Boot, Fetch
-from netboot_verdicts import STATES, Context, verdict
+from netboot_verdicts import Context, verdict
 
 _UNITS = {"m": 60, "h": 3600, "d": 86400}
 _MOST_BOOTS = 5
+#: UEFI that is sent to its disk asks again for so long.
+_NEXT_S = 120
+#: Causes that may be another server's doing.
+_NOT_TAKEN = ("offer-not-taken", "file-not-asked")
 
 
 def boots(records: Records) -> list[Boot]:
@@ -51,10 +59,32 @@ def journal() -> Journal:
 
 
 def _context(records: Records) -> Context:
-    entries = {entry["id"]: entry for entry in netboot_images.built(records)["entries"]}
-    armed = {one["host"]: one for one in netboot_arming.listing(records)}
-    connected = netboot_sockets.connected(records.config()["http"]["port"])
-    return Context(entries, armed, time.time(), connected)
+    config = records.config()
+    subnets = config["dhcp"]["subnets"] if config["dhcp"]["mode"] == "server" else []
+    service = config["platform"]["nginx"]["service"]
+    return Context(
+        {entry["id"]: entry for entry in netboot_images.built(records)["entries"]},
+        {one["host"]: one for one in netboot_arming.listing(records)},
+        time.time(),
+        connected=netboot_sockets.connected(config["http"]["port"]),
+        hosts=len(records.hosts()),
+        changed=netboot_images.changed(records),
+        service=service,
+        port=config["http"]["port"],
+        since=_since(service),
+        lease_s=min((subnet["lease_s"] for subnet in subnets), default=0),
+    )
+
+
+def _since(service: str) -> float | None:
+    """Return since when a service runs (seconds since 1970); None: it does not."""
+    words = ("systemctl", "show", service, "--property=ActiveState,ActiveEnterTimestampMonotonic")
+    told = dict(
+        line.split("=", 1) for line in netboot_run.tried(*words).stdout.splitlines() if "=" in line
+    )
+    if told.get("ActiveState") not in ("active", "reloading"):
+        return None
+    return time.time() - time.monotonic() + int(told["ActiveEnterTimestampMonotonic"]) / 1e6
 
 
 def _hosts(records: Records) -> dict[str, str]:
@@ -84,13 +114,61 @@ def clients(records: Records, state: str | None, since: str | None) -> list[dict
         raise SaltInvocationError(f"There is no state {state!r}; there are {', '.join(STATES)}.")
     after = time.time() - _ago(since) if since is not None else 0
     context, hosts = _context(records), _hosts(records)
-    last: dict[str, Boot] = {}
+    made = [
+        _client(found, context, hosts)
+        for found in _by_mac(records).values()
+        if found[-1].last >= after
+    ]
+    listed = [one for one in made if state in (None, one["state"])]
+    return sorted(listed, key=lambda one: one["last"], reverse=True)
+
+
+def _by_mac(records: Records) -> dict[str, list[Boot]]:
+    """Return the boots of all clients, with what their firmware asked before, the oldest first."""
+    asked, addresses = journal(), _addresses()
+    found: dict[str, list[Boot]] = {}
     for boot in boots(records):
         if boot.mac:
-            last[boot.mac] = boot
-    made = [_client(boot, context, hosts) for boot in last.values() if boot.last >= after]
-    found = [one for one in made if state in (None, one["state"])]
-    return sorted(found, key=lambda one: one["last"], reverse=True)
+            found.setdefault(boot.mac, []).append(boot)
+    for mac, dhcp in asked.dhcp.items():
+        known = {one.address for one in dhcp} | {addresses.get(mac, "")}
+        known |= {boot.address for boot in found.get(mac, ())}
+        asks = sorted([*dhcp, *(one for at in known for one in asked.tftp.get(at, ()))])
+        for boot in found.get(mac, ()):
+            boot.before(asks)
+        made = _without_menu(mac, asks, found.get(mac, []))
+        if made:
+            found.setdefault(mac, []).append(made)
+    return found
+
+
+def _addresses() -> dict[str, str]:
+    """Return the addresses of the machines that this one has talked to of late, by MAC address."""
+    try:
+        with open("/proc/net/arp", encoding="ascii") as file:
+            lines = [line.split() for line in file][1:]
+    except OSError:
+        return {}
+    return {line[3].replace(":", ""): line[0] for line in lines if len(line) > 3}
+
+
+def _without_menu(mac: str, asked: list[Asked], found: list[Boot]) -> Boot | None:
+    """Return the last boot if its firmware asked, and no menu of it was seen."""
+    dhcp = [one for one in asked if not one.kind.startswith("tftp")]
+    last = asked[-1]
+    after = found[-1].last if found else 0
+    # UEFI that is sent to its disk first tries all else that its network card can do.
+    if not dhcp or dhcp[-1].at < after + (_NEXT_S if _is_local(found) else 0):
+        return None
+    boot = Boot(last.at, next((one.address for one in asked[::-1] if one.address), ""))
+    boot.found(mac=mac, client_arch=dhcp[-1].arch)
+    boot.before(one for one in asked if one.at > after)
+    boot.started = min(step.at for step in boot.steps)
+    return boot
+
+
+def _is_local(found: list[Boot]) -> bool:
+    return bool(found and found[-1].steps and found[-1].steps[-1].kind == "local")
 
 
 def _ago(since: object) -> int:
@@ -100,9 +178,10 @@ def _ago(since: object) -> int:
     return int(match[1]) * _UNITS[match[2]]
 
 
-def _client(boot: Boot, context: Context, hosts: dict[str, str]) -> dict[str, Any]:
+def _client(found: list[Boot], context: Context, hosts: dict[str, str]) -> dict[str, Any]:
+    boot = found[-1]
     host = _name(boot, hosts)
-    how = verdict(boot, context, host)
+    how = verdict(boot, context, host, found[:-1])
     return {
         "mac": _written(boot.mac),
         "host": host,
@@ -140,34 +219,41 @@ def trace(records: Records, client: object) -> dict[str, Any]:
     if not mac and not host:
         raise SaltInvocationError(f"No host in the pillar is called {wanted!r}; or give its MAC.")
     found = [
-        boot
-        for boot in boots(records)
-        if (mac and boot.mac == mac) or (host and _name(boot, hosts) == host)
+        boots_of_mac
+        for own, boots_of_mac in _by_mac(records).items()
+        if own == mac or (host and any(_name(boot, hosts) == host for boot in boots_of_mac))
     ]
-    macs = {mac} if mac else {value for value, name in hosts.items() if name == host}
-    asked = journal()
-    dhcp = sorted(one for each in macs for one in asked.dhcp.get(each, ()))
-    for boot in found:
-        boot.before(sorted([*dhcp, *asked.tftp.get(boot.address, ())]))
-    found += _without_menu(dhcp, found)
+    last = sorted((boot for one in found for boot in one), key=lambda boot: boot.started)
+    if last and verdict(last[-1], context).cause in _NOT_TAKEN:
+        context = context._replace(others=_others(records, last[-1]))
+    traced = list(enumerate(last))[-_MOST_BOOTS:]
     return {
         "client": wanted,
-        "boots": [_traced(boot, context, _name(boot, hosts)) for boot in found[-_MOST_BOOTS:]],
+        "boots": [
+            _traced(boot, context, _name(boot, hosts), last[:number]) for number, boot in traced
+        ],
     }
 
 
-def _without_menu(dhcp: list[Asked], found: list[Boot]) -> list[Boot]:
-    """Return the last boot if its firmware asked, and no menu of it was seen."""
-    last = dhcp[-1].at if dhcp else 0
-    if not last or (found and last < found[-1].last):
-        return []
-    boot = Boot(last, "")
-    boot.before(dhcp)
-    return [boot]
+def _others(records: Records, boot: Boot) -> list[str]:
+    """Return the boots that other servers offer now to such a client."""
+    arch = boot.facts.get("client_arch", "")
+    at, found = boot.address, []
+    for one in records.config()["interfaces"]:
+        near = not at or ipaddress.ip_address(at) in ipaddress.ip_network(
+            f"{one['network']}/{one['netmask']}"
+        )
+        if near:
+            with contextlib.suppress(OSError):  # without its rights, or while it is away
+                found += netboot_pxe.others(one["name"], int(arch or 0))
+    return [
+        f"{offer.server} ({offer.mac}) offers {offer.file or 'a boot'}"
+        for offer in dict.fromkeys(found)
+    ]
 
 
-def _traced(boot: Boot, context: Context, host: str) -> dict[str, Any]:
-    how = verdict(boot, context, host)
+def _traced(boot: Boot, context: Context, host: str, earlier: list[Boot]) -> dict[str, Any]:
+    how = verdict(boot, context, host, earlier)
     events = [(step.at, step.kind, step.what) for step in boot.steps]
     events += [(fetch.at, "fetch", _fetched(fetch)) for fetch in boot.fetches]
     return {

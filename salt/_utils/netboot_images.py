@@ -221,6 +221,33 @@ def boot_files(tree: str, paths: Iterable[str]) -> dict[str, int | None]:
     return sizes
 
 
+def changed(records: Records) -> set[str]:
+    """
+    Return the paths, as clients ask for them, of files that are not what was verified or unpacked.
+
+    Only size, times and inode are looked at; ``netboot.verify`` hashes.
+
+    records
+        The records of this machine.
+    """
+    root = records.config()["root"]
+    files = {
+        os.path.join(record["tree"], path): identity
+        for record in records.ready()
+        if "tree" in record
+        for path, identity in record["identities"].items()
+    }
+    for record in records.ready():
+        verified = records.iso(record["iso"]) if "iso" in record else None
+        if verified and not verified.get("dropped"):
+            files[record["iso"]] = verified["identity"]
+    return {
+        path[len(root) :]
+        for path, identity in files.items()
+        if netboot_files.identity(path) not in (None, identity)
+    }
+
+
 def rotten(record: ImageRecord) -> list[str]:
     """
     Hash the kernel, initrd and stages that clients fetch from a tree.

@@ -14,26 +14,38 @@ COMMAND = (
     *("journalctl", "-u", "netboot-dnsmasq", "-o", "short-unix", "--no-pager", "-q"),
     *("--since", "-7days"),
 )
+
 # dnsmasq with log-dhcp: the number of the transaction comes first (rfc2131.c, log_packet).
 _DHCP = re.compile(
     r"(?P<at>\d+[.]\d+) \S+ \S+: (?P<transaction>\d+) (?:vendor class: (?P<vendor>\S+)"
+    r"|user class: (?P<user>\S+)"
     r"|bootfile name: (?P<file>\S+)"
-    r"|(?:DHCPDISCOVER|DHCPREQUEST|PXE)\(\S+\) (?:[\d.]+ )?"
-    r"(?P<mac>(?:[0-9a-f]{2}:){5}[0-9a-f]{2})\b)"
+    r"|(?:DHCPDISCOVER|DHCPREQUEST|PXE)\(\S+\) (?:(?P<address>[\d.]+) )?"
+    r"(?P<mac>(?:[0-9a-f]{2}:){5}[0-9a-f]{2})\b(?P<said>.*))"
 )
 # tftp.c
 _TFTP = re.compile(
     r"(?P<at>\d+[.]\d+) \S+ \S+: (?:(?P<sent>sent) (?P<file>\S+) to (?P<address>[\d.]+)"
-    r"|(?P<failed>failed sending|file) (?P<name>\S+) (?:not found for|to) (?P<to>[\d.]+))"
+    r"|(?P<failed>failed sending|file) (?P<name>\S+) (?:not found for|to) (?P<to>[\d.]+)"
+    r"|error .* received from (?P<from>[\d.]+))"
 )
+_ARCH = re.compile(r":Arch:0*(\d+)")
+# After this many seconds a line "sent" is not that of the transfer that the client has ended.
+_ENDED_S = 1
 
 
 class Asked(NamedTuple):
-    """What firmware asked for: ``dhcp``, ``tftp`` or ``tftp failed``, and the file."""
+    """
+    What a client asked for: ``dhcp`` (its firmware), ``ipxe`` (DHCP, by an iPXE), ``ignored`` (DHCP
+    of a kind of firmware that gets no answer), ``tftp``, ``tftp cut off`` or ``tftp missing``; the
+    file; the address that it had then; the kind of firmware as its number in option 93.
+    """
 
     at: float
     kind: str
     file: str
+    address: str = ""
+    arch: str = ""
 
 
 class Journal(NamedTuple):
@@ -51,21 +63,43 @@ def put_together(lines: Iterable[str]) -> Journal:
         The lines, in the order of time.
     """
     found = Journal({}, {})
-    # Of a transaction: whether it is firmware's, and its last question.
-    firmware: dict[str, bool] = {}
+    # Of a transaction: what asks, where that is firmware; its last question.
+    firmware: dict[str, tuple[str, str]] = {}
     asked: dict[str, list[Asked]] = {}
+    ended: dict[str, float] = {}
     for line in lines:
         if said := _DHCP.match(line):
             number = said["transaction"]
             if said["vendor"]:
-                firmware[number] = said["vendor"].startswith(("PXEClient", "HTTPClient"))
-            elif said["mac"] and firmware.get(number):
+                firmware.pop(number, None)
+                if said["vendor"].startswith(("PXEClient", "HTTPClient")):
+                    arch = _ARCH.search(said["vendor"])
+                    firmware[number] = ("dhcp", arch[1] if arch else "")
+            elif said["user"]:
+                if number in firmware and said["user"] == "iPXE":
+                    firmware[number] = ("ipxe", firmware[number][1])
+            elif said["mac"] and number in firmware:
+                kind, arch_number = firmware[number]
+                kind = "ignored" if said["said"].endswith("ignored") else kind
+                one = Asked(float(said["at"]), kind, "", said["address"] or "", arch_number)
                 asked[number] = found.dhcp.setdefault(said["mac"].replace(":", ""), [])
-                asked[number].append(Asked(float(said["at"]), "dhcp", ""))
+                asked[number].append(one)
             elif said["file"] and number in asked:
                 asked[number][-1] = asked[number][-1]._replace(file=said["file"])
         elif said := _TFTP.match(line):
-            address, file = said["address"] or said["to"], said["file"] or said["name"]
-            kind = "tftp" if said["sent"] else "tftp failed"
-            found.tftp.setdefault(address, []).append(Asked(float(said["at"]), kind, file))
+            _transfer(found, ended, said)
     return found
+
+
+def _transfer(found: Journal, ended: dict[str, float], said: re.Match[str]) -> None:
+    at = float(said["at"])
+    if said["from"]:
+        # UEFI asks for the size first, and ends that transfer; dnsmasq calls it sent all the same.
+        ended[said["from"]] = at
+        return
+    address, file = said["address"] or said["to"], said["file"] or said["name"]
+    if said["sent"] and at - ended.pop(address, 0) < _ENDED_S:
+        return
+    failed = {"failed sending": "tftp cut off", "file": "tftp missing"}
+    kind = failed[said["failed"]] if said["failed"] else "tftp"
+    found.tftp.setdefault(address, []).append(Asked(at, kind, file, address))

@@ -25,6 +25,8 @@ _FIRMWARE_S = 120
 _SCRIPTS_S = 60
 _SCRIPT = re.compile(r"/tftp/config-([a-z0-9_]+)\.ipxe")
 _OWN_SCRIPT = re.compile(r"/tftp/config-(host|uuid|serial|mac|product|manufacturer)-(.+)\.ipxe")
+#: What UEFI's HTTP boot loads.
+_LOADER = re.compile(r"/tftp/([^/]+[.]efi)")
 _FILE = re.compile(r"(?:/host/[^/]+)?(/(?:tftp/netboot|dist)/.+)")
 _ARGUMENT = re.compile(r"(?:^|&)([a-z])=([^&]*)")
 
@@ -82,7 +84,8 @@ class Boot:
         steps: dict[tuple[str, str], Step] = {}
         for one in asked:
             if self.started - _FIRMWARE_S < one.at < self.started + 1:
-                steps.setdefault((one.kind, one.file), Step(one.at, one.kind, one.file))
+                what = one.arch if one.kind == "ignored" else one.file
+                steps.setdefault((one.kind, what), Step(one.at, one.kind, what))
         self.steps = [*steps.values(), *self.steps]
 
     @property
@@ -210,10 +213,14 @@ def _add(boot: Boot, request: dict[str, Any]) -> None:
             boot.add(at, "settings", f"{kind} {value}")
     elif script := _SCRIPT.fullmatch(uri):
         boot.found(arch=script[1])
-        if not boot.steps:
+        if request["s"] >= 400:
+            boot.add(at, "script missing", uri)
+        elif not boot.steps or boot.steps[-1].kind == "loader":
             boot.add(at, "script")
     elif uri.startswith("/once/"):
         boot.add(at, "armed" if request["s"] == 200 else "not armed")
+    elif loader := _LOADER.fullmatch(uri):
+        boot.add(at, "loader", loader[1])
     elif file := _FILE.fullmatch(uri):
         length = int(request["l"]) if str(request["l"]).isdigit() else -1
         sent = request["n"]

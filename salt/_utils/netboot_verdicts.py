@@ -4,15 +4,26 @@ How a client's boot ended, or how far it is, and why it may have stopped.
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from netboot_causes import CAUSES
 from netboot_seen import Boot, Fetch, Step
 from netboot_shapes import Entry
 
-#: What a client may be doing.
-STATES = ("in menu", "loading", "running", "local disk", "failed", "gone silent")
-#: Seconds without a request after which nothing more is expected.
-_SILENT_S = 120
+#: Seconds after which nothing more is expected: of firmware and menus, and of a kernel that starts,
+#: whose network card may wait for its switch.
+_SILENT_S = 30
+_KERNEL_S = 120
+#: A menu without a time-out waits for somebody.
+_IN_MENU_S = 3600
+#: Boots that follow each other within so many seconds, and how many of them are a loop.
+_AGAIN_S = 600
+_LOOP = 3
+# A file of which this much came, at less than so many bytes a second, came slowly.
+_MUCH = 2 << 20
+_SLOW = 1_000_000
 #: Lines of the menu that boot nothing from here.
 _CHOICES = {
     "reboot": "It was rebooted from the menu.",
@@ -21,16 +32,25 @@ _CHOICES = {
 }
 _FAILURES = ("failed", "missing", "refused")
 _BEGINS = ("menu", "chosen", "host")
+#: What is seen of a boot before its menu reports anything.
+_FIRMWARE = ("dhcp", "ipxe", "ignored", "tftp", "tftp cut off", "tftp missing", "loader")
 _NONE = Step(0, "")
-# iPXE's error numbers begin with the POSIX error (ipxe.org/err; errno.h), here in hexadecimal.
-_ERRNO = {
-    "02": "the server refused it",
+# iPXE's error numbers begin with that of its list of POSIX errors (ipxe.org/err), in hexadecimal.
+_UNREACHABLE = {
+    "0e": "the connection was refused",
     "0f": "the connection was reset",
-    "2d": "the server has no such file",
-    "2e": "this firmware starts no such file",
-    "38": "the server's network cannot be reached",
+    "17": "the server cannot be reached",
+    "1d": "the connection ended before the file did",
+    "28": "the server's network cannot be reached",
+    "38": "the connection broke",
     "4c": "the server did not answer in time",
 }
+_ERRNO = {
+    "02": "the server refused it",
+    "2d": "the server has no such file",
+    "31": "there is not enough memory",
+}
+_NOT_BOOTABLE = "2e"
 
 
 class Verdict(NamedTuple):
@@ -49,9 +69,17 @@ class Context(NamedTuple):
     armed: dict[str, Any]  # by name of the host
     now: float
     connected: set[str] = set()  # addresses that the web server is sending to
+    hosts: int = 0  # in the pillar
+    changed: set[str] = set()  # paths that are served and not what was verified
+    #: The web server: its unit, its port, and since when it runs (None: it does not).
+    service: str = "nginx"
+    port: int = 80
+    since: float | None = 0
+    lease_s: int = 0  # of the addresses that this server gives; 0: it gives none
+    others: Sequence[str] = ()  # boots that other servers offer, as texts
 
 
-def verdict(boot: Boot, context: Context, host: str = "") -> Verdict:
+def verdict(boot: Boot, context: Context, host: str = "", earlier: Sequence[Boot] = ()) -> Verdict:
     """
     Return how a boot ended, or how far it is.
 
@@ -63,31 +91,39 @@ def verdict(boot: Boot, context: Context, host: str = "") -> Verdict:
 
     host
         Name of the client in the pillar, if it has one.
+
+    earlier
+        The boots of the same client before it, the oldest first.
     """
-    silent = context.now - boot.last > _SILENT_S
+    how = _verdict(boot, context, host)
+    if how.cause in ("", "stopped-loading", "stage-not-asked"):
+        return _loop(boot, earlier) or how
+    return how
+
+
+def _stopped(cause: str, state: str = "", /, **fields: object) -> Verdict:
+    known = CAUSES[cause]
+    text, advice = known.text.format(**fields), known.advice.format(**fields)
+    return Verdict(state or known.state, cause, text, advice)
+
+
+def _verdict(boot: Boot, context: Context, host: str) -> Verdict:
     kind = _kind(boot)
+    silent = context.now - boot.last > (_KERNEL_S if kind == "boot" else _SILENT_S)
     if kind == "failed":
-        return _failed(boot)
+        return _failed(boot, context)
     if kind == "missing":
-        return Verdict(
-            "failed",
-            "entry-not-ready",
-            f"Its entry {boot.entry} is not in the menu: the image is not ready, or lacks it.",
-            "./netboot images shows what is ready; the last apply says why an image is not.",
-        )
+        arming = context.armed.get(host)
+        armed = arming and arming["armed"]
+        cause = "armed-not-ready" if armed else "entry-not-ready"
+        return _stopped(cause, entry=boot.entry, host=host)
     if kind == "refused":
-        return Verdict(
-            "failed",
-            "wrong-password",
-            "The name or password that was typed is wrong.",
-            "Passwords are those of netboot:menu:password:users.",
-        )
+        return _stopped("wrong-password")
     if kind == "local":
         return _local(context, host)
-    if kind in _CHOICES:
-        return Verdict("gone silent", text=_CHOICES[kind])
-    if kind == "chosen" and boot.steps[-1].what in _CHOICES:
-        return Verdict("gone silent", text=_CHOICES[boot.steps[-1].what])
+    last = boot.steps[-1].what if boot.steps else ""
+    if kind in _CHOICES or (kind == "chosen" and last in _CHOICES):
+        return Verdict("gone silent", text=_CHOICES[kind if kind in _CHOICES else last])
     if kind == "chosen" and boot.entry.startswith("+"):
         return Verdict("running", text="It started a line of netboot:menu:extra.")
     if kind == "chosen" and boot.entry.startswith(("@", "!")):
@@ -95,38 +131,16 @@ def verdict(boot: Boot, context: Context, host: str = "") -> Verdict:
     if kind in ("boot", "initrd", "kernel", "chosen", "host"):
         return _loading(boot, context, kind, silent)
     if kind == "menu":
-        waits = int(boot.facts.get("waits_ms") or 0) / 1000
-        if context.now - boot.last < (waits + 60 if waits else 3600):
-            return Verdict("in menu")
-        return Verdict(
-            "gone silent",
-            "left-in-menu",
-            "Nobody chose anything in the menu, or the machine was switched off.",
-            "Without a time-out a menu waits for a key.",
-        )
+        return _in_menu(boot, context, host)
     # A menu that reports nothing: of an earlier version, or its reports failed.
     stages = {entry["stage"]["path"] for entry in context.entries.values()}
     if any(fetch.whole and fetch.path in stages for fetch in boot.fetches):
         return Verdict("running")
     if not silent:
         return Verdict("loading")
-    if kind == "dhcp":
-        offered = next((step.what for step in boot.steps[::-1] if step.what), "")
-        return Verdict(
-            "gone silent",
-            "no-menu",
-            "Its firmware asked for a boot"
-            + (f", was offered {offered}" if offered else "")
-            + ", and no menu of it was seen.",
-            "Another server's offer was taken; UDP 4011, 69 or the ports of transfers are blocked; "
-            "or the boot loader does not start (Secure Boot): look at its screen.",
-        )
-    return Verdict(
-        "gone silent",
-        "script-without-menu",
-        "It read the menu's script and went no further.",
-        "Its iPXE may lack a feature: let it load this server's boot loader first.",
-    )
+    if kind == "script missing":
+        return _stopped("script-missing", file=os.path.basename(last))
+    return _firmware(boot, context) if kind in _FIRMWARE else _stopped("script-without-menu")
 
 
 def _kind(boot: Boot) -> str:
@@ -139,57 +153,124 @@ def _kind(boot: Boot) -> str:
     return kinds[-1] if kinds[-1:] and kinds[-1] in _FAILURES else (boot.steps or [_NONE])[-1].kind
 
 
-def _failed(boot: Boot) -> Verdict:
-    at = next((step.what for step in boot.steps[::-1] if step.kind == "failed"), "") or "script"
-    begun = max((step.at for step in boot.steps if step.kind in _BEGINS), default=0)
-    fetches = [fetch for fetch in boot.fetches if fetch.at >= begun]
-    refused = [fetch for fetch in fetches if fetch.status >= 400]
-    if refused:
-        return _refused(refused[-1], f"The {at}")
-    cut = [fetch for fetch in fetches if not fetch.whole and fetch.method == "GET"]
-    if cut:
-        return _cut(cut[-1], f"The {at}")
-    number = boot.facts.get("errno", "")
-    why = _ERRNO.get(number.replace(":", "")[:2], f"iPXE's error is {number}" if number else "")
-    return Verdict(
-        "failed",
-        "not-loaded",
-        f"The {at} could not be loaded" + (f": {why}." if why else "."),
-        "https://ipxe.org/err/ explains the number." if number else "Look at its screen.",
-    )
+def _loop(boot: Boot, earlier: Sequence[Boot]) -> Verdict | None:
+    """Return a verdict if a client begins again and again, each time to the same step."""
+    again, step = [boot], (boot.steps or [_NONE])[-1]
+    for before in reversed(earlier):
+        if again[-1].started - before.started > _AGAIN_S or _end(before) != _end(boot):
+            break
+        again.append(before)
+    if len(again) < _LOOP:
+        return None
+    times = {"times": len(again), "minutes": round((boot.started - again[-1].started) / 60) or 1}
+    if step.kind == "local":
+        return _stopped("local-disk", **times)
+    return _stopped("loop", **times, step=f"{step.kind} {boot.entry}".strip())
 
 
-def _refused(fetch: Fetch, what: str) -> Verdict:
-    why = {403: ", as the server may not read it", 404: ", as it is not there"}
-    return Verdict(
-        "failed",
-        "not-sent",
-        f"{what} was not sent: {fetch.path} was answered {fetch.status}"
-        f"{why.get(fetch.status, '')}.",
-        "./netboot check; ./netboot apply brings what is missing.",
-    )
+def _end(boot: Boot) -> tuple[str, str]:
+    return (boot.steps or [_NONE])[-1].kind, boot.entry
 
 
-def _cut(fetch: Fetch, what: str) -> Verdict:
-    total = f" of {fetch.length}" if fetch.length >= 0 else ""
-    return Verdict(
-        "failed",
-        "cut-off",
-        f"{what} was cut off at byte {fetch.sent}{total}: {fetch.path}.",
-        "The client stopped reading: too little memory, a cable, or it was switched off.",
-    )
+# -- before the menu -----------------------------------------------------------------------------
+
+
+def _firmware(boot: Boot, context: Context) -> Verdict:
+    """Return a verdict on a boot of which its menu reported nothing."""
+    last = boot.steps[-1]
+    file = os.path.basename(last.what)
+    if last.kind == "ignored":
+        return _stopped("unknown-firmware", arch=last.what)
+    if last.kind == "tftp cut off":
+        return _stopped("tftp-cut-off", file=file)
+    if last.kind == "tftp missing":
+        script = file.endswith(".ipxe")
+        return _stopped("script-missing" if script else "loader-missing", file=file)
+    if last.kind in ("tftp", "loader"):
+        if file.endswith(".ipxe"):
+            return _without_web(boot, context)
+        return _stopped("secure-boot" if file.endswith(".efi") else "loader-not-started", file=file)
+    if last.what.startswith("http"):
+        return _without_web(boot, context)
+    if context.others:
+        return _stopped("other-server", others="; ".join(context.others))
+    return _stopped("file-not-asked", file=file) if file else _stopped("offer-not-taken")
+
+
+def _without_web(boot: Boot, context: Context) -> Verdict:
+    return _down(boot.last, context) or _stopped("web-server-not-reached", port=context.port)
+
+
+def _down(at: float, context: Context) -> Verdict | None:
+    """Return a verdict if the web server did not run at a time, or ended then."""
+    if context.since is not None and context.since <= at:
+        return None
+    since = "it was started later" if context.since else "it does not run now either"
+    return _stopped("web-server-down", service=context.service, since=since)
+
+
+# -- the menu ------------------------------------------------------------------------------------
+
+
+def _in_menu(boot: Boot, context: Context, host: str) -> Verdict:
+    waits = int(boot.facts.get("waits_ms") or 0) / 1000
+    waiting = context.now - boot.last < (waits + 60 if waits else _IN_MENU_S)
+    state = "in menu" if waiting else "gone silent"
+    arch = boot.facts.get("arch", "")
+    shown = ("x86_64", "i586") if arch == "x86_64" else (arch,)
+    if arch and not any(entry["arch"] in shown for entry in context.entries.values()):
+        return _stopped("no-image-for-arch", state, arch=arch)
+    if context.hosts and not host and boot.mac:
+        return _stopped("not-in-pillar", state, mac=boot.mac)
+    return Verdict(state) if waiting else _stopped("left-in-menu")
 
 
 def _local(context: Context, host: str) -> Verdict:
     arming = context.armed.get(host)
     if arming and not arming["armed"]:
-        return Verdict(
-            "local disk",
-            "not-armed",
-            f"{host} is not armed, so it boots from its own disk.",
-            f"./netboot arm {host}",
-        )
+        return _stopped("not-armed", host=host)
     return Verdict("local disk")
+
+
+# -- what is loaded ------------------------------------------------------------------------------
+
+
+def _failed(boot: Boot, context: Context) -> Verdict:
+    at = next((step.what for step in boot.steps[::-1] if step.kind == "failed"), "") or "script"
+    what = f"The {at}"
+    begun = max((step.at for step in boot.steps if step.kind in _BEGINS), default=0)
+    fetches = [fetch for fetch in boot.fetches if fetch.at >= begun]
+    refused = [fetch for fetch in fetches if fetch.status >= 400]
+    if refused:
+        return _refused(refused[-1], what)
+    changed = [fetch for fetch in fetches if fetch.path in context.changed]
+    if changed:
+        return _stopped("wrong-digest", path=changed[-1].path)
+    cut = [fetch for fetch in fetches if not fetch.whole and fetch.method == "GET"]
+    if cut:
+        return _down(cut[-1].at, context) or _cut(boot, context, cut[-1], what)
+    number = boot.facts.get("errno", "")
+    error = number.replace(":", "")[:2]
+    if error == _NOT_BOOTABLE:
+        return _stopped("not-bootable", what=what)
+    if error in _UNREACHABLE:
+        return _stopped("unreachable", what=what, why=_UNREACHABLE[error], service=context.service)
+    unknown = f"iPXE's error is {number}" if number else "iPXE names no error"
+    return _stopped("not-loaded", what=what, why=_ERRNO.get(error, unknown))
+
+
+def _refused(fetch: Fetch, what: str) -> Verdict:
+    cause = "not-found" if fetch.status in (404, 410) else "forbidden"
+    return _stopped(cause, what=what, path=fetch.path, status=fetch.status)
+
+
+def _cut(boot: Boot, context: Context, fetch: Fetch, what: str) -> Verdict:
+    total = fetch.length if fetch.length >= 0 else "an unknown size"
+    how = {"what": what, "sent": fetch.sent, "total": total, "path": fetch.path}
+    lasted = fetch.at - boot.started
+    if context.lease_s and lasted >= context.lease_s:
+        return _stopped("lease-too-short", **how, seconds=round(lasted), lease=context.lease_s)
+    return _stopped("cut-off", **how)
 
 
 def _loading(boot: Boot, context: Context, kind: str, silent: bool) -> Verdict:
@@ -197,41 +278,38 @@ def _loading(boot: Boot, context: Context, kind: str, silent: bool) -> Verdict:
     path = entry["stage"]["path"] if entry else ""
     stage = [fetch for fetch in boot.fetches if fetch.path == path]
     got = [fetch for fetch in stage if fetch.method == "GET"]
+    changed = [fetch.path for fetch in boot.fetches if fetch.path in context.changed]
+    if changed and (silent or any(fetch.whole for fetch in got)):
+        # What was sent whole may run all the same, as not every first stage checks it.
+        state = "running" if any(fetch.whole for fetch in got) else ""
+        return _stopped("wrong-digest", state, path=changed[-1])
     if any(fetch.whole for fetch in got):
-        return Verdict("running")
+        return _slowly(boot, "running") or Verdict("running")
     if stage and stage[-1].status >= 400:
         return _refused(stage[-1], "The stage")
     # The web server logs a request when it ends.
     if not silent or boot.address in context.connected:
-        return Verdict("loading")
+        return _slowly(boot, "loading") or Verdict("loading")
     if got:
-        return _cut(got[-1], "The stage")
-    if stage:
-        return Verdict(
-            "gone silent",
-            "stage-not-fetched",
-            "The first stage asked for the size of its image, and did not fetch it.",
-            _memory(boot, entry),
-        )
+        return _cut(boot, context, got[-1], "The stage")
     if kind == "boot" and entry and entry["method"] != "http":
         return Verdict("running", text=f"Its stage comes over {entry['method']}, unseen from here.")
+    needs = entry["memory_mib"] if entry else 0
+    told = {"entry": boot.entry, "needs": needs}
+    has = boot.facts.get("memory", "")
+    if (stage or kind == "boot") and has.isdecimal() and int(has) < needs:
+        return _stopped("too-little-memory", **told, has=has)
+    if stage:
+        return _stopped("stage-not-fetched", **told)
     if kind == "boot":
-        return Verdict(
-            "gone silent",
-            "stage-not-asked",
-            "The kernel was started, and its first stage asked for nothing.",
-            "No address for the kernel's network card (spanning tree, another card), another one "
-            f"than the menu's, or {_memory(boot, entry)}",
-        )
-    return Verdict(
-        "gone silent",
-        "stopped-loading",
-        f"After the {kind} nothing more was asked for.",
-        "It was switched off, or hangs: look at its screen.",
-    )
+        return _stopped("stage-not-asked", **told)
+    return _down(boot.last, context) or _stopped("stopped-loading", step=kind)
 
 
-def _memory(boot: Boot, entry: Entry | None) -> str:
-    needs = f"the entry needs {entry['memory_mib']} MiB" if entry else "memory"
-    has = boot.facts.get("memory")
-    return f"too little memory: {needs}" + (f", the machine has {has} MiB." if has else ".")
+def _slowly(boot: Boot, state: str) -> Verdict | None:
+    """Return a verdict if what a boot loaded came slowly."""
+    for fetch in boot.fetches:
+        if fetch.sent >= _MUCH and fetch.sent < _SLOW * fetch.seconds:
+            rate = f"{fetch.sent / fetch.seconds / 1e6:.1f}"
+            return _stopped("slow", state, path=fetch.path, rate=rate)
+    return None

@@ -2,10 +2,14 @@
 
 import json
 import os
+import random
 import subprocess
+import threading
+import time
 
 import pytest
 
+import netboot_seen
 from tests.conftest import CHECKOUT
 
 PROGRAM = CHECKOUT / "salt/netboot/files/netboot-clients"
@@ -32,8 +36,9 @@ class Server:
         with self.log.open("a") as file:
             file.write("".join(f"{line.replace(': ', ':').replace(', ', ',')}\n" for line in lines))
 
-    def run(self, **variables):
-        text = PROGRAM.read_text().replace("REOPENED_S = 2", "REOPENED_S = 0")
+    def run(self, kill_after=None, **variables):
+        variables = {"REOPENED_S": 0, **variables}
+        text = PROGRAM.read_text()
         for name, value in variables.items():
             before = next(one for one in text.splitlines() if one.startswith(f"{name} = "))
             text = text.replace(before, f"{name} = {value}")
@@ -47,7 +52,14 @@ class Server:
             f"--store={self.store}",
             "--unit=nginx.service",
         ]
-        return subprocess.run(words, env=environment, check=False, capture_output=True, text=True)
+        with subprocess.Popen(
+            words, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        ) as program:
+            if kill_after is not None:
+                time.sleep(kill_after)
+                program.kill()
+            out, err = program.communicate()
+            return subprocess.CompletedProcess(words, program.returncode, out, err)
 
     def kept(self, address):
         path = self.store / f"{address}.jsonl"
@@ -183,3 +195,62 @@ def test_store_that_cannot_be_written(server):
     server.store.unlink()
     assert server.run().returncode == 0
     assert len(server.kept("192.0.2.7")) == 1, "it was not lost"
+
+
+class NginxStandin(threading.Thread):
+    """Writes lines to the log that it has open, and opens it anew when it is told to."""
+
+    def __init__(self, server, lines):
+        super().__init__()
+        self._server, self._lines = server, lines
+
+    def run(self):
+        told, log = self._told(), self._server.log.open("a")
+        for line in self._lines:
+            if told != self._told():
+                told = self._told()
+                log.close()
+                log = self._server.log.open("a")
+            log.write(line)
+            log.flush()
+            time.sleep(0.0002)
+        log.close()
+
+    def _told(self):
+        calls = self._server.base / "calls"
+        return calls.stat().st_size if calls.exists() else 0
+
+
+def boot_of(number, server):
+    """The requests of a client's boot, in their order."""
+    address, mac = f"10.0.{number // 200}.{number % 200 + 1}", f"5254{number:08x}"
+    steps = ["script", "menu", "chosen", "kernel", "initrd", "boot"]
+    asked = [("/seen", f"m={mac}&s={step}&e=alt-live") for step in steps]
+    asked[4:4] = [("/tftp/netboot/x86_64/alt/vmlinuz", "")] * 6
+    for at, (uri, arguments) in enumerate(asked):
+        line = json.loads(server.line(address, uri))
+        line.update(t=1795680000.5 + at, g=arguments, m="GET", s=200, n=9, l="9", c="OK", d=0.1)
+        yield json.dumps(line, separators=(",", ":")) + "\n"
+
+
+def test_200_clients_while_the_power_fails(server):
+    """Nothing is lost, nothing counts twice: runs are killed anywhere, lines come all the time."""
+    boots = [boot_of(number, server) for number in range(200)]
+    # One after the other in each boot, the boots among each other.
+    order = [number for number in range(200) for _ in range(12)]
+    chance = random.Random(7)  # noqa: S311 (no secret)
+    chance.shuffle(order)
+    nginx = NginxStandin(server, [next(boots[number]) for number in order])
+    server.log.touch()
+    nginx.start()
+    killed = 0
+    while nginx.is_alive():
+        killed += server.run(kill_after=chance.uniform(0.02, 0.2), REOPENED_S=0.05).returncode < 0
+    for _ in range(2):
+        assert server.run(REOPENED_S=0.05).returncode == 0
+    assert killed > 2
+    seen = netboot_seen.boots(str(server.store), str(server.log), [])
+    assert len(seen) == 200
+    assert {len(boot.steps) for boot in seen} == {6}
+    assert {len(boot.fetches) for boot in seen} == {6}
+    assert {boot.bytes for boot in seen} == {54}

@@ -48,7 +48,55 @@ def test_what_tftp_sent():
     assert {address: [(one.kind, one.file) for one in all_] for address, all_ in found.items()} == {
         "192.0.2.7": [
             ("tftp", "/srv/export/tftp/undionly.kpxe"),
-            ("tftp failed", "/srv/export/tftp/snponly.efi"),
+            ("tftp cut off", "/srv/export/tftp/snponly.efi"),
         ],
-        "192.0.2.8": [("tftp failed", "/srv/export/tftp/x")],
+        "192.0.2.8": [("tftp missing", "/srv/export/tftp/x")],
+    }
+
+
+def test_transfer_that_the_client_ended():
+    """UEFI asks for the size first, and dnsmasq calls that sent; the next time it is whole."""
+    file = "/srv/export/tftp/snponly.efi"
+    head = "dnsmasq-tftp[108]:"
+    lines = [
+        f"1795676400.084142 s {head} error 8 User aborted the transfer received from 192.0.2.7",
+        f"1795676400.084156 s {head} sent {file} to 192.0.2.7",
+    ]
+    assert netboot_journal.put_together(lines).tftp == {}
+    lines.append(f"1795676400.117540 s {head} sent {file} to 192.0.2.7")
+    assert [one.kind for one in netboot_journal.put_together(lines).tftp["192.0.2.7"]] == ["tftp"]
+
+
+def test_who_asks():
+    """iPXE on a BIOS; a kind of firmware that is left to other servers."""
+    lines = [
+        *dhcp(
+            1,
+            "vendor class: PXEClient:Arch:00000:UNDI:002001",
+            "user class: iPXE",
+            "PXE(eth0) 52:54:00:00:00:01 proxy",
+            "bootfile name: config-x86_64.ipxe",
+            # It takes the address that another server gives.
+            "vendor class: PXEClient:Arch:00000:UNDI:002001",
+        ),
+        *dhcp(
+            2,
+            "vendor class: PXEClient:Arch:00010:UNDI:002001",
+            "PXE(eth0) 52:54:00:00:00:02 proxy-ignored",
+        ),
+        *dhcp(
+            3,
+            "vendor class: PXEClient:Arch:00007:UNDI:003000",
+            "DHCPREQUEST(eth0) 192.0.2.100 52:54:00:00:00:03",
+        ),
+    ]
+    found = netboot_journal.put_together(lines).dhcp
+    told = {
+        mac[-1]: [(one.kind, one.file, one.arch, one.address) for one in asked]
+        for mac, asked in found.items()
+    }
+    assert told == {
+        "1": [("ipxe", "config-x86_64.ipxe", "0", "")],
+        "2": [("ignored", "", "10", "")],
+        "3": [("dhcp", "", "7", "192.0.2.100")],
     }

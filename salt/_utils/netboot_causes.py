@@ -1,0 +1,209 @@
+"""
+Why boots stop: each cause with its state, what happened, and what to do about it.
+
+docs/troubleshooting.md has an anchor for each; tests/boot/test_causes.py makes each for real.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+#: What a client may be doing.
+STATES = ("in menu", "loading", "running", "local disk", "failed", "gone silent")
+
+
+class Cause(NamedTuple):
+    """State, what happened (with fields), what to do (with fields)."""
+
+    state: str
+    text: str
+    advice: str
+
+
+CAUSES = {
+    # -- its firmware
+    "unknown-firmware": Cause(
+        "gone silent",
+        "Its kind of firmware, number {arch} in DHCP option 93, gets no answer from this server.",
+        "./netboot status lists the kinds that are served; netboot:firmware adds a boot loader.",
+    ),
+    "other-server": Cause(
+        "gone silent",
+        "Its firmware was offered a boot, and took another server's: {others}.",
+        "Switch off network boot on that server, or let it offer this one: ./netboot hints.",
+    ),
+    "offer-not-taken": Cause(
+        "gone silent",
+        "Its firmware was offered a boot by this server, and did not come back for the boot file.",
+        "Another server's offer was taken, or UDP port 4011 of this server is closed: ./netboot "
+        "check.",
+    ),
+    "file-not-asked": Cause(
+        "gone silent",
+        "It was told to load {file}, and did not ask for it.",
+        "UDP port 69 of this server is closed, or another server's offer was taken: ./netboot "
+        "check.",
+    ),
+    "loader-missing": Cause(
+        "failed",
+        "Its boot loader {file} is not on this server.",
+        "./netboot apply brings it, or says why it cannot.",
+    ),
+    "tftp-cut-off": Cause(
+        "failed",
+        "It asked for {file} by TFTP, and no longer answered while that was sent.",
+        "Packets get lost on the way: a firewall that drops UDP (netboot:tftp:ports), a tunnel or "
+        "VLAN with a smaller MTU, a bad cable.",
+    ),
+    "secure-boot": Cause(
+        "failed",
+        "It was sent {file} whole, which did not start. Secure Boot refuses what is not signed.",
+        "Switch Secure Boot off in its firmware. Its screen says Access Denied or Security "
+        "Violation if it is that.",
+    ),
+    "loader-not-started": Cause(
+        "failed",
+        "It was sent {file} whole, which did not start, or found no network card.",
+        "Its network card's own PXE is broken: boot iPXE from a USB stick, or use another card.",
+    ),
+    # -- the web server
+    "web-server-down": Cause(
+        "failed",
+        "The web server of this machine did not run at that time: {since}.",
+        "systemctl status {service}; ./netboot apply starts it.",
+    ),
+    "web-server-not-reached": Cause(
+        "failed",
+        "Its iPXE has the first script, and asked the web server of this machine for nothing.",
+        "TCP port {port} is closed on the way: a firewall here or between, or a wrong route: "
+        "./netboot check.",
+    ),
+    "script-missing": Cause(
+        "failed",
+        "The menu's script {file} is not there.",
+        "./netboot apply writes it.",
+    ),
+    "script-without-menu": Cause(
+        "gone silent",
+        "It read the menu's script and went no further.",
+        "Switched off then; or its iPXE lacks a feature: let it load this server's boot loader "
+        "first.",
+    ),
+    # -- the menu
+    "no-image-for-arch": Cause(
+        "in menu",
+        "No image for {arch} is ready, so its menu has nothing to boot.",
+        "./netboot images; add an image for {arch} to netboot:images.",
+    ),
+    "not-in-pillar": Cause(
+        "in menu",
+        "It is no host of the pillar, so it got the menu of strangers.",
+        "./netboot hosts adopt {mac} NAME, or correct the mac of its host.",
+    ),
+    "left-in-menu": Cause(
+        "gone silent",
+        "Nobody chose anything in the menu, or the machine was switched off.",
+        "Without a time-out a menu waits for a key.",
+    ),
+    "wrong-password": Cause(
+        "failed",
+        "The name or password that was typed is wrong.",
+        "Passwords are those of netboot:menu:password:users.",
+    ),
+    "entry-not-ready": Cause(
+        "failed",
+        "Its entry {entry} is not in the menu: the image is not ready, or lacks it.",
+        "./netboot images shows what is ready; the last apply says why an image is not.",
+    ),
+    "armed-not-ready": Cause(
+        "failed",
+        "{host} is armed to boot {entry}, which is not in the menu: the image is not ready.",
+        "./netboot images; it boots by itself once the image is there.",
+    ),
+    "not-armed": Cause(
+        "local disk",
+        "{host} is not armed, so it boots from its own disk.",
+        "./netboot arm {host}",
+    ),
+    "local-disk": Cause(
+        "failed",
+        "It was sent to its local disk {times} times within {minutes} min: nothing boots there.",
+        "Install it (./netboot arm HOST, or choose in the menu), or put the disk next in its "
+        "firmware's boot order.",
+    ),
+    # -- kernel and initrd
+    "not-found": Cause(
+        "failed",
+        "{what} was not sent: {path} was answered {status}, as it is not there.",
+        "./netboot check; ./netboot apply brings what is missing.",
+    ),
+    "forbidden": Cause(
+        "failed",
+        "{what} was not sent: {path} was answered {status}, as the web server may not read it.",
+        "Its rights or SELinux type were changed: ./netboot apply mends those of these states.",
+    ),
+    "cut-off": Cause(
+        "failed",
+        "{what} was cut off at byte {sent} of {total}: {path}.",
+        "The client stopped reading: too little memory, a cable, or it was switched off.",
+    ),
+    "unreachable": Cause(
+        "failed",
+        "{what} could not be loaded: {why}.",
+        "The connection broke: a cable, a switch port, the web server ({service}).",
+    ),
+    "not-bootable": Cause(
+        "failed",
+        "{what} could not be loaded: this firmware starts no such file.",
+        "Its architecture is another one, or the file is damaged: ./netboot verify.",
+    ),
+    "not-loaded": Cause(
+        "failed",
+        "{what} could not be loaded: {why}.",
+        "https://ipxe.org/err/ explains the number; else its screen does.",
+    ),
+    "wrong-digest": Cause(
+        "failed",
+        "{path} was changed on this server since it was verified.",
+        "./netboot verify; ./netboot apply unpacks it again.",
+    ),
+    "stopped-loading": Cause(
+        "gone silent",
+        "After the {step} nothing more was asked for.",
+        "It was switched off, or hangs: look at its screen.",
+    ),
+    # -- the first stage
+    "too-little-memory": Cause(
+        "gone silent",
+        "It has {has} MiB of memory, and {entry} needs {needs} MiB.",
+        "./netboot entries lists how much each needs: those that mount (nfs, cifs) need less.",
+    ),
+    "stage-not-asked": Cause(
+        "gone silent",
+        "The kernel was started, and its first stage asked for nothing.",
+        "No address for the kernel's network card (spanning tree, another card), another one than "
+        "the menu's, or too little memory: {entry} needs {needs} MiB.",
+    ),
+    "stage-not-fetched": Cause(
+        "gone silent",
+        "The first stage asked for the size of its image, and did not fetch it.",
+        "Too little memory: {entry} needs {needs} MiB.",
+    ),
+    "lease-too-short": Cause(
+        "failed",
+        "{what} was cut off at byte {sent} of {total} after {seconds} s; its address was leased "
+        "for {lease} s, and ALT's first stage renews none.",
+        "Raise netboot:dhcp:subnets:*:lease_s well above the time of a download.",
+    ),
+    "slow": Cause(
+        "loading",
+        "{path} came at {rate} MB/s.",
+        "A port or cable at 10 Mbit/s, or too many at once: 100 Mbit/s carry 11 MB/s in all.",
+    ),
+    "loop": Cause(
+        "failed",
+        "It began {times} times within {minutes} min, each time as far as: {step}.",
+        "It restarts by itself: look at its screen; ./netboot disarm HOST if it installs again and "
+        "again.",
+    ),
+}
