@@ -192,6 +192,8 @@ def _boot(boot):
     machine = ", ".join(facts[one] for one in ("model", "firmware", "ipxe") if facts.get(one))
     steps = [(f"{step['after_s']:.1f} s", step["step"], step["what"]) for step in boot["steps"]]
     width = max((len(step[1]) for step in steps), default=0)
+    if boot["unlogged"]:
+        steps.append(("", "more", f"about {boot['unlogged']:,} requests came too fast to be kept"))
     why = [boot["text"], boot["advice"], boot["cause"] and f"(cause: {boot['cause']})"]
     at = f"Boot of {when(boot['started'])}" + (f" at {boot['address']}" if boot["address"] else "")
     return [

@@ -264,6 +264,7 @@ def _traced(boot: Boot, context: Context, host: str, earlier: list[Boot]) -> dic
             {"after_s": round(at - boot.started, 1), "step": kind, "what": what}
             for at, kind, what in sorted(events)
         ],
+        "unlogged": boot.unlogged,
         "state": how.state,
         "cause": how.cause,
         "text": how.text,

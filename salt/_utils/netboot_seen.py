@@ -61,6 +61,7 @@ class Boot:
         self.steps: list[Step] = []
         self.fetches: list[Fetch] = []
         self.facts: dict[str, str] = {}
+        self.unlogged = 0  # requests, about
 
     def add(self, at: float, kind: str, what: str = "") -> None:
         self.steps.append(Step(at, kind, what))
@@ -150,6 +151,10 @@ def put_together(lines: Iterable[bytes], own: Iterable[str] = ()) -> list[Boot]:
     by_mac: dict[tuple[str, str], Boot] = {}
     for key in sorted(requests):
         request = requests[key]
+        if "unlogged" in request:
+            if request["a"] in current:
+                current[request["a"]].unlogged += request["unlogged"]
+            continue
         # Several machines may share an address; what they fetch does not say whose it is.
         mac = bare_mac(_arguments(request).get("m", "")) if request["u"] == "/seen" else None
         last = current.get(request["a"])

@@ -173,6 +173,16 @@ def test_flood_of_one_client_removes_no_line_of_another(server):
     assert newest["i"] == str(server._number), "the newest lines are kept"
 
 
+def test_what_was_not_logged_is_one_line(server):
+    many = [json.loads(server.line("192.0.2.7")) for _ in range(30)]
+    for line in many:
+        del line["u"]
+    server.logged(server.line("192.0.2.7"), *(json.dumps({**one, "unlogged": 100}) for one in many))
+    assert server.run().returncode == 0
+    _, line = server.kept("192.0.2.7")
+    assert json.loads(line)["unlogged"] == 3000
+
+
 def test_clients_that_were_not_seen_for_long_go_first(server):
     for number in range(4):
         address = f"192.0.2.{number}"

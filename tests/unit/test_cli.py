@@ -507,6 +507,7 @@ BOOT = {
         {"after_s": -0.5, "step": "dhcp", "what": "snponly.efi"},
         {"after_s": 10.0, "step": "menu", "what": ""},
     ],
+    "unlogged": 0,
     "state": "failed",
     "cause": "cut-off",
     "text": "The stage was cut off at byte 5 of 9.",

@@ -374,6 +374,14 @@ def test_lines_count_once_whatever_their_order():
     assert (len(boot.steps), len(boot.fetches)) == (6, 1)
 
 
+def test_requests_that_came_too_fast_belong_to_their_boot():
+    seen = Log().step(0, "script")
+    line = {"t": NOW + 1, "a": "192.0.2.7", "unlogged": 300, "i": "9.9"}
+    seen.lines.append(json.dumps(line).encode())
+    (boot,) = seen.boots()
+    assert (boot.unlogged, len(boot.steps)) == (300, 1)
+
+
 def test_this_machine_is_no_client():
     assert Log().ask(0, f"{TREE}/live", address="192.0.2.1").boots() == []
 
