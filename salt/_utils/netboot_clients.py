@@ -29,6 +29,8 @@ from netboot_verdicts import Context, verdict
 
 _UNITS = {"m": 60, "h": 3600, "d": 86400}
 _MOST_BOOTS = 5
+#: Files of one directory, fetched one after the other, that are told one by one.
+_FEW = 4
 #: UEFI that is sent to its disk asks again for so long.
 _NEXT_S = 120
 #: Causes that may be another server's doing.
@@ -189,13 +191,25 @@ def _client(found: list[Boot], context: Context, hosts: dict[str, str]) -> dict[
         "firmware": boot.facts.get("firmware", ""),
         "model": boot.facts.get("model", ""),
         "state": how.state,
-        "step": boot.steps[-1].kind if boot.steps else "",
+        "step": _reached(boot, context),
         "entry": boot.entry,
         "bytes": boot.bytes,
         "seconds": round(boot.last - boot.started),
         "last": iso8601(boot.last),
         "cause": how.cause,
     }
+
+
+def _reached(boot: Boot, context: Context) -> str:
+    """Return how far a boot came: its last step, or what it fetched after that."""
+    begun = max((step.at for step in boot.steps), default=0)
+    entry = context.entries.get(boot.entry)
+    after = [fetch for fetch in boot.fetches if fetch.at >= begun and fetch.sent]
+    if any(fetch.path.endswith(".rpm") for fetch in after):
+        return "packages"
+    if entry and any(fetch.path == entry["stage"]["path"] for fetch in after):
+        return "stage"
+    return boot.steps[-1].kind if boot.steps else ""
 
 
 def _written(mac: str) -> str:
@@ -255,7 +269,9 @@ def _others(records: Records, boot: Boot) -> list[str]:
 def _traced(boot: Boot, context: Context, host: str, earlier: list[Boot]) -> dict[str, Any]:
     how = verdict(boot, context, host, earlier)
     events = [(step.at, step.kind, step.what) for step in boot.steps]
-    events += [(fetch.at, "fetch", _fetched(fetch)) for fetch in boot.fetches]
+    events += [
+        (together[-1].at, "fetch", _fetched(together)) for together in _together(boot.fetches)
+    ]
     return {
         "address": boot.address,
         "facts": boot.facts,
@@ -272,6 +288,26 @@ def _traced(boot: Boot, context: Context, host: str, earlier: list[Boot]) -> dic
     }
 
 
-def _fetched(fetch: Fetch) -> str:
+def _together(fetches: list[Fetch]) -> list[list[Fetch]]:
+    """Put what an installer fetches from one directory together; all else stays single."""
+    found: list[list[Fetch]] = []
+    for fetch in fetches:
+        of = (fetch.path.rpartition("/")[0], fetch.status)
+        if found and of == (found[-1][0].path.rpartition("/")[0], found[-1][0].status):
+            found[-1].append(fetch)
+        else:
+            found.append([fetch])
+    return [
+        part
+        for together in found
+        for part in ([together] if len(together) > _FEW else [[one] for one in together])
+    ]
+
+
+def _fetched(together: list[Fetch]) -> str:
+    fetch = together[0]
+    if together[1:]:
+        directory, sent = fetch.path.rpartition("/")[0], sum(one.sent for one in together)
+        return f"{len(together)} files of {directory} {fetch.status}, {sent} bytes"
     size = f"{fetch.sent} of {fetch.length}" if not fetch.whole else f"{fetch.sent}"
     return f"{fetch.method} {fetch.path} {fetch.status}, {size} bytes, {fetch.seconds:.1f} s"

@@ -269,6 +269,23 @@ def test_lines_of_the_menu_that_are_no_entries(steps, state):
     assert (how.state, how.cause) == (state, "")
 
 
+def test_how_far_an_installer_came():
+    """Its packages are a line each directory, not each file."""
+    seen = Log().boot().stage(20)
+    (boot,) = seen.boots()
+    context = netboot_verdicts.Context({ENTRY["id"]: ENTRY}, {}, NOW)
+    assert netboot_clients._reached(boot, context) == "stage"
+    for number in range(900):
+        seen.ask(30 + number, f"{TREE}/ALTLinux/RPMS.main/p{number}.rpm", n=10, l="10")
+    (boot,) = seen.boots()
+    assert netboot_clients._reached(boot, context) == "packages"
+    told = [netboot_clients._fetched(one) for one in netboot_clients._together(boot.fetches)]
+    assert told == [
+        f"GET {TREE}/live 200, 1000 bytes, 0.1 s",
+        f"900 files of {TREE}/ALTLinux/RPMS.main 200, 9000 bytes",
+    ]
+
+
 def test_download_that_lasts():
     """nginx logs a request when it ends."""
     boot = Log().boot().boots()[-1]
