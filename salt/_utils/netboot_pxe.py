@@ -36,7 +36,7 @@ class Offer(NamedTuple):
     file: str
 
 
-def others(interface: str, arch: int, seconds: float = 2) -> list[Offer]:
+def others(interface: str, arch: int, seconds: float = 5) -> list[Offer]:
     """
     Return the boots that other machines of a network offer to a kind of firmware.
 
@@ -49,8 +49,8 @@ def others(interface: str, arch: int, seconds: float = 2) -> list[Offer]:
     arch
         The kind of firmware, as its number in DHCP option 93.
 
-    seconds : 2
-        How long to wait for answers.
+    seconds : 5
+        How long to wait for answers: servers look for up to 3 s whether an address is free.
 
     Raises OSError when this user may not send packets, or there is no such interface.
     """
@@ -69,7 +69,7 @@ def _answers(sock: socket.socket, number: int, seconds: float) -> Iterator[Offer
         sock.settimeout(left)
         try:
             frame = sock.recv(65535)
-        except TimeoutError:
+        except socket.timeout:  # noqa: UP041 (of Python 3.9 too)
             return
         offer = read(frame, number)
         if offer:

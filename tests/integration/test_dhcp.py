@@ -4,6 +4,8 @@ The ROMs are lab.pxe's, packet by packet; real firmware is in tests/boot/test_fi
 """
 
 import json
+import re
+import time
 from types import SimpleNamespace
 
 import pytest
@@ -21,6 +23,8 @@ DAEMONS = {
 PXE, HTTP = b"PXEClient".hex(), b"HTTPClient".hex()
 NONE = "0.0.0.0"  # noqa: S104 (an address that is none)
 PI = "b8:27:eb:12:34:56"
+# They ask once.
+PC, BOARD = "52:54:00:00:01:01", "52:54:00:00:01:02"
 # Numbers of features in iPXE's option 175 (ipxe/features.h).
 HTTP_19, BZIMAGE, EFI, MENU, ISCSI, TFTP = 19, 24, 36, 39, 17, 21
 BIOS, UEFI, ROM = (TFTP, HTTP_19, BZIMAGE, MENU), (HTTP_19, EFI, MENU), (ISCSI, TFTP, HTTP_19, MENU)
@@ -98,6 +102,8 @@ def lan(tmp_path_factory):
 def proxy(lan):
     dhcp = {"mode": "proxy", "relayed": [f"{lan.further}.0/25"]}
     lan.apply(interface=["eth0", "eth1"], dhcp=dhcp)
+    for arch, mac in ((0, PC), (10, BOARD)):
+        ask(lan.lab, arch=arch, mac=mac, seconds=1)
     return lan
 
 
@@ -333,3 +339,33 @@ def test_wrong_configuration_is_not_put_in_place(off):
     assert "netboot-dhcp-config" in done.failed
     assert off.server.run(["cat", "/etc/netboot/dnsmasq.conf"]).stdout == before
     assert off.server.run(["systemctl", "is-active", "netboot-dnsmasq"]).stdout == "active\n"
+
+
+def test_why_firmware_went_elsewhere(proxy, off, tmp_path):
+    """netboot.trace asks who else offers a boot; our own dnsmasq does not hear the question."""
+
+    def told(mac):
+        while True:
+            boot = off.salt.call(off.server, "netboot.trace", mac)["boots"][-1]
+            if boot["state"] != "loading":  # half a minute after it was asked
+                return boot["cause"], boot["text"]
+            time.sleep(1)
+
+    assert told(BOARD)[0] == "unknown-firmware"
+    assert told(PC)[0] == "file-not-asked"
+    conf = tmp_path / "udhcpd.conf"
+    conf.write_text(
+        f"interface br0\nstart {off.prefix}.200\nend {off.prefix}.210\nboot_file other.0\n"
+        f"lease_file {tmp_path}/leases\npidfile {tmp_path}/pid\n"
+    )
+    (tmp_path / "leases").touch()
+    with off.lab.popen(["busybox", "udhcpd", "-f", str(conf)]) as router:
+        try:
+            cause, text = told(PC)
+        finally:
+            router.terminate()
+    assert cause == "other-server"
+    assert re.search(rf"{off.lab.address} \(([0-9a-f]{{2}}:){{5}}..\) offers other[.]0", text)
+    log = off.server.run(["journalctl", "-u", "netboot-dnsmasq", "-o", "cat"]).stdout
+    link = off.server.run(["ip", "link", "show", "eth0"]).stdout
+    assert re.search("link/ether ([0-9a-f:]{17})", link)[1] not in log
