@@ -101,7 +101,7 @@ class Client:
         self._lab, self._tap = lab, f"tap{number}"
         self._firmware, self._started = firmware, time.monotonic()
         self._monitor = lab.directory / f"{self.name}.qmp"
-        self.serial_log.touch()
+        self.serial_log.write_bytes(b"")  # of a boot before, which would be taken for this one's
         network.add_tap(lab.name, self._tap)
         argv = self._argv(FIRMWARE[firmware], memory_mib, kernel, initrd, cmdline)
         with self._log.open("w") as output:
