@@ -192,7 +192,7 @@ CAUSES = {
     "lease-too-short": Cause(
         "failed",
         "{what} was cut off at byte {sent} of {total} after {seconds} s; its address was leased "
-        "for {lease} s, and ALT's first stage renews none.",
+        "for {lease} s, and a first stage that does not renew it loses it.",
         "Raise netboot:dhcp:subnets:*:lease_s well above the time of a download.",
     ),
     "slow": Cause(

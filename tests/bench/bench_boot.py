@@ -3,8 +3,8 @@ What reports of a menu's steps cost a boot: with and without them, in turn, in o
 
     .venv/bin/python -m tests.bench.bench_boot [BOOTS]
 
-Real firmware from power-on to the live system's marker, on an emulated processor. Without: the lines
-that report are taken out of the menu on the server. It prints the seconds and their ratio.
+Real firmware from power-on to the live system's marker, on an emulated processor. Without: the
+lines that report are taken out of the menu on the server. It prints the seconds and their ratio.
 """
 
 import statistics

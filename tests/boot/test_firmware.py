@@ -63,7 +63,9 @@ def beside(media, tmp_path_factory):
             salt.write_pillar({"netboot": {**pillar, **more}})
             assert salt.apply(server).failed == {}
 
-        yield SimpleNamespace(lab=lab, server=server, isos=media.isos, refused=refused, apply=apply)
+        yield SimpleNamespace(
+            lab=lab, server=server, salt=salt, isos=media.isos, refused=refused, apply=apply
+        )
 
 
 @pytest.fixture(scope="module")
@@ -90,6 +92,11 @@ def boots(lan, client, iso, timeout=240):
     with client:
         marker = client.booted(timeout)
     assert (marker["variant"], marker["digest"]) == ("livecd", iso.stages["live"][1])
+    boot = lan.salt.call(lan.server, "netboot.trace", client.mac)["boots"][-1]
+    assert (boot["state"], boot["cause"]) == ("running", "")
+    kinds = [one["step"] for one in boot["steps"] if one["step"] != "fetch"]
+    assert kinds[0] in ("dhcp", "ipxe"), "what its firmware asked for"
+    assert kinds[-6:] == ["script", "menu", "chosen", "kernel", "initrd", "boot"]
     return [path for _method, path, status, _bytes in served(lan) if status == 200]
 
 
