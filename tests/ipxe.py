@@ -17,22 +17,32 @@ class ScriptError(Exception):
     """iPXE would stop here with an error."""
 
 
+def module(mib):
+    """The SMBIOS structure of a memory module (DSP0134, 7.18); None: of unknown size."""
+    size = (0xFFFF if mib is None else min(mib, 0x7FFF)).to_bytes(2, "little")
+    return bytes(12) + size + bytes(14) + (mib or 0).to_bytes(4, "little")
+
+
 @dataclass
 class Client:
     """A machine that runs scripts.
 
-    settings: iPXE's, by name; files: texts of the scripts that the server has, by URL; chosen: the
-    labels that somebody picks, menu after menu, then time runs out; refused: commands that fail.
-    What happens is in `titled` and `items` (the last menu: title; label and title), `fetched` (URLs
-    asked for), `seen` (steps that it reported) and `end` (the command that ended it, with kernel
-    and command line if that is boot).
+    settings: iPXE's, by name; modules: SMBIOS structures of its memory, see `module`; files: texts
+    of the scripts that the server has, by URL; chosen: the labels that somebody picks, menu after
+    menu, then time runs out; refused: commands that fail. What happens is in `titled`, `items` and
+    `gaps` (the last menu: title; label and title; lines that nobody can choose), `said` (what it
+    prints), `fetched` (URLs asked for), `seen` (steps that it reported) and `end` (the command that
+    ended it, with kernel and command line if that is boot).
     """
 
     files: dict
     settings: dict = field(default_factory=dict)
+    modules: list = field(default_factory=list)
     chosen: list = field(default_factory=list)
     refused: set = field(default_factory=set)
     items: list = field(default_factory=list)
+    gaps: list = field(default_factory=list)
+    said: list = field(default_factory=list)
     titled: str = ""
     seen: list = field(default_factory=list)
     fetched: list = field(default_factory=list)
@@ -50,7 +60,7 @@ class Client:
         number = 0
         while number < len(lines) and not self.end:
             self.steps += 1
-            assert self.steps < 2000, "an endless loop"
+            assert self.steps < 4000, "an endless loop"
             target = self._line(lines[number], lines)
             if target is False:
                 return False
@@ -58,16 +68,31 @@ class Client:
         return True
 
     def _expand(self, word):
-        def value(match):
-            name, _, kind = match[1].partition(":")
-            text = self.settings.get(name, "")
-            return {
-                "": text,
-                "uristring": urllib.parse.quote(text, safe=""),
-                "hexraw": text.replace(":", ""),
-            }[kind]
+        """The innermost ${...} first (settings.c, expand_settings)."""
+        while match := re.search(r"\$\{([^${}]*)\}", word):
+            word = word[: match.start()] + self._value(match[1]) + word[match.end() :]
+        return word
 
-        return re.sub(r"\$\{([^}]*)\}", value, word)
+    def _value(self, setting):
+        name, _, kind = setting.partition(":")
+        text = self._smbios(name) or self.settings.get(name, "")
+        if isinstance(text, int):
+            return f"{text:08x}" if kind == "hexraw" else str(text)
+        if kind in ("int32", "uint8"):
+            number = int(text or "0", 16)
+            return text and (hex(number) if kind == "uint8" else str(number))
+        return {
+            "": text,
+            "uristring": urllib.parse.quote(text, safe=""),
+            "hexraw": text.replace(":", ""),
+        }[kind]
+
+    def _smbios(self, name):
+        """A byte of a memory module, in hexadecimal: smbios/INSTANCE.TYPE.OFFSET.LENGTH."""
+        match = re.fullmatch(r"smbios/(\d+)\.17\.(\d+)\.1", name)
+        if not match or int(match[1]) >= len(self.modules):
+            return ""
+        return f"{self.modules[int(match[1])][int(match[2])]:02x}"
 
     def _line(self, line, lines):
         """The number of the next line if that is not the following one; False: the script ends."""
@@ -101,7 +126,9 @@ class Client:
             return False
         positional = [word for word in rest if not word.startswith("--")]
         if name == "menu":
-            self.items, self.titled = [], " ".join(rest)
+            self.items, self.gaps, self.titled = [], [], " ".join(rest)
+        if name == "echo":
+            self.said.append(" ".join(rest))
         if name == "item":
             self._item(rest)
         if name in SILENT:
@@ -113,6 +140,7 @@ class Client:
 
     def _item(self, rest):
         if "--gap" in rest:
+            self.gaps.append(" ".join(rest[1:]))
             return
         if rest[0] == "--key":
             rest = rest[2:]
@@ -125,7 +153,14 @@ class Client:
         return len(rest) == 2 and rest[0] == rest[1]
 
     def _set(self, rest, _positional):
-        self.settings[rest[0]] = " ".join(rest[1:])
+        name, _, kind = rest[0].partition(":")
+        value = " ".join(rest[1:])
+        self.settings[name] = int(value) if kind == "int32" else value
+        return True
+
+    def _inc(self, rest, _positional):
+        name, increment = [*rest, 1][:2]
+        self.settings[name] += int(str(increment), 0)
         return True
 
     def _clear(self, rest, _positional):

@@ -58,6 +58,9 @@ STARTS = tuple(
     )
 )
 
+#: The methods that mount.
+MOUNTING = {row["method"] for row in STARTS if row["over"] == "mount"}
+
 #: The forms that suit a variant when it is downloaded, best first: a tree transfers the fewest
 #: bytes, but the installer needs packages beside the stage. A mount transfers the same bytes in
 #: both forms, and an ISO need not be unpacked.

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import jinja2
 from salt.exceptions import CommandExecutionError
 
+from netboot_entries import MOUNTING
 from netboot_labels import LABELS, language, latin
 from netboot_names import NICS
 from netboot_shapes import Config, Entry
@@ -36,6 +37,16 @@ class Text(NamedTuple):
     name: str
     plain: str
     written: str
+
+
+class Step(NamedTuple):
+    """
+    What a machine with some memory lacks some for, and with one step more does not: ``shorts``,
+    what lines say of it, by number; ``entries``, which may boot by themselves, and what instead.
+    """
+
+    shorts: dict[int, str]
+    entries: dict[str, str]
 
 
 class Line(NamedTuple):
@@ -118,10 +129,15 @@ def _languages(config: Config) -> list[dict[str, Any]]:
 
 def _context(config: Config, arch: str, entries: list[Entry]) -> dict[str, Any]:
     names = _Names(config["menu"]["unicode"])
+    mine = [entry for entry in entries if entry["arch"] in MENUS[arch]]
+    shorts = {one: number for number, one in enumerate(dict.fromkeys(map(_short, mine)), 1)}
     offered: list[Any] = [
-        {**entry, "title": f"{names.drawn(entry['image'])}: {entry['remark']}"}
-        for entry in entries
-        if entry["arch"] in MENUS[arch]
+        {
+            **entry,
+            "title": f"{names.drawn(entry['image'])}: {entry['remark']} "
+            f"${{nb-short-{shorts[_short(entry)]}}}",
+        }
+        for entry in mine
     ]
     pages = _pages(offered, arch, names) if len(offered) > _LONGEST_PAGE else []
     extras: list[dict[str, Any]] = [
@@ -146,7 +162,34 @@ def _context(config: Config, arch: str, entries: list[Entry]) -> dict[str, Any]:
         ],
         "extras": extras,
         "pages": pages,
+        "shorts": shorts,
+        "room": _room(mine, shorts),
     }
+
+
+def _short(entry: Entry) -> tuple[int, str]:
+    """
+    Return how much memory an entry needs, in 256 MiB, and as its line says it where that lacks.
+
+    Less than a step is not missed: it is an estimate, and firmware takes some for itself.
+    """
+    need = f"{entry['memory_mib'] / 1024:.1f} ${{nb-text-memory}}"
+    return entry["memory_mib"] // 256, "" if need in entry["remark"] else f"({need}) "
+
+
+def _room(entries: list[Entry], shorts: dict[tuple[int, str], int]) -> list[Step]:
+    """Return, for each step of memory that a machine has, what needs just one more."""
+    room = [Step({}, {}) for _ in range(max((need for need, _ in shorts), default=0))]
+    for (need, text), number in shorts.items():
+        room[need - 1].shorts[number] = text
+    groups: dict[tuple[str, str], list[Entry]] = {}
+    for entry in entries:
+        groups.setdefault((entry["label"], entry["variant"]), []).append(entry)
+    for first, *others in groups.values():
+        need = _short(first)[0]
+        mounts = (one for one in others if one["method"] in MOUNTING and _short(one)[0] < need)
+        room[need - 1].entries[first["id"]] = next((one["id"] for one in mounts), "")
+    return room
 
 
 def _pages(entries: list[Entry], arch: str, names: _Names) -> list[dict[str, Any]]:

@@ -7,7 +7,7 @@ import pytest
 import netboot_entries
 import netboot_menus
 from tests.conftest import CHECKOUT
-from tests.ipxe import Client, problems
+from tests.ipxe import Client, module, problems
 from tests.unit.test_netboot_entries import P11, PROPAGATOR
 from tests.unit.test_netboot_pillar import IMAGE, resolve
 
@@ -169,7 +169,7 @@ RUSSIAN = {"title": "Школа № 5", "languages": ["ru_RU", "en_US"]}
 
 
 def lines(**client):
-    return {label: re.sub("^. ", "", title) for label, title in boots(**client).items}
+    return {label: re.sub("^. ", "", title).strip() for label, title in boots(**client).items}
 
 
 @pytest.mark.parametrize("platform", LOCAL)
@@ -414,3 +414,105 @@ def test_snippets_run_before_their_image():
         default_image={"x86_64": "ALT"},
     )
     assert boots(scripts).settings["a"] == "b"
+
+
+def memory(*modules, **pillar):
+    """The lines of an image in the menu of a machine with these memory modules."""
+    made = lines(scripts=menus(**pillar), modules=[module(mib) for mib in modules])
+    return [title for label, title in made.items() if label.startswith("alt_0")]
+
+
+ENOUGH = ["ALT 0: livecd", "ALT 0: install (8.1 GiB of memory)", "ALT 0: rescue"]
+
+
+@pytest.mark.parametrize(
+    "modules",
+    [
+        [],
+        [None],
+        [1024, None],
+        [8192],
+        [4096, 4096],
+        [2048] * 4,
+        [65536],
+        [1024, 131072],
+        [512] * 300,
+    ],
+)
+def test_machine_with_enough_memory_or_an_unknown_amount(modules):
+    assert memory(*modules) == ENOUGH
+
+
+@pytest.mark.parametrize(
+    ("modules", "live", "install"),
+    [
+        ([4096], "", " - only 4096 MiB here"),
+        ([2048, 0, 2048, 0], "", " - only 4096 MiB here"),
+        # Less than 256 MiB is not missed.
+        ([2816], " (3.0 GiB of memory) - only 2816 MiB here", " - only 2816 MiB here"),
+        ([3072], "", " - only 3072 MiB here"),
+        ([7935], "", " - only 7935 MiB here"),
+        ([1000], " (3.0 GiB of memory) - only 1000 MiB here", " - only 1000 MiB here"),
+        ([128], " (3.0 GiB of memory) - only 128 MiB here", " - only 128 MiB here"),
+    ],
+)
+def test_machine_with_little_memory(modules, live, install):
+    """It is offered all the same."""
+    assert memory(*modules) == [ENOUGH[0] + live, ENOUGH[1] + install, ENOUGH[2] + live]
+
+
+def test_memory_in_another_language():
+    scripts = menus(menu=RUSSIAN)
+    client = boots(scripts, modules=[module(2048)], chosen=["language", "local"])
+    assert dict(client.items)["alt_0-livecd"].endswith(" (3.0 GiB of memory) - only 2048 MiB here")
+    client = boots(scripts, modules=[module(2048)])
+    assert dict(client.items)["alt_0-livecd"].endswith(" (3.0 GiB pamiati) - tolko 2048 MiB zdes")
+
+
+MOUNTS = {"methods": ["http", "nfs"], "default_image": {"x86_64": "ALT 0"}}
+INSTALLS = {**MOUNTS, "default_variant": {"x86_64": "install"}}
+SMALL = "Too little memory for alt_0-install"
+
+
+@pytest.mark.parametrize(
+    ("mib", "pillar", "method", "gaps"),
+    [
+        (4096, INSTALLS, "nfs", [SMALL]),
+        (8192, INSTALLS, "http", []),
+        (4096, {**INSTALLS, "methods": ["http"]}, "http", []),
+        (4096, MOUNTS, "http", []),
+        (1024, MOUNTS, "nfs", ["Too little memory for alt_0-livecd"]),
+        (512, {**INSTALLS, "methods": ["nfs"]}, "nfs", []),
+    ],
+)
+@pytest.mark.parametrize("count", [1, 30])
+def test_default_entry_of_a_machine_with_little_memory(count, mib, pillar, method, gaps):
+    """It mounts its image instead where the pillar offers that."""
+    client = boots(menus(count, **pillar), modules=[module(mib)])
+    assert f"automatic=method:{method}," in client.end
+    assert [gap for gap in client.gaps if "memory" in gap] == gaps
+
+
+@pytest.mark.parametrize(
+    ("lines", "method", "said"),
+    [
+        ([], "nfs", f"{SMALL}: only 4096 MiB here. Boot: alt_0-install-nfs-iso"),
+        # What an armed host fetches shows that it has booted: only that will do.
+        (["set nb-via /host/pc1"], "http", f"{SMALL}: only 4096 MiB here. Boot: alt_0-install"),
+    ],
+)
+def test_host_with_little_memory_that_does_not_ask(lines, method, said):
+    scripts = menus(methods=["http", "nfs"])
+    scripts = host_script(scripts, "set nb-entry alt_0-install", "set nb-straight 1", *lines)
+    client = boots(scripts, modules=[module(4096)])
+    assert f"automatic=method:{method}," in client.end
+    assert client.said == [said]
+
+
+def test_memory_is_reported():
+    assert "&r=4096&" in boots(menus(), modules=[module(4096)]).settings["nb-report"]
+    assert (
+        "&r=147456&"
+        in boots(menus(), modules=[module(131072), module(16384)]).settings["nb-report"]
+    )
+    assert "&r=&" in boots(menus()).settings["nb-report"]
