@@ -1,10 +1,12 @@
-"""iPXE of a newer Debian than the netboot server's: boot loaders for the pillar, and a BIOS ROM."""
+"""iPXE of newer Debians than the netboot server's: boot loaders for the pillar, and a BIOS ROM."""
 
 from .host import apt_of
 from .iso.scratch import run, unfinished
 from .roots import CACHE
 
 RELEASE = "trixie"
+#: Of which iPXE on UEFI has sha256sum --set, as those since 2025-08.
+HASHES = "forky"
 
 # The first stage of a machine whose boot ROM is told nothing but to load the BIOS boot loader.
 FIRST_STAGE = """#!ipxe
@@ -13,14 +15,14 @@ chain tftp://{server}/{file}
 """
 
 
-def boot_loaders():
-    """The folder of all that Debian's package ipxe has, for every architecture.
+def boot_loaders(release=RELEASE):
+    """The folder of all that a Debian's package ipxe has, for every architecture.
 
     Downloaded through apt once and kept; deleting it is how to get newer ones.
     """
-    kept = CACHE / "ipxe" / RELEASE
+    kept = CACHE / "ipxe" / release
     if not kept.exists():
-        with apt_of(release=RELEASE) as environment, unfinished(kept) as work:
+        with apt_of(release=release) as environment, unfinished(kept) as work:
             run("apt-get", "-q", "download", "ipxe", cwd=work, environment=environment)
             (package,) = work.iterdir()
             run("dpkg-deb", "-x", str(package), str(work))

@@ -29,7 +29,8 @@ class Client:
 
     settings: iPXE's, by name; modules: SMBIOS structures of its memory, see `module`; files: texts
     of the scripts that the server has, by URL; chosen: the labels that somebody picks, menu after
-    menu, then time runs out; refused: commands that fail. What happens is in `titled`, `items` and
+    menu, then time runs out; refused: commands that fail; sums: SHA-256 of what it loads, by name,
+    None where its iPXE cannot say. What happens is in `titled`, `items` and
     `gaps` (the last menu: title; label and title; lines that nobody can choose), `said` (what it
     prints), `fetched` (URLs asked for), `seen` (steps that it reported) and `end` (the command that
     ended it, with kernel and command line if that is boot).
@@ -46,6 +47,7 @@ class Client:
     titled: str = ""
     seen: list = field(default_factory=list)
     fetched: list = field(default_factory=list)
+    sums: dict | None = None
     kernel: str = ""
     end: str = ""
     steps: int = 0
@@ -193,6 +195,15 @@ class Client:
 
     def _initrd(self, rest, _positional):
         self.fetched.append(rest[0])
+        return True
+
+    def _sha256sum(self, rest, _positional):
+        if self.sums is None:
+            return False  # command not found
+        option, setting, name = rest
+        assert option == "--set"
+        assert name in [url.rpartition("/")[2] for url in self.fetched]
+        self.settings[setting] = self.sums[name]
         return True
 
     def _choose(self, rest, positional):

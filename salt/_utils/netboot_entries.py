@@ -235,6 +235,7 @@ def _entry(
     size = iso_size if whole and not mounted else stage["size"]
     memory = memory_mib(facts["dialect"], row["form"], 0 if mounted else size)
     remark = f"${{nb-text-{variant}}}{_remark(row, number, memory)}"
+    sums = facts.get("sha256", {})
     nic = (offer.get("nic") or NIC_OF[variant]) if facts["dialect"] == "altboot" else ""
     return {
         "id": f"{image['label']}-{variant}" + (f"-{row['method']}-{row['form']}" if number else ""),
@@ -248,6 +249,8 @@ def _entry(
         "remark": remark,
         "kernel": offer.get("kernel_url") or f"{files}/{facts['kernel'].lstrip('/')}",
         "initrd": offer.get("initrd_url") or f"{files}/{facts['initrd'].lstrip('/')}",
+        "kernel_sha256": "" if offer.get("kernel_url") else sums.get(facts["kernel"], ""),
+        "initrd_sha256": "" if offer.get("initrd_url") else sums.get(facts["initrd"], ""),
         "cmdline": _cmdline(
             config, image, offer, row, started, _automatic(config, offer, row, directory, size)
         ),

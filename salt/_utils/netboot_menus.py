@@ -11,7 +11,7 @@ from salt.exceptions import CommandExecutionError
 
 from netboot_entries import MOUNTING
 from netboot_labels import LABELS, language, latin
-from netboot_names import NICS
+from netboot_names import NICS, boot_file
 from netboot_shapes import Config, Entry
 
 #: Architectures that have a menu, each with the architectures of the images that it offers. A BIOS
@@ -164,6 +164,14 @@ def _context(config: Config, arch: str, entries: list[Entry]) -> dict[str, Any]:
         "pages": pages,
         "shorts": shorts,
         "room": _room(mine, shorts),
+        "sums": {
+            entry["label"]: entry
+            for entry in mine
+            if entry["kernel_sha256"]
+            and entry["initrd_sha256"]
+            # iPXE knows them by their names alone.
+            and boot_file(entry["kernel"]) != boot_file(entry["initrd"])
+        },
     }
 
 

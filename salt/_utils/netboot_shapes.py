@@ -325,6 +325,8 @@ class Entry(TypedDict):
     remark: str  # what the title has after the image's name, with labels of the menu
     kernel: str  # path below the TFTP root with a leading slash, or a URL
     initrd: str
+    kernel_sha256: str  # empty: not on record
+    initrd_sha256: str
     cmdline: str
     files: str  # what must be unpacked: boot, stage, tree
     needs_iso: bool

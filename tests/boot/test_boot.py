@@ -10,7 +10,7 @@ import pytest
 
 from lab import network
 from lab.disk import MARKER, bios_disk, efi_disk
-from lab.ipxe import boot_loaders
+from lab.ipxe import HASHES, boot_loaders
 
 TITLE = "ALT Linux network boot"
 TREE = "/tftp/netboot/x86_64/alt_p11"
@@ -76,12 +76,12 @@ def test_chosen_entry_boots(applied, tmp_path):
 
 @pytest.fixture(scope="module")
 def unassigned(applied):
-    """No default image, iPXE of a newer Debian, the installer asks for a password."""
+    """No default image, an iPXE that compares digests, the installer asks for a password."""
     hashed = subprocess.run(
         ["openssl", "passwd", "-6", "secret"], check=True, capture_output=True, text=True
     ).stdout.strip()
     loader = applied.iso.path.parent / "snponly.efi"
-    shutil.copy(boot_loaders() / loader.name, loader)
+    shutil.copy(boot_loaders(HASHES) / loader.name, loader)
     digest = hashlib.sha256(loader.read_bytes()).hexdigest()
     firmware = {"url": f"{applied.web.url}/{loader.name}", "checksum": {"sha256": digest}}
     pillar = {
@@ -133,6 +133,27 @@ def test_password(unassigned):
                 client.wait_for("Wrong user name or password", timeout=30)
                 client.press("spc")
         assert client.booted(timeout=180)["variant"] == "install"
+
+
+def test_kernel_that_is_not_the_one_on_record(unassigned):
+    """One byte is another: refused, with the reason, and the menu is read again."""
+    kernel = f"/srv/export{TREE}/boot/vmlinuz"
+    flip = f"printf '\\377' | dd of={kernel} bs=1 seek=5000 conv=notrunc"
+    unassigned.server.run(["sh", "-c", f"cp {kernel} /root/kernel && {flip}"])
+    try:
+        with unassigned.lab.client("efi-x86_64") as client:
+            client.wait_for(TITLE, timeout=120)
+            time.sleep(1)  # the menu is drawn after its title
+            client.press("1")
+            client.wait_for(
+                "vmlinuz: this is not the file that the server has on record", timeout=60
+            )
+            client.wait_for(f"on record(?s:.*){TITLE}", timeout=30)
+        boot = unassigned.salt.call(unassigned.server, "netboot.trace", client.mac)["boots"][0]
+    finally:
+        unassigned.server.run(["cp", "/root/kernel", kernel])
+    assert boot["facts"]["errno"] == "sum"
+    assert ("failed", "kernel") in [(one["step"], one["what"]) for one in boot["steps"]]
 
 
 def test_host_that_boots_once(applied, tmp_path):

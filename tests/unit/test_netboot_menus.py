@@ -516,3 +516,68 @@ def test_memory_is_reported():
         in boots(menus(), modules=[module(131072), module(16384)]).settings["nb-report"]
     )
     assert "&r=&" in boots(menus()).settings["nb-report"]
+
+
+SUMS = {"vmlinuz": "aa" * 32, "initrd.img": "bb" * 32}
+ON_RECORD = {**P11, "sha256": {f"boot/{name}": digest for name, digest in SUMS.items()}}
+FORMS = {"methods": ["http", "nfs"], "forms": ["tree", "iso"]}
+
+
+LOADED = "kernel initrd"
+
+
+@pytest.mark.parametrize(
+    ("sums", "refused"),
+    [
+        (SUMS, ""),
+        (None, ""),
+        ({**SUMS, "vmlinuz": "ab" * 32}, "kernel"),
+        ({**SUMS, "initrd.img": "ab" * 32}, "initrd"),
+    ],
+)
+@pytest.mark.parametrize("entry", ["livecd", "livecd-http-iso", "install", "rescue-nfs-tree"])
+@pytest.mark.parametrize("files", [[], ["set nb-files tftp://192.0.2.10"]])
+def test_kernel_and_initrd_are_those_on_record(sums, refused, entry, files):
+    """Where iPXE can compare them."""
+    image = {**IMAGE, **FORMS}
+    scripts = host_script(menus(facts=ON_RECORD, images={"ALT 0": image}), *files)
+    client = boots(scripts, chosen=[f"alt_0-{entry}"], sums=sums)
+    steps = " ".join(step.replace(f"&e=alt_0-{entry}", "") for step in client.seen[3:])
+    if refused:
+        assert steps.startswith(f"{LOADED} failed&x=sum&n={refused} script menu&e=local")
+        assert client.end == "exit 1"
+    else:
+        assert steps == f"{LOADED} boot"
+        assert client.end.endswith(" boot")
+    assert len([line for line in client.said if "on record" in line]) == bool(refused)
+
+
+class Replaced(dict):
+    """Digests that are right only after the menu was read again."""
+
+    def __getitem__(self, name):
+        digest = super().__getitem__(name)
+        self.update(SUMS)
+        return digest
+
+
+@pytest.mark.parametrize(
+    ("sums", "end"),
+    [
+        (Replaced(vmlinuz="ab" * 32), f"{LOADED} boot"),
+        ({**SUMS, "vmlinuz": "ab" * 32}, f"{LOADED} failed&x=sum&n=kernel local"),
+    ],
+)
+def test_host_reads_its_menu_once_more_when_its_kernel_is_refused(sums, end):
+    """The image may have been replaced since."""
+    scripts = menus(facts=ON_RECORD)
+    scripts = host_script(scripts, "set nb-entry alt_0-install", "set nb-straight 1")
+    client = boots(scripts, sums=sums)
+    steps = " ".join(step.replace("&e=alt_0-install", "") for step in client.seen)
+    assert steps == f"script host {LOADED} failed&x=sum&n=kernel script host {end}"
+
+
+def test_kernel_that_is_not_of_this_server_is_not_compared():
+    image = {**IMAGE, "kernel_url": "http://192.0.2.9/vmlinuz"}
+    scripts = menus(facts=ON_RECORD, images={"ALT 0": image})
+    assert boots(scripts, chosen=["alt_0-livecd"], sums={}).end.endswith(" boot")
