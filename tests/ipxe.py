@@ -183,7 +183,7 @@ class Client:
 
     def _chain(self, rest, positional):
         replace = "--replace" in rest
-        done = self.run(positional[0])
+        done = self.run(positional[-1])
         if done and replace and not self.end:
             self.end = "exit"
         return done

@@ -63,6 +63,8 @@ def served(name, images=False):
         files = [*records.owned("menus", []), *records.owned("firmware", [])]
         scripts = [f"{host}.ipxe" for host in records.armings()]
         paths = [os.path.join(tftp, file) for file in files]
+        if "coming" in config["paths"]:  # not in those of earlier versions
+            paths.append(config["paths"]["coming"])
         for directory in _once(config):
             paths += [os.path.join(directory, script) for script in scripts]
         for path in filter(os.path.lexists, paths):

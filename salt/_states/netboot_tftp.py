@@ -15,6 +15,7 @@ import netboot_files
 import netboot_firmware
 import netboot_scripts
 import netboot_templates
+from iso_coming import Coming
 from iso_download import Fetches
 from netboot_names import has_digests
 from netboot_records import Records
@@ -211,6 +212,7 @@ def menus_written(name, template, final=True):
         state.warn(*plan.warnings)
         staging = records.config()["paths"]["staging"]
         if not state.test and os.path.isdir(staging):
+            Coming(records.config()).show()  # what a killed fetch left is removed
             for left in netboot_files.sweep_directory(staging):
                 state.done(os.path.join(staging, left), "removed")
         if plan.problems and final:

@@ -16,6 +16,7 @@ from typing import Any, Callable, NamedTuple, cast
 from salt.exceptions import CommandExecutionError, SaltInvocationError
 
 import netboot_files
+from iso_coming import Coming
 from iso_hashes import compare
 from iso_part import Part, in_words, note_path, part_path, progress, read_note, unlink
 from iso_sources import open_source
@@ -44,11 +45,14 @@ class How(NamedTuple):
         1, 2, 4, ... seconds (at most 60) in between.
     ``stall_timeout_s``
         Seconds without data, or with less than 1 KiB/s, after which a source counts as failed.
+    ``coming``
+        What shows clients how far the fetches are, or None.
     """
 
     staging: str
     attempts: int
     stall_timeout_s: int
+    coming: Coming | None = None
 
 
 class Fetches:
@@ -91,7 +95,8 @@ class Fetches:
             See the class.
         """
         fetch = config["fetch"]
-        how = How(config["paths"]["staging"], fetch["attempts"], fetch["stall_timeout_s"])
+        staging = config["paths"]["staging"]
+        how = How(staging, fetch["attempts"], fetch["stall_timeout_s"], Coming(config))
         return cls(how, context, notify)
 
     def start(self, fetches: list[dict[str, Any]], at_once: int) -> None:
@@ -238,12 +243,22 @@ class _Job:
         )
         self._thread.start()
 
-    def _run(self, turn: threading.Semaphore | None, *args: Any) -> None:
+    def _run(
+        self,
+        turn: threading.Semaphore | None,
+        sources: list[str],
+        path: str,
+        checksum: dict[str, str],
+        how: How,
+    ) -> None:
         try:
             with turn or contextlib.nullcontext():
-                self._answer = _fetch(*args)
+                self._answer = _fetch(sources, path, checksum, how)
         except BaseException as err:  # noqa: BLE001 (raised again by result)
             self._error = err
+        finally:
+            if how.coming:
+                how.coming.show()
 
     def ended(self, timeout_s: float) -> bool:
         self._thread.join(timeout_s)
@@ -305,7 +320,7 @@ def _receive_patiently(part: Part, url: str, how: How) -> bool:
     failed, furthest, since = 0, part.size, time.monotonic()
     while True:
         try:
-            return _receive(part, url, how.stall_timeout_s)
+            return _receive(part, url, how)
         except ConnectionError as err:
             # A source that is too slow counts as failed, even if it delivered a little: also one
             # that breaks off after each byte.
@@ -322,9 +337,9 @@ def _receive_patiently(part: Part, url: str, how: How) -> bool:
             raise CommandExecutionError(f"{url} cannot be fetched: {err}.") from err
 
 
-def _receive(part: Part, url: str, stall_s: int) -> bool:
+def _receive(part: Part, url: str, how: How) -> bool:
     """Receive what the part lacks; return whether it had some bytes before."""
-    note = part.note
+    note, stall_s = part.note, how.stall_timeout_s
     same = note.get("url") == url
     if part.size and part.size == note.get("total") and same:
         return True
@@ -340,6 +355,8 @@ def _receive(part: Part, url: str, stall_s: int) -> bool:
         part.write_note(url, source.validator, source.total)
         for chunk in source.chunks:
             part.add(chunk)
+            if how.coming:
+                how.coming.show_sometimes()
             if source.total is not None and part.size > source.total:
                 part.start_over()
                 raise CommandExecutionError(

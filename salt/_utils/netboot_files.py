@@ -33,7 +33,13 @@ def read(path: str) -> str | None:
         return None
 
 
-def write(path: str, text: str, mode: int | None = None, staging: str | None = None) -> None:
+def write(
+    path: str,
+    text: str,
+    mode: int | None = None,
+    staging: str | None = None,
+    durable: bool = True,
+) -> None:
     """
     Write a file; its directory must exist.
 
@@ -50,13 +56,19 @@ def write(path: str, text: str, mode: int | None = None, staging: str | None = N
         Directory for the file while it is written. Default, and if it does not exist or is on
         another file system: the file's own directory.
 
+    durable : True
+        False: it need not outlive a power failure, so nothing waits for the disk.
+
     Raises OSError when it cannot be written.
     """
-    _replace(path, text, mode, staging)
-    sync_directory(os.path.dirname(path))
+    _replace(path, text, mode, staging, durable)
+    if durable:
+        sync_directory(os.path.dirname(path))
 
 
-def _replace(path: str, text: str, mode: int | None, staging: str | None) -> None:
+def _replace(
+    path: str, text: str, mode: int | None, staging: str | None, durable: bool = True
+) -> None:
     data = text.encode(errors="surrogateescape")
     if mode is None:
         mode = stat.S_IMODE(os.stat(path).st_mode) if os.path.exists(path) else 0o644
@@ -71,7 +83,8 @@ def _replace(path: str, text: str, mode: int | None, staging: str | None) -> Non
             file.write(data)
             os.fchmod(file.fileno(), mode)
             file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                os.fsync(file.fileno())
             os.replace(temporary, path)
         except BaseException:
             os.unlink(temporary)

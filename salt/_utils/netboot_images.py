@@ -67,6 +67,20 @@ def missing(records: Records) -> list[str]:
     return [image["name"] for image in records.config()["images"] if image["name"] not in ready]
 
 
+def awaited(records: Records) -> bool:
+    """
+    Return whether an apply has yet to fetch or unpack anything for clients.
+
+    records
+        The records of this machine.
+    """
+    config = records.config()
+    isos = [image for image in config["images"] if image["keep_iso"]]
+    return bool(missing(records)) or not all(
+        os.path.exists(os.path.join(config["paths"]["dist"], image["file"])) for image in isos
+    )
+
+
 def needs(records: Records, record: ImageRecord, asked: str = "") -> dict[str, Any]:
     """
     Return what the boot entries of an image need on this machine.

@@ -15,6 +15,8 @@ LABELS: dict[str, dict[str, str]] = {
     "en": {
         "local": "Boot from the local disk",
         "none": "No image is ready yet",
+        "of": "of",
+        "at": "at",
         "again": "Check again",
         "boot": "Boot",
         "language": "Language",
@@ -41,6 +43,8 @@ LABELS: dict[str, dict[str, str]] = {
     "ru": {
         "local": "Загрузка с локального диска",
         "none": "Готовых образов пока нет",
+        "of": "из",
+        "at": "в",
         "again": "Проверить снова",
         "boot": "Загрузить",
         "language": "Язык",

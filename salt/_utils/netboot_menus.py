@@ -59,7 +59,11 @@ class Line(NamedTuple):
 
 
 def render(
-    template: str, config: Config, entries: list[Entry], hosts: bool = False
+    template: str,
+    config: Config,
+    entries: list[Entry],
+    hosts: bool = False,
+    waits: bool = False,
 ) -> dict[str, str]:
     """
     Return the texts of the menu scripts by file name, one for each architecture.
@@ -76,6 +80,9 @@ def render(
     hosts : False
         Whether the pillar has hosts: then the menu shows to machines that they are none of them.
 
+    waits : False
+        Whether images are still being fetched: then the menu shows how far they are.
+
     Raises CommandExecutionError when the template is broken.
     """
     environment = jinja2.Environment(  # noqa: S701 (scripts, not HTML)
@@ -87,7 +94,9 @@ def render(
     try:
         menu = environment.from_string(template)
         return {
-            f"config-{arch}.ipxe": menu.render(_context(config, arch, entries), hosts=hosts)
+            f"config-{arch}.ipxe": menu.render(
+                _context(config, arch, entries), hosts=hosts, waits=waits
+            )
             for arch in MENUS
         }
     except jinja2.TemplateError as err:

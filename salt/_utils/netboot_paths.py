@@ -29,6 +29,8 @@ def paths(root: str, state_dir: str) -> dict[str, str]:
         "dist": f"{root}/dist",
         "tftp": f"{root}/tftp",
         "trees": f"{root}/tftp/netboot",
+        # What is being fetched, as a part of the menus; see iso_coming.
+        "coming": f"{root}/tftp/coming.ipxe",
         # Outside all exports: only nginx serves it.
         "once_scripts": f"{state_dir}-once",
         # Where earlier versions had them.

@@ -70,7 +70,8 @@ def plan(
     """
     config = records.config()
     entries, problems, doubts = netboot_images.offered(records, foretell)
-    menus = netboot_menus.render(template, config, entries, bool(hosts))
+    waits = netboot_images.awaited(records)
+    menus = netboot_menus.render(template, config, entries, bool(hosts), waits)
     scripts = netboot_host_scripts.scripts(hosts, groups, config)
     owned = records.owned("menus", [])
     changes = netboot_files.difference(config["paths"]["tftp"], {**scripts, **menus}, owned)

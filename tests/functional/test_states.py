@@ -34,6 +34,7 @@ def fetched(states, root, web, configured):
 
     def _fetched(digest=SHA256, kind="sha256", test=False, sources=None, **image):
         image = {
+            "name": "A",
             "label": "a",
             "file": "a.iso",
             "sources": sources or [f"{web.url}/a.iso"],

@@ -17,7 +17,7 @@ LOCAL = {"pcbios": "sanboot --no-describe --drive 0x80", "efi": "exit 1"}
 USERS = {"users": {"admin": f"$6$salt${'a' * 86}"}}
 
 
-def menus(count=1, arch="x86_64", facts=P11, names=None, **pillar):
+def menus(count=1, arch="x86_64", facts=P11, names=None, waits=False, **pillar):
     """The scripts by URL, for a server with so many images."""
     names = names or [f"ALT {number}" for number in range(count)]
     images = {name: {**IMAGE, "url": f"http://x/{number}.iso"} for number, name in enumerate(names)}
@@ -33,7 +33,7 @@ def menus(count=1, arch="x86_64", facts=P11, names=None, **pillar):
         for image in config["images"]
     ]
     entries = netboot_entries.build(config, records)["entries"]
-    scripts = netboot_menus.render(TEMPLATE, config, entries)
+    scripts = netboot_menus.render(TEMPLATE, config, entries, waits=waits)
     assert {name: problems(text) for name, text in scripts.items()} == dict.fromkeys(scripts, [])
     return {f"{TFTP}/{name}": text for name, text in scripts.items()}
 
@@ -581,3 +581,39 @@ def test_kernel_that_is_not_of_this_server_is_not_compared():
     image = {**IMAGE, "kernel_url": "http://192.0.2.9/vmlinuz"}
     scripts = menus(facts=ON_RECORD, images={"ALT 0": image})
     assert boots(scripts, chosen=["alt_0-livecd"], sums={}).end.endswith(" boot")
+
+
+# What iso_coming writes; tests/functional/test_iso_coming.py reads what it really is.
+COMING = """#!ipxe
+set nb-coming Alt 11: 43 % ${nb-text-of} 5.2 GB ${nb-text-at} 21:45
+iseq ${nb-say} echo && echo ${nb-coming} || item --gap ${nb-coming}
+"""
+ON_ITS_WAY = "Alt 11: 43 % of 5.2 GB at 21:45"
+
+
+@pytest.mark.parametrize("count", [0, 1, 30])
+def test_image_on_its_way(count):
+    scripts = menus(count, waits=True)
+    assert boots(scripts).end == "exit 1"
+    assert "again" in dict(boots(scripts).items)
+    scripts[f"{TFTP}/coming.ipxe"] = COMING
+    client = boots(scripts)
+    assert [line for line in client.gaps if "43" in line] == [ON_ITS_WAY]
+    # Each menu asks again.
+    client = boots(scripts, chosen=["language", "local"])
+    assert client.fetched.count(f"{TFTP}/coming.ipxe") == 2
+    assert [line for line in client.gaps if "43" in line] == ["Alt 11: 43 % iz 5.2 GB v 21:45"]
+
+
+def test_host_whose_image_is_on_its_way():
+    scripts = host_script(menus(waits=True), "set nb-entry alt_11-install", "set nb-straight 1") | {
+        f"{TFTP}/coming.ipxe": COMING
+    }
+    client = boots(scripts)
+    assert client.said[0].startswith("Not ready yet, though this machine is to boot it: alt_11")
+    assert client.said[1] == ON_ITS_WAY
+    assert client.end == "exit 1"
+
+
+def test_nothing_is_asked_for_where_every_image_is_ready():
+    assert f"{TFTP}/coming.ipxe" not in boots(menus(), chosen=["language", "local"]).fetched
