@@ -49,8 +49,9 @@ def test_default_entry_boots_by_itself(applied, firmware):
         if one["mac"] == client.mac
     )
     assert (seen["state"], seen["entry"], seen["cause"]) == ("running", "alt_p11-livecd", "")
-    steps = applied.salt.call(applied.server, "netboot.trace", client.mac)["boots"][-1]["steps"]
-    kinds = [one["step"] for one in steps if one["step"] != "fetch"]
+    boot = applied.salt.call(applied.server, "netboot.trace", client.mac)["boots"][-1]
+    assert boot["facts"]["memory"] == "2048"
+    kinds = [one["step"] for one in boot["steps"] if one["step"] != "fetch"]
     assert kinds[0] == "dhcp"
     assert kinds[-6:] == ["script", "menu", "chosen", "kernel", "initrd", "boot"]
     assert ("GET", f"{TREE}/live", 200, size) in served(applied)
@@ -152,7 +153,7 @@ def test_kernel_that_is_not_the_one_on_record(unassigned):
         boot = unassigned.salt.call(unassigned.server, "netboot.trace", client.mac)["boots"][0]
     finally:
         unassigned.server.run(["cp", "/root/kernel", kernel])
-    assert boot["facts"]["errno"] == "sum"
+    assert (boot["facts"]["errno"], boot["cause"]) == ("sum", "wrong-digest")
     assert ("failed", "kernel") in [(one["step"], one["what"]) for one in boot["steps"]]
 
 

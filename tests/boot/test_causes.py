@@ -12,6 +12,7 @@ from lab.ipxe import chained
 from lab.iso import make_iso
 from lab.pxe import ask
 from lab.salt import CHECKOUT, SaltCall
+from tests.boot.test_memory import structure
 from tests.servers import INSTALLED
 
 pytestmark = pytest.mark.long
@@ -228,14 +229,21 @@ def test_machine_that_begins_again_and_again(site):
     assert site.cause(mac) == "loop"
 
 
-def test_little_memory(site):
+def test_little_memory(site, tmp_path):
     """Too little for the stage, as the first stage finds; for the kernel, which says nothing."""
-    with site.lab.client("bios", memory_mib=112) as client:
-        client.wait_for(TITLE, timeout=60)
-        client.press("2")  # the installer, from the whole ISO
-        client.wait_for("REFUSED .* more than half of the available memory", timeout=60)
-    kernel = boot(site, timeout=20, memory_mib=48)
-    assert site.cause(client.mac, timeout=180) == "stage-not-fetched"
+    (tmp_path / "smbios").write_bytes(structure(0, 0xFFFF))
+    unknown = ["-smbios", f"file={tmp_path / 'smbios'}"]
+    installers = []
+    for words in ([], unknown):
+        with site.lab.client("bios", memory_mib=112, extra=words) as client:
+            client.wait_for(TITLE, timeout=60)
+            client.press("2")  # the installer, from the whole ISO
+            client.wait_for("REFUSED .* more than half of the available memory", timeout=60)
+        installers.append(client.mac)
+    kernel = boot(site, timeout=20, memory_mib=48, extra=unknown)
+    known, not_known = installers
+    assert site.cause(known, timeout=180) == "too-little-memory"
+    assert site.cause(not_known, timeout=180) == "stage-not-fetched"
     assert site.cause(kernel, timeout=180) == "stage-not-asked"
 
 

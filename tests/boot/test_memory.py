@@ -1,0 +1,54 @@
+"""What real iPXE adds up of a machine's memory modules, by the menu's own lines."""
+
+import struct
+
+import pytest
+
+from lab import Lab
+from lab.ipxe import HASHES, RELEASE, boot_loaders
+from tests.conftest import CHECKOUT
+
+SAYS = "echo memory: ${nb-mib} MiB, ${nb-quarters} quarters of a GiB.\n"
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory):
+    with Lab(logs=tmp_path_factory.mktemp("logs"), router=False) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def script(tmp_path_factory):
+    """The part of the menu that does it."""
+    text = (CHECKOUT / "salt/netboot/files/menu.ipxe.jinja").read_text()
+    loop = text[text.index(":module\n") : text.index("set nb-report ")]
+    begin = [f"set nb-{name}:int32 0" for name in ("slot", "low", "mid", "high")]
+    path = tmp_path_factory.mktemp("script") / "memory.ipxe"
+    path.write_text("\n".join(["#!ipxe", *begin, loop + SAYS]))
+    return path
+
+
+def structure(number, size, extended=0):
+    """A memory device, as SMBIOS 2.7 has it (DSP0134, 7.18)."""
+    body = struct.pack("<BBH8xH14xI", 17, 0x28, 0x1100 + number, size, extended)
+    return body.ljust(0x28, b"\0") + b"\0\0"
+
+
+@pytest.mark.parametrize(
+    ("modules", "said"),
+    [
+        ([(2048,), (0,), (1024,)], "3072 MiB, 12 quarters"),
+        ([(0x7FFF, 32768), (8192,), (1000,)], "41960 MiB, 163 quarters"),
+        ([(0x7FFF, 131072)], "131072 MiB,  quarters"),  # never too little
+        ([(4096,), (0xFFFF,)], " MiB,  quarters"),  # one of unknown size
+    ],
+)
+@pytest.mark.parametrize("release", [RELEASE, pytest.param(HASHES, marks=pytest.mark.long)])
+def test_memory_modules(lab, script, tmp_path, release, modules, said):
+    words = []
+    for number, module in enumerate(modules):
+        (tmp_path / str(number)).write_bytes(structure(number, *module))
+        words += ["-smbios", f"file={tmp_path / str(number)}"]
+    kernel = boot_loaders(release) / "ipxe.lkrn"
+    with lab.client("bios", kernel=kernel, initrd=script, extra=words) as client:
+        assert client.wait_for(r"memory: ([^.]*) of a GiB\.", timeout=60)[1] == said
