@@ -51,6 +51,8 @@ _ERRNO = {
     "31": "there is not enough memory",
 }
 _NOT_BOOTABLE = "2e"
+#: In their place: the menu compared digests.
+_OTHER_SUM = "sum"
 
 
 class Verdict(NamedTuple):
@@ -243,13 +245,13 @@ def _failed(boot: Boot, context: Context) -> Verdict:
     refused = [fetch for fetch in fetches if fetch.status >= 400]
     if refused:
         return _refused(refused[-1], what)
-    changed = [fetch for fetch in fetches if fetch.path in context.changed]
-    if changed:
-        return _stopped("wrong-digest", path=changed[-1].path)
+    number = boot.facts.get("errno", "")
+    changed = [fetch.path for fetch in fetches if fetch.path in context.changed]
+    if changed or number == _OTHER_SUM:
+        return _stopped("wrong-digest", path=changed[-1] if changed else what)
     cut = [fetch for fetch in fetches if not fetch.whole and fetch.method == "GET"]
     if cut:
         return _down(cut[-1].at, context) or _cut(boot, context, cut[-1], what)
-    number = boot.facts.get("errno", "")
     error = number.replace(":", "")[:2]
     if error == _NOT_BOOTABLE:
         return _stopped("not-bootable", what=what)

@@ -108,6 +108,7 @@ MENUS = [
     (log("failed&x=4c0a6035&n=initrd&e=x", "local"), {}, "unreachable"),
     (log("failed&x=2e852001&n=boot&e=x"), {}, "not-bootable"),
     (log("failed&x=1c25e02f&n=boot&e=x"), {}, "not-loaded"),
+    (log("failed&x=sum&n=kernel&e=x"), {}, "wrong-digest"),
     (log(f"host&{HOST}", f"kernel&{HOST}"), {}, "stopped-loading"),
     (log(f"host&{HOST}", f"kernel&{HOST}"), {"since": NOW + 9}, "web-server-down"),
     (Log().boot(), {"needs": 1024}, "stage-not-asked"),
