@@ -12,6 +12,7 @@ from pathlib import Path
 PACKAGES = {
     "apt-ftparchive": "apt-utils",
     "busybox": "busybox-static",
+    "chromedriver": "chromium-driver",
     "cpio": "cpio",
     "curl": "curl",
     "git": "git",

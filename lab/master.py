@@ -1,5 +1,6 @@
 """A real Salt master in the lab, and minions of it on the lab's machines."""
 
+import json
 import time
 
 import yaml
@@ -68,6 +69,21 @@ class Master(Salt):
                 break
             time.sleep(2)
         return done
+
+    def listen(self, tag):
+        """Listen on the master's bus; return a function for what came: tags like this, and data."""
+        command = [str(PROGRAMS / "salt-run"), f"--config-dir={self.directory}", "state.event"]
+        log = self.directory / "events.log"
+        # Each event is a line: its tag, and JSON. It ends with the lab.
+        with log.open("w") as output:
+            self._lab.popen([*command, tag], cwd=CHECKOUT, stdout=output)
+        time.sleep(5)
+
+        def heard():
+            lines = [line.split("\t", 1) for line in log.read_text().splitlines() if "\t" in line]
+            return [(name, json.loads(text)) for name, text in lines]
+
+        return heard
 
     def add_minion(self, machine, timeout=120, **settings):
         """Start a minion as a daemon of a machine that has VENV, until it answers to its master.

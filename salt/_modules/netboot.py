@@ -23,6 +23,7 @@ import netboot_images
 import netboot_listing
 import netboot_machine
 import netboot_pillar
+import netboot_queue
 import netboot_rules
 import netboot_status
 import netboot_unknown
@@ -240,6 +241,30 @@ def trace(client):
         salt 'netboot*' netboot.trace 52:54:00:12:34:56
     """
     return netboot_clients.trace(_records(), client)
+
+
+def send_events():
+    """
+    Send what clients did since the last time as events, if the pillar has ``netboot:events: true``.
+
+    The minion's schedule runs this each minute. An event has the tag ``netboot/client/MAC/STEP``,
+    and ``mac``, ``host``, ``address``, ``step``, ``at`` (ISO 8601 in UTC), ``entry``, ``model``,
+    ``firmware``, and for what came to an end ``cause``, ``text`` and ``advice``. STEP is
+    ``script``, ``menu``, ``chosen``, ``host``, ``kernel``, ``initrd``, ``boot``, ``running``,
+    ``local-disk``, ``failed`` or ``gone-silent``. At most 100 are sent at once. If there were too
+    many, an event ``netboot/clients/dropped`` says how many were not sent.
+
+    Returns how many were sent.
+
+    Raises CommandExecutionError when nothing was applied to this machine yet.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt 'netboot*' netboot.send_events
+    """
+    return netboot_queue.send(_records(), __salt__["event.send"])
 
 
 def images():

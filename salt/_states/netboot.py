@@ -8,6 +8,9 @@ import netboot_fresh
 
 netboot_fresh.forget_old()
 
+from salt.exceptions import CommandExecutionError
+
+import netboot_snapshot
 import netboot_status
 from netboot_records import Records
 from netboot_state import State
@@ -113,7 +116,8 @@ def config_applied(name, warnings=()):
 
 def applied(name):
     """
-    Sum up what this machine offers now, and put on record how a run that changed something ended.
+    Sum up what this machine offers now, and put on record how a run that changed something ended;
+    and for the status page and metrics, what only an apply knows.
 
     To be run last.
 
@@ -143,4 +147,8 @@ def applied(name):
             # A run that changes nothing writes nothing.
             if any(one["changes"] for one in ran) or failed != before.get("failed"):
                 records.write("applied", "run", {"at": int(time.time()), "failed": failed})
+            try:
+                netboot_snapshot.write(records)
+            except (CommandExecutionError, OSError) as err:
+                state.warn(f"The status page is not up to date: {err}")
     return state.ret

@@ -293,6 +293,18 @@ def file(value: Any) -> Wrong:
     return None
 
 
+def file_ending(end: str) -> Check:
+    @like(type="string", pattern=f"^{_FILE}$", allOf=[{"pattern": rf"[^/]{re.escape(end)}$"}])
+    def check(value: Any) -> Wrong:
+        if wrong := file(value):
+            return wrong
+        if not re.search(rf"[^/]{re.escape(end)}$", value):
+            return f"must be the path of a file that ends in {end}, not {value!r}"
+        return None
+
+    return check
+
+
 @like(type="string", pattern=f"^{_FILE[:-2].replace('(/', '', 1)}(/{_FILE[2:-2]})*$")
 def file_below(value: Any) -> Wrong:
     rule = "must be a path without a leading slash, of letters, digits and . _ @ + -"

@@ -13,6 +13,7 @@ from typing import Any
 from salt.exceptions import SaltInvocationError
 
 import netboot_arming
+import netboot_boots
 import netboot_images
 import netboot_journal
 import netboot_pxe
@@ -21,7 +22,7 @@ import netboot_seen
 import netboot_sockets
 from netboot_causes import STATES
 from netboot_host_checks import bare_mac, typed
-from netboot_journal import Asked, Journal
+from netboot_journal import Journal
 from netboot_names import host_key, iso8601
 from netboot_records import Records
 from netboot_seen import Boot, Fetch
@@ -31,8 +32,6 @@ _UNITS = {"m": 60, "h": 3600, "d": 86400}
 _MOST_BOOTS = 5
 #: Files of one directory, fetched one after the other, that are told one by one.
 _FEW = 4
-#: UEFI that is sent to its disk asks again for so long.
-_NEXT_S = 120
 #: Causes that may be another server's doing.
 _NOT_TAKEN = ("offer-not-taken", "file-not-asked")
 
@@ -89,19 +88,6 @@ def _since(service: str) -> float | None:
     return time.time() - time.monotonic() + int(told["ActiveEnterTimestampMonotonic"]) / 1e6
 
 
-def _hosts(records: Records) -> dict[str, str]:
-    """Return the names of hosts by what identifies them."""
-    return {
-        value: name for name, host in records.hosts().items() for _kind, value in host["identities"]
-    }
-
-
-def _name(boot: Boot, hosts: dict[str, str]) -> str:
-    own = [boot.facts.get(kind, "") for kind in ("mac", "uuid", "serial", "hostname")]
-    own.append(own[-1].partition(".")[0])
-    return next((hosts[value] for value in own if value in hosts), "")
-
-
 def clients(records: Records, state: str | None, since: str | None) -> list[dict[str, Any]]:
     """
     List the clients that were seen, see ``netboot.clients``.
@@ -115,7 +101,7 @@ def clients(records: Records, state: str | None, since: str | None) -> list[dict
     if state is not None and state not in STATES:
         raise SaltInvocationError(f"There is no state {state!r}; there are {', '.join(STATES)}.")
     after = time.time() - _ago(since) if since is not None else 0
-    context, hosts = _context(records), _hosts(records)
+    context, hosts = _context(records), netboot_boots.names(records.hosts())
     made = [
         _client(found, context, hosts)
         for found in _by_mac(records).values()
@@ -125,52 +111,10 @@ def clients(records: Records, state: str | None, since: str | None) -> list[dict
     return sorted(listed, key=lambda one: one["last"], reverse=True)
 
 
-def _by_mac(records: Records) -> dict[str, list[Boot]]:
-    """Return the boots of all clients, with what their firmware asked before, the oldest first."""
-    asked, addresses = journal(), _addresses()
-    found: dict[str, list[Boot]] = {}
-    for boot in boots(records):
-        if boot.mac:
-            found.setdefault(boot.mac, []).append(boot)
-    for mac, dhcp in asked.dhcp.items():
-        known = {one.address for one in dhcp} | {addresses.get(mac, "")}
-        known |= {boot.address for boot in found.get(mac, ())}
-        asks = sorted([*dhcp, *(one for at in known for one in asked.tftp.get(at, ()))])
-        for boot in found.get(mac, ()):
-            boot.before(asks)
-        made = _without_menu(mac, asks, found.get(mac, []))
-        if made:
-            found.setdefault(mac, []).append(made)
-    return found
-
-
-def _addresses() -> dict[str, str]:
-    """Return the addresses of the machines that this one has talked to of late, by MAC address."""
-    try:
-        with open("/proc/net/arp", encoding="ascii") as file:
-            lines = [line.split() for line in file][1:]
-    except OSError:
-        return {}
-    return {line[3].replace(":", ""): line[0] for line in lines if len(line) > 3}
-
-
-def _without_menu(mac: str, asked: list[Asked], found: list[Boot]) -> Boot | None:
-    """Return the last boot if its firmware asked, and no menu of it was seen."""
-    dhcp = [one for one in asked if not one.kind.startswith("tftp")]
-    last = asked[-1]
-    after = found[-1].last if found else 0
-    # UEFI that is sent to its disk first tries all else that its network card can do.
-    if not dhcp or dhcp[-1].at < after + (_NEXT_S if _is_local(found) else 0):
-        return None
-    boot = Boot(last.at, next((one.address for one in asked[::-1] if one.address), ""))
-    boot.found(mac=mac, client_arch=dhcp[-1].arch)
-    boot.before(one for one in asked if one.at > after)
-    boot.started = min(step.at for step in boot.steps)
-    return boot
-
-
-def _is_local(found: list[Boot]) -> bool:
-    return bool(found and found[-1].steps and found[-1].steps[-1].kind == "local")
+def _client(found: list[Boot], context: Context, hosts: dict[str, str]) -> dict[str, Any]:
+    host = netboot_boots.name(found[-1], hosts)
+    how = verdict(found[-1], context, host, found[:-1])
+    return netboot_boots.shown(found[-1], context, host, how)
 
 
 def _ago(since: object) -> int:
@@ -180,40 +124,8 @@ def _ago(since: object) -> int:
     return int(match[1]) * _UNITS[match[2]]
 
 
-def _client(found: list[Boot], context: Context, hosts: dict[str, str]) -> dict[str, Any]:
-    boot = found[-1]
-    host = _name(boot, hosts)
-    how = verdict(boot, context, host, found[:-1])
-    return {
-        "mac": _written(boot.mac),
-        "host": host,
-        "address": boot.address,
-        "firmware": boot.facts.get("firmware", ""),
-        "model": boot.facts.get("model", ""),
-        "state": how.state,
-        "step": _reached(boot, context),
-        "entry": boot.entry,
-        "bytes": boot.bytes,
-        "seconds": round(boot.last - boot.started),
-        "last": iso8601(boot.last),
-        "cause": how.cause,
-    }
-
-
-def _reached(boot: Boot, context: Context) -> str:
-    """Return how far a boot came: its last step, or what it fetched after that."""
-    begun = max((step.at for step in boot.steps), default=0)
-    entry = context.entries.get(boot.entry)
-    after = [fetch for fetch in boot.fetches if fetch.at >= begun and fetch.sent]
-    if any(fetch.path.endswith(".rpm") for fetch in after):
-        return "packages"
-    if entry and any(fetch.path == entry["stage"]["path"] for fetch in after):
-        return "stage"
-    return boot.steps[-1].kind if boot.steps else ""
-
-
-def _written(mac: str) -> str:
-    return ":".join(re.findall("..", mac))
+def _by_mac(records: Records) -> dict[str, list[Boot]]:
+    return netboot_boots.by_mac(boots(records), journal(), netboot_boots.addresses())
 
 
 def trace(records: Records, client: object) -> dict[str, Any]:
@@ -227,7 +139,7 @@ def trace(records: Records, client: object) -> dict[str, Any]:
         Its name in the pillar or its MAC address.
     """
     wanted = typed(client)
-    hosts, context = _hosts(records), _context(records)
+    hosts, context = netboot_boots.names(records.hosts()), _context(records)
     names = {host_key(name): name for name in hosts.values()}
     mac, host = bare_mac(wanted), names.get(host_key(wanted), "")
     if not mac and not host:
@@ -235,7 +147,8 @@ def trace(records: Records, client: object) -> dict[str, Any]:
     found = [
         boots_of_mac
         for own, boots_of_mac in _by_mac(records).items()
-        if own == mac or (host and any(_name(boot, hosts) == host for boot in boots_of_mac))
+        if own == mac
+        or (host and any(netboot_boots.name(boot, hosts) == host for boot in boots_of_mac))
     ]
     last = sorted((boot for one in found for boot in one), key=lambda boot: boot.started)
     if last and verdict(last[-1], context).cause in _NOT_TAKEN:
@@ -244,7 +157,8 @@ def trace(records: Records, client: object) -> dict[str, Any]:
     return {
         "client": wanted,
         "boots": [
-            _traced(boot, context, _name(boot, hosts), last[:number]) for number, boot in traced
+            _traced(boot, context, netboot_boots.name(boot, hosts), last[:number])
+            for number, boot in traced
         ],
     }
 

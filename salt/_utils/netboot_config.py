@@ -61,6 +61,9 @@ def build(pillar: Pillar, target: Target, platform: dict[str, Any], once: bool) 
         "http": _http(pillar["http"], address),
         **netboot_dhcp.config(pillar, target),
         **netboot_firmware.config(pillar, platform.pop("firmware")),
+        "status": {"allow": _allowed(pillar, target)},
+        "events": pillar["events"],
+        "metrics": {"file": pillar["metrics"].get("file", "")},
         "menu": _menu(pillar["menu"]),
         "default_image": pillar["default_image"],
         "default_variant": {
@@ -114,6 +117,17 @@ def _http(http: dict[str, Any], address: object) -> dict[str, Any]:
         "key": http.get("key", ""),
         "https_port": http["https_port"],
     }
+
+
+def _allowed(pillar: Pillar, target: Target) -> list[str]:
+    """Return who may see the status page; nobody: there is none."""
+    allow = pillar["status"].get("allow")
+    if allow is None:
+        names = netboot_dhcp.interfaces(pillar, target)
+        allow = [str(netboot_dhcp.serving(name, pillar, target).network) for name in names]
+    elif allow in ("off", False):
+        allow = []
+    return list(dict.fromkeys(allow))
 
 
 def _serves(pillar: Pillar) -> list[str]:

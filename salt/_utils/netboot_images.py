@@ -235,6 +235,28 @@ def boot_files(tree: str, paths: Iterable[str]) -> dict[str, int | None]:
     return sizes
 
 
+def identities(records: Records) -> dict[str, Any]:
+    """
+    Return what shows that files which clients fetch are unchanged, see ``netboot_files.identity``.
+
+    records
+        The records of this machine.
+
+    Returns a map by absolute path.
+    """
+    files: dict[str, Any] = {
+        os.path.join(record["tree"], path): identity
+        for record in records.ready()
+        if "tree" in record
+        for path, identity in record["identities"].items()
+    }
+    for record in records.ready():
+        verified = records.iso(record["iso"]) if "iso" in record else None
+        if verified and not verified.get("dropped"):
+            files[record["iso"]] = verified["identity"]
+    return files
+
+
 def changed(records: Records) -> set[str]:
     """
     Return the paths, as clients ask for them, of files that are not what was verified or unpacked.
@@ -245,19 +267,9 @@ def changed(records: Records) -> set[str]:
         The records of this machine.
     """
     root = records.config()["root"]
-    files = {
-        os.path.join(record["tree"], path): identity
-        for record in records.ready()
-        if "tree" in record
-        for path, identity in record["identities"].items()
-    }
-    for record in records.ready():
-        verified = records.iso(record["iso"]) if "iso" in record else None
-        if verified and not verified.get("dropped"):
-            files[record["iso"]] = verified["identity"]
     return {
         path[len(root) :]
-        for path, identity in files.items()
+        for path, identity in identities(records).items()
         if netboot_files.identity(path) not in (None, identity)
     }
 

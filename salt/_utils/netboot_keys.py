@@ -746,6 +746,29 @@ KEYS: tuple[Key, ...] = (
         "TCP port of HTTPS.",
     ),
     Key(
+        "status.allow",
+        network.clients_or_off,
+        None,
+        "Networks from which the status page `http://ADDRESS/netboot/` can be seen, such as "
+        "`[192.0.2.0/24]`. Default: the networks of `interface`. This machine always sees it. "
+        "`off`: no page.",
+    ),
+    Key(
+        "events",
+        check.yes_or_no,
+        False,
+        "`true`, on a minion: each step of a client is an event on the master's bus within about "
+        "two minutes, `netboot/client/MAC/STEP`, for reactors.",
+    ),
+    Key(
+        "metrics.file",
+        check.file_ending(".prom"),
+        None,
+        "Path of a file with metrics for the textfile collector of Prometheus' node_exporter, such "
+        "as `/var/lib/prometheus/node-exporter/netboot.prom`; its directory must exist. Default: "
+        "none.",
+    ),
+    Key(
         "smb.smb1",
         check.yes_or_no,
         False,

@@ -4,6 +4,7 @@ iPXE menus: what each architecture's script offers, rendered by a template. Pure
 
 from __future__ import annotations
 
+import re
 from typing import Any, NamedTuple
 
 import jinja2
@@ -288,3 +289,48 @@ def unmet_defaults(config: Config, entries: list[Entry]) -> list[str]:
                 "boot from their own disks when the menu times out"
             )
     return found
+
+
+def view(config: Config, arch: str, entries: list[Entry]) -> dict[str, Any]:
+    """
+    Return what the menu of an architecture shows, in its first language.
+
+    config, entries
+        See ``render``.
+
+    arch
+        The architecture.
+
+    Returns a map: ``title``, ``default`` (id of the line that starts), ``timeout_s`` and ``lines``,
+    maps: ``id``, ``title``, ``password`` (whether it asks for one), ``bios_only``, and ``page``
+    (title of the page that it is on, or empty).
+    """
+    menu = config["menu"]
+    made = _context(config, arch, entries)
+    words = {
+        text.name: text.written if menu["unicode"] else text.plain
+        for text in (*made["languages"][-1]["texts"], *made["names"])
+    }
+
+    def drawn(text: str) -> str:
+        return re.sub(r"\$\{([\w-]+)\}", lambda match: words.get(match[1], ""), text)
+
+    def line(one: Line, page: str = "") -> dict[str, Any]:
+        return {
+            "id": one.label.lstrip("!"),
+            "title": drawn(one.title).strip(),
+            "password": one.label.startswith("!"),
+            "bios_only": one.bios_only,
+            "page": page,
+        }
+
+    local = Line("local", "l  ${nb-text-local}", "l", False)
+    shown = [line(local), *map(line, () if made["pages"] else made["lines"])]
+    for page in made["pages"]:
+        shown += (line(one, drawn(page["title"])) for one in page["lines"])
+    return {
+        "title": drawn(made["title"]),
+        "default": made["default"],
+        "timeout_s": menu["arch_timeout_s"].get(arch, menu["timeout_s"]),
+        "lines": shown + [line(one) for one in made["extra_lines"]],
+    }

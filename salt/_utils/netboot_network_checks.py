@@ -129,3 +129,12 @@ def clients(value: Any) -> Wrong:
             return f"{rule}: {mask} is not a netmask; is {network.netmask} meant?"
         found.append(str(network))
     return duplicate(found)
+
+
+@like(anyOf=[clients.schema, {"enum": ["off", False, []]}])  # type: ignore[attr-defined]
+def clients_or_off(value: Any) -> Wrong:
+    # YAML reads a bare off as false.
+    if value is False or value in ("off", []):
+        return None
+    wrong = clients(value)
+    return f"{wrong}, or off" if isinstance(value, (str, bool)) and wrong else wrong

@@ -49,6 +49,13 @@ def paths(root: str, state_dir: str) -> dict[str, str]:
         # What netboot-clients keeps of nginx's log.
         "clients": f"{state_dir}-clients",
         "clients_program": "/usr/local/lib/netboot/netboot-clients",
+        # What netboot-status writes; nginx serves the page.
+        "status": f"{state_dir}-status",
+        "page": f"{state_dir}-status/www",
+        "events": f"{state_dir}-status/events",
+        # Its time is that of the last apply.
+        "applied": f"{state_dir}-status/applied",
+        "status_program": "/usr/local/lib/netboot/netboot-status",
         "leases": LEASES,
         "units": "/etc/systemd/system",
     }

@@ -11,6 +11,7 @@ kind       name             shape                                       written 
 applied    config           netboot_shapes.Config                       netboot.config_applied
 applied    hosts            netboot_shapes.Listed by host               netboot_tftp.menus_written
 applied    run              netboot_shapes.Run                          netboot.applied, clean
+applied    snapshot         see netboot_snapshot                        netboot.applied
 images     LABEL            netboot_shapes.ImageRecord                  alt_image states
 isos       FILE             netboot_shapes.IsoRecord                    alt_iso states
 services   SERVICE          files: text by path; written: mtime_ns      netboot_service.current
@@ -24,6 +25,8 @@ owned      silenced         names of services                           netboot_
 owned      out-of-service   seconds since 1970, by path                 alt_image states
 owned      admins           uid, keys, sudo, by account                 netboot_admins states
 owned      firewalld        rules: by zone; copies: zones               netboot_firewalld
+owned      events           series, number of the last one sent         netboot_queue
+owned      metrics          file: path of the file of metrics           netboot_file.metrics
 owned      nginx            link of each disabled site, by path         netboot_http states
 =========  ===============  ==========================================  ======================
 

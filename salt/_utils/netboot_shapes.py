@@ -131,6 +131,12 @@ class Http(TypedDict):
     https_port: int
 
 
+class Status(TypedDict):
+    """The status page."""
+
+    allow: list[str]  # networks that may see it; none: there is no page
+
+
 class _Extra(TypedDict):
     title: str
     arches: list[str]  # whose menus have it
@@ -192,6 +198,9 @@ class Config(TypedDict):
     firmware: list[Firmware]
     boot_files: list[BootFile]
     http: Http
+    status: Status
+    events: bool  # of what clients do, for a master
+    metrics: dict[str, str]  # file; empty: none
     menu: Menu
     default_image: dict[str, str]  # image's name, by architecture
     default_variant: dict[str, str]

@@ -59,17 +59,27 @@ netboot-clean-{{ state }}-read:
       - {{ module }}: netboot-clean-{{ state }}
 {%- endfor %}
 
+netboot-clean-metrics:
+  netboot_file.metrics:
+    - name: metrics
+    - file: ''
+    - require:
+      - netboot_service: netboot-clean-clients.timer
+
 netboot-clean-directories:
   file.absent:
     - names: {{ [
         paths.passwords, paths.programs, paths.leases, platform.nginx.once_log,
-        config.clients_log, config.clients_log ~ '.read', paths.clients,
+        config.clients_log, config.clients_log ~ '.read', paths.clients, paths.status,
       ] | json }}
 {%- if opts.get('file_client') == 'remote' %}
 
-netboot-clean-schedule:
+{%- for job in ('netboot', 'netboot-events') %}
+
+netboot-clean-schedule-{{ job }}:
   schedule.absent:
-    - name: netboot
+    - name: {{ job }}
+{%- endfor %}
 {%- endif %}
 
 netboot-clean-admins:
@@ -101,7 +111,7 @@ netboot-clean-served:
 
 netboot-clean-selinux:
   netboot_selinux.unlabeled:
-    - names: {{ [config.root, paths.once_scripts, paths.leases, paths.programs] | json }}
+    - names: {{ [config.root, paths.once_scripts, paths.page, paths.leases, paths.programs] | json }}
     - require:
       - netboot_clean: netboot-clean-served
 {%- endif %}

@@ -61,6 +61,25 @@ netboot-schedule:
   schedule.absent:
     - name: netboot
 {%- endif %}
+{%- if not problems and minion %}
+
+# Events of clients, which netboot-status queues; what is sent is no job's return.
+netboot-events:
+  schedule.{{ 'present' if config.events else 'absent' }}:
+    - name: netboot-events
+    {%- if config.events %}
+    - function: netboot.send_events
+    - minutes: 1
+    - maxrunning: 1
+    - run_on_start: False
+    - return_job: False
+    {%- endif %}
+{%- elif not problems and config.events %}
+
+netboot-events:
+  test.show_notification:
+    - text: netboot:events does nothing without a master, whose bus gets the events.
+{%- endif %}
 {%- if not problems and not timer %}
 
 netboot-schedule-timer:

@@ -13,6 +13,7 @@ from lab.disk import MARKER, bios_disk, efi_disk
 from lab.ipxe import HASHES, boot_loaders
 
 TITLE = "ALT Linux network boot"
+PAGE = "/var/lib/netboot-status/www"
 TREE = "/tftp/netboot/x86_64/alt_p11"
 
 
@@ -54,6 +55,13 @@ def test_default_entry_boots_by_itself(applied, firmware):
     kinds = [one["step"] for one in boot["steps"] if one["step"] != "fetch"]
     assert kinds[0] == "dhcp"
     assert kinds[-6:] == ["script", "menu", "chosen", "kernel", "initrd", "boot"]
+    for service in ("netboot-clients", "netboot-status"):
+        applied.server.run(["systemctl", "start", service])
+    page = json.loads(applied.server.run(["cat", f"{PAGE}/status.json"]).stdout)
+    (shown,) = (one for one in page["clients"]["list"] if one["mac"] == client.mac)
+    assert {key: shown[key] for key in seen if key != "last"} == {
+        key: seen[key] for key in seen if key != "last"
+    }
     assert ("GET", f"{TREE}/live", 200, size) in served(applied)
 
 

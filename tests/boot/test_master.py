@@ -45,6 +45,7 @@ def lan(tmp_path_factory):
             },
             "default_image": {"x86_64": "ALT p11"},
             "menu": {"timeout_s": 2},
+            "events": True,
         }
         salt = Master(lab, {"netboot": pillar})
         server = lab.server("netboot1", installed=INSTALLED, binds=[VENV])
@@ -99,7 +100,7 @@ def test_again_changes_nothing(lan, arguments):
 
 
 def test_no_schedule_by_default(lan):
-    assert jobs(lan) == {}
+    assert list(jobs(lan)) == ["netboot-events"]
 
 
 def test_schedule_is_added(lan):
@@ -112,6 +113,37 @@ def test_schedule_is_added(lan):
     assert apply(lan).changed == {}
     schedule = lan.salt.call(lan.server, "netboot.status")["schedule"]
     assert (schedule["by"], schedule["interval"]) == ("minion", {"minutes": 1})
+
+
+SEEN = "seen?m=5254000000aa&u=&f=efi&a=x86_64&v=1.21&b=&r=&p=Acer&s="
+
+
+def test_steps_of_clients_are_events(lan):
+    """Each once; the minion's schedule sends them, here it is done by hand."""
+    server = lan.server
+    job = jobs(lan)["netboot-events"]
+    assert (job["function"], job["minutes"]) == ("netboot.send_events", 1)
+    assert (job["maxrunning"], job["return_job"]) == (1, False)
+    look = ["systemctl", "start", "netboot-clients.service"]
+    server.run(look)
+    server.run(["systemctl", "start", "netboot-status.service"])
+    for step in ("script", "menu&e=local&w=1", "local"):
+        lan.lab.run(["curl", "-sf", f"http://{server.address}/{SEEN}{step}"])
+    heard = lan.salt.listen("netboot/client/*")
+    time.sleep(2)  # until lines of the log are settled
+    server.run(look)
+    wait_until(lambda: "local disk" in server.run(["cat", QUEUE]).stdout, 30)
+    lan.salt.call(server, "netboot.send_events")
+    wait_until(lambda: len(heard()) == 3, 30)
+    tags = [f"netboot/client/52:54:00:00:00:aa/{step}" for step in ("script", "menu", "local-disk")]
+    assert [tag for tag, _data in heard()] == tags
+    assert heard()[0][1]["data"]["model"] == "Acer"
+    server.run(look)
+    assert lan.salt.call(server, "netboot.send_events") == 0
+    assert len(heard()) == 3
+
+
+QUEUE = "/var/lib/netboot-status/events/queue.json"
 
 
 @pytest.mark.long
@@ -137,14 +169,14 @@ def test_wrong_pillar_changes_nothing_and_keeps_the_schedule(lan):
     for key in ("netboot:imags", "netboot:interface", "netboot:schedule", "netboot:dhcp:mode"):
         assert f"- {key}: " in comment
     assert snapshot(lan) == before
-    assert list(jobs(lan)) == ["netboot"]
+    assert sorted(jobs(lan)) == ["netboot", "netboot-events"]
 
 
 def test_schedule_ends_with_its_key(lan):
     removed = apply_with(lan)
     assert removed.status == 0
     assert list(removed.changed) == ["netboot-config-applied", "netboot-schedule"]
-    assert jobs(lan) == {}
+    assert list(jobs(lan)) == ["netboot-events"]
 
 
 @pytest.mark.long

@@ -64,7 +64,7 @@ def listed(modules):
 def test_few_functions_are_public(modules):
     """With aptrpm's, which are there on ALT alone."""
     assert sorted(listed(modules)) == sorted(OURS)
-    assert len(OURS) + len(functions("_modules/aptrpm")) <= 37
+    assert len(OURS) + len(functions("_modules/aptrpm")) <= 38
 
 
 @pytest.mark.parametrize("function", OURS)

@@ -523,3 +523,113 @@ def test_steps_of_clients_are_on_record(machine):
         *("52:54:00:00:00:aa", "boot", "Acer"),
     )
     assert machine.salt.apply(machine.server).changed == {}
+
+
+PAGE = ("/", "/netboot/", "/netboot/index.ru.html", "/index.en.html", "/page.css", "/status.json")
+
+
+@pytest.fixture
+def status(machine):
+    """Apply with these settings of the status page; afterwards the pillar is what it was."""
+
+    def _status(*arguments, **status):
+        machine.salt.write_pillar({"netboot": {**machine.pillar, "status": status}})
+        return machine.salt.apply(machine.server, *arguments)
+
+    yield _status
+    machine.salt.write_pillar({"netboot": machine.pillar})
+
+
+def answers(machine, *options):
+    return [get(machine, path, *options).status for path in PAGE]
+
+
+def test_status_page_is_for_the_served_networks(machine, status):
+    """Made without Salt; in the browser's language, or the one that was chosen."""
+    server = machine.server
+    assert status().failed == {}
+    # What was applied is there; the timer's next run makes the page of it.
+    server.run(["systemctl", "start", "netboot-clients.service"])
+    server.run(["systemctl", "start", "netboot-status.service"])
+    assert answers(machine) == [200] * len(PAGE)
+    shown = json.loads(get(machine, "/netboot/status.json").body)
+    assert [one["name"] for one in shown["images"]] == ["ALT p11"]
+    assert {one["state"] for one in shown["services"]} == {"active"}
+    assert shown["server"] == "netboot1"
+    page = get(machine, "/", "-H", "Accept-Language: ru-RU,ru;q=0.9,en;q=0.8")
+    assert '<html lang="ru">' in page.body.decode()
+    assert "set-cookie" not in page.headers
+    assert page.headers["content-security-policy"].startswith("default-src 'none'; script-src")
+    assert (
+        '<html lang="en">' in get(machine, "/", "-H", "Accept-Language: de, en, ru").body.decode()
+    )
+    chosen = get(machine, "/netboot/index.ru.html").headers["set-cookie"].partition(";")[0]
+    english = ("-H", "Accept-Language: en", "-H", f"Cookie: {chosen}")
+    assert '<html lang="ru">' in get(machine, "/netboot/", *english).body.decode()
+    assert get(machine, "/netboot").headers["location"].endswith("/netboot/")
+    # Whoever looks is no client, and nothing beside the page is open.
+    log = machine.server.files / "var/log/nginx/netboot-clients.jsonl"
+    assert "/status.json" not in log.read_text()
+    for path in ("/netboot/x", "/netboot/../page.css/x", "/index.html", "/.index.en.html.new"):
+        assert get(machine, path).status == 404
+    assert status().changed == {}
+
+
+def test_status_page_is_made_when_salt_is_away_and_at_once(machine, status):
+    """A run that is killed or fails leaves the old page whole."""
+    server = machine.server
+    page = server.files / "var/lib/netboot-status/www"
+    program = ["/usr/local/lib/netboot/netboot-status", "--records=/var/lib/netboot"]
+    program += ["--page=/var/lib/netboot-status/www"]
+    empty = ["env", "-i", "PATH=/usr/bin"]
+    server.run([*empty, *program])
+    before = (page / "status.json").read_text()
+    full = "ulimit -f 1; " + " ".join([*empty, *program])
+    assert server.run(["bash", "-c", full], check=False).returncode != 0
+    assert (page / "status.json").read_text() == before
+    assert (page / "index.en.html").read_text().rstrip().endswith("</html>")
+    time.sleep(1)
+    server.run(["systemctl", "start", "netboot-status.service"])
+    assert (page / "status.json").read_text() != before
+    assert sorted(path.name for path in page.iterdir()) == [
+        *("index.en.html", "index.ru.html", "page.css", "page.js", "status.json")
+    ]
+
+
+def test_status_page_for_others_and_off(machine, status):
+    server = machine.server
+    assert status(allow=["192.0.2.0/24"]).failed == {}
+    assert answers(machine) == [403] * len(PAGE)
+    own = "import urllib.request as u; print(u.urlopen('http://127.0.0.1/netboot/').status)"
+    own = own.replace("127.0.0.1", server.address)
+    assert server.run(["python3", "-c", own]).stdout.strip() == "200"
+    assert status(allow="off").failed == {}
+    assert answers(machine) == [404] * len(PAGE)
+    there = server.run(["ls", "/usr/local/lib/netboot", "/var/lib"]).stdout
+    assert "netboot-clients" in there
+    assert "netboot-status" not in there
+    assert "netboot_" not in there
+
+
+def test_metrics_without_the_page(machine):
+    """For node_exporter, which must not find old ones; written by the same sandboxed service."""
+    server, file = machine.server, "/var/lib/prometheus/node-exporter/netboot.prom"
+    pillar = {**machine.pillar, "status": {"allow": "off"}, "metrics": {"file": file}}
+    machine.salt.write_pillar({"netboot": pillar})
+    assert machine.salt.apply(server).failed == {}
+    start = ["systemctl", "start", "netboot-status.service"]
+    assert server.run(start, check=False).returncode == 1
+    said = server.run(["journalctl", "-q", "-o", "cat", "-u", "netboot-status"]).stdout
+    assert "The file of netboot:metrics cannot be written: /var/lib/prometheus/node-e" in said
+    server.run(["mkdir", "-p", file.rpartition("/")[0]])
+    server.run(start)
+    text = server.run(["cat", file]).stdout
+    assert 'netboot_images{state="ready"} 1\n' in text
+    assert 'netboot_service_up{service="nginx"} 1\n' in text
+    assert server.run(["stat", "-c", "%a", file]).stdout == "644\n"
+    assert machine.salt.apply(server).changed == {}
+    machine.salt.write_pillar({"netboot": machine.pillar})
+    done = machine.salt.apply(server)
+    assert done.changed["netboot-status-metrics"] == {file: "removed"}
+    assert done.failed == {}
+    machine.server.run(["test", "!", "-e", file])

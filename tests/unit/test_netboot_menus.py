@@ -17,8 +17,8 @@ LOCAL = {"pcbios": "sanboot --no-describe --drive 0x80", "efi": "exit 1"}
 USERS = {"users": {"admin": f"$6$salt${'a' * 86}"}}
 
 
-def menus(count=1, arch="x86_64", facts=P11, names=None, waits=False, **pillar):
-    """The scripts by URL, for a server with so many images."""
+def made(count=1, arch="x86_64", facts=P11, names=None, **pillar):
+    """The configuration and the boot entries of a server with so many images."""
     names = names or [f"ALT {number}" for number in range(count)]
     images = {name: {**IMAGE, "url": f"http://x/{number}.iso"} for number, name in enumerate(names)}
     config = resolve({"images": images, **pillar})["config"]
@@ -32,7 +32,12 @@ def menus(count=1, arch="x86_64", facts=P11, names=None, waits=False, **pillar):
         }
         for image in config["images"]
     ]
-    entries = netboot_entries.build(config, records)["entries"]
+    return config, netboot_entries.build(config, records)["entries"]
+
+
+def menus(*args, waits=False, **pillar):
+    """The scripts by URL."""
+    config, entries = made(*args, **pillar)
     scripts = netboot_menus.render(TEMPLATE, config, entries, waits=waits)
     assert {name: problems(text) for name, text in scripts.items()} == dict.fromkeys(scripts, [])
     return {f"{TFTP}/{name}": text for name, text in scripts.items()}
@@ -617,3 +622,36 @@ def test_host_whose_image_is_on_its_way():
 
 def test_nothing_is_asked_for_where_every_image_is_ready():
     assert f"{TFTP}/coming.ipxe" not in boots(menus(), chosen=["language", "local"]).fetched
+
+
+@pytest.mark.parametrize(
+    "menu",
+    [
+        {"password": USERS, "arch_timeout_s": {"x86_64": 7}},
+        {**RUSSIAN, "labels": {"local": "Мой диск"}},
+        {**RUSSIAN, "unicode": True, "extra": {"Память": {"script": "exit 1"}}},
+    ],
+)
+def test_view_is_what_a_client_sees(menu):
+    """As the status page shows it: without what boots nothing."""
+    pillar = {"menu": menu, "names": ["Альт 0", "ALT 1"], "default_image": {"x86_64": "ALT 1"}}
+    client = boots(menus(**pillar))
+    view = netboot_menus.view(made(**pillar)[0], "x86_64", made(**pillar)[1])
+    assert (view["title"], view["default"]) == (client.titled, "alt_1-livecd")
+    assert view["timeout_s"] == menu.get("arch_timeout_s", {}).get("x86_64", 30)
+    seen = {label: title.strip() for label, title in client.items if label not in TOOLS}
+    shown = {"!" * one["password"] + one["id"]: one["title"] for one in view["lines"]}
+    assert {label: " ".join(title.split()) for label, title in shown.items()} == seen
+
+
+TOOLS = ("language", "shell", "!shell", "reboot", "firmware")
+
+
+def test_view_of_pages():
+    config, entries = made(30)
+    view = netboot_menus.view(config, "x86_64", entries)
+    assert [(one["id"], one["page"]) for one in view["lines"][:3]] == [
+        *(("local", ""), ("alt_0-livecd", "ALT 0"), ("alt_0-install", "ALT 0"))
+    ]
+    assert len(view["lines"]) == 1 + len(entries)
+    assert netboot_menus.view(config, "aarch64", entries)["lines"][1:] == []

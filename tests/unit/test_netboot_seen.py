@@ -6,6 +6,7 @@ import tracemalloc
 
 import pytest
 
+import netboot_boots
 import netboot_causes
 import netboot_clients
 import netboot_seen
@@ -275,11 +276,11 @@ def test_how_far_an_installer_came():
     seen = Log().boot().stage(20)
     (boot,) = seen.boots()
     context = netboot_verdicts.Context({ENTRY["id"]: ENTRY}, {}, NOW)
-    assert netboot_clients._reached(boot, context) == "stage"
+    assert netboot_boots._reached(boot, context) == "stage"
     for number in range(900):
         seen.ask(30 + number, f"{TREE}/ALTLinux/RPMS.main/p{number}.rpm", n=10, l="10")
     (boot,) = seen.boots()
-    assert netboot_clients._reached(boot, context) == "packages"
+    assert netboot_boots._reached(boot, context) == "packages"
     told = [netboot_clients._fetched(one) for one in netboot_clients._together(boot.fetches)]
     assert told == [
         f"GET {TREE}/live 200, 1000 bytes, 0.1 s",
@@ -317,7 +318,7 @@ def test_machines_behind_one_address():
 def test_host_that_its_name_identifies(name):
     log = Log().step(0, "script").ask(1, f"/tftp/config-host-{name}.ipxe")
     (boot,) = log.boots()
-    assert netboot_clients._name(boot, {"pc7": "PC 7"}) == "PC 7"
+    assert netboot_boots.name(boot, {"pc7": "PC 7"}) == "PC 7"
 
 
 def test_paths_are_cleaned_for_terminals():
