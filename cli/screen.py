@@ -24,13 +24,14 @@ def draw(script):
         if found := _SET.match(line):
             unless, name, value = found.groups()
             if unless not in values:
-                values[name] = value
+                # It is drawn for a machine with enough memory.
+                values[name] = "" if name.startswith("nb-short-") else value
         elif line.startswith("menu ") and not title:
             title, open_menu = _filled(line[5:], values), True
         elif line.startswith("choose "):
             break
         elif open_menu and (found := _ITEM.match(line)):
-            label, text = found.group(2), _filled(found.group(3), values)
+            label, text = found.group(2), _filled(found.group(3), values).rstrip()
             lines.append(text)
             titles[label.lstrip("!")] = text
             if "pcbios" in line:

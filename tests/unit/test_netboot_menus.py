@@ -6,6 +6,7 @@ import pytest
 
 import netboot_entries
 import netboot_menus
+from cli import screen
 from tests.conftest import CHECKOUT
 from tests.ipxe import Client, module, problems
 from tests.unit.test_netboot_entries import P11, PROPAGATOR
@@ -645,6 +646,12 @@ def test_view_is_what_a_client_sees(menu):
 
 
 TOOLS = ("language", "shell", "!shell", "reboot", "firmware")
+
+
+def test_drawn_menu_is_that_of_a_machine_with_enough_memory():
+    """What ./netboot menu prints."""
+    drawn, _ = screen.draw(menus()[f"{TFTP}/config-x86_64.ipxe"])
+    assert [line[3:] for line in drawn if line[:1] in ("1", "2", "3")] == ENOUGH
 
 
 def test_view_of_pages():
