@@ -127,6 +127,7 @@ def _in_step(state, directory, wanted, modes, owned=()):
     if state.plan(changes):
         netboot_files.make_directory(directory)
         netboot_files.carry_out(directory, wanted, files, directory)
+        netboot_files.sweep_directory(directory)
     if changes:
         state.comment = f"The files {state.would_be} updated."
 

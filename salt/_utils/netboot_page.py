@@ -260,15 +260,10 @@ class _Page:
         table = self._table("clients", columns, rows)
         more = clients["total"] - len(rows)
         rest = f'<p class="more">{self._say("more_clients", number=more)}</p>' if more else ""
-        head = f'<p class="states">{states}</p>' if states else ""
-        return self._section("clients", head + table + rest)
+        return self._section("clients", f'<p class="states">{states}</p>{table}{rest}')
 
     def _client(self, one: dict[str, Any]) -> list[str]:
-        name = f"{_name(one['host'])}<small>" if one["host"] else "<small>"
-        if not one["host"]:
-            name = f"<bdi>{_e(one['mac'])}</bdi><small>"
-        else:
-            name += f"{_e(one['mac'])} "
+        mac = f"{_e(one['mac'])} " if one["host"] else ""
         step = self._words.get(f"step_{one['step']}", one["step"])
         beside = f"<small>{_e(step)}</small>" if one["state"] == "loading" else ""
         if one["cause"]:
@@ -281,8 +276,8 @@ class _Page:
                 f"<p><code>{_e(command)}</code></p></details>"
             )
         return [
-            f"{name}{_e(one['address'])}</small>",
-            f"<bdi>{_e(one['model'])}</bdi><small>{_e(one['firmware'])} {_e(one['arch'])}</small>",
+            f"{_name(one['host'] or one['mac'])}<small>{mac}{_e(one['address'])}</small>",
+            f"{_name(one['model'])}<small>{_e(one['firmware'])} {_e(one['arch'])}</small>",
             self._state(one["state"]) + beside,
             self._entry(one["entry"]),
             self._bytes(one["bytes"]),
@@ -308,8 +303,7 @@ class _Page:
             [_name(one["host"]), self._entry(one["entry"]), self._time(one["armed"])]
             for one in self._status["armed"]
         ]
-        table = self._table("armed", ("host", "entry", "since"), rows)
-        return self._section("armed", table)
+        return self._section("armed", self._table("armed", ("host", "entry", "since"), rows))
 
     def _menus(self) -> str:
         menus = "".join(map(self._menu, self._status["menus"]))
@@ -321,11 +315,10 @@ class _Page:
             if line["page"] != page_of:
                 page_of = line["page"]
                 shown.append(f'<li class="page">{_name(page_of)}</li>')
-            tags = [self._say(key) for key in ("bios_only",) if line[key]]
-            tags += [self._say("asks_password")] if line["password"] else []
             default = line["id"] == menu["default"]
-            if default:
-                tags.append(self._say("default", seconds=menu["timeout_s"]))
+            tags = [self._say("bios_only")] if line["bios_only"] else []
+            tags += [self._say("asks_password")] if line["password"] else []
+            tags += [self._say("default", seconds=menu["timeout_s"])] if default else []
             beside = f" <small>{', '.join(tags)}</small>" if tags else ""
             mark = ' class="default"' if default else ""
             shown.append(f"<li{mark}>{_name(line['title'])}{beside}</li>")
@@ -359,8 +352,6 @@ class _Page:
         ]
         shown = (f"<div><dt>{self._say(key)}</dt><dd>{value}</dd></div>" for key, value in rows)
         return self._section("about", f'<dl class="about">{"".join(shown)}</dl>')
-
-    # -- parts ------------------------------------------------------------------------------------
 
     def _section(self, key: str, content: str) -> str:
         return (

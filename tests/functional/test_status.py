@@ -27,6 +27,7 @@ def test_libraries(states, tmp_path):
     (directory / "netboot_old.py").write_text("")
     (directory / "netboot-once").write_text("")
     (directory / "netboot_page.py").write_text("")
+    (directory / ".netboot.netboot_page.py.new").write_text("of a killed apply")
     assert apply("netboot_page").changes == {
         **{"netboot_page.py": "changed", "netboot_old.py": "removed"}
     }

@@ -134,10 +134,10 @@ def test_sites_of_the_machine_stay_and_the_untouched_default_gives_way(machine, 
     for arguments in ((), ("test=True",)):
         again = apply(*arguments)
         assert (again.failed, again.changed, warnings(again)) == ({}, {}, [])
-    assert get(machine, "/", "-H", "Host: else.example").status == 404
+    assert get(machine, "/x", "-H", "Host: else.example").status == 404
     assert get(machine, "/", "-H", "Host: example.org").body == b"mine"
     assert server.run(["sha256sum", OWN, "/etc/nginx/sites-available/default"]).stdout == before
-    assert get(machine, "/").status == 404
+    assert get(machine, "/x").status == 404
 
 
 def test_requests_without_host(machine):

@@ -4,6 +4,7 @@ Debian 11 and 12 apply a checkout of their own, without a master: salt-ssh of th
 requirements.lock sends libraries along that want a newer Python than Debian 11's.
 """
 
+import json
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -141,6 +142,14 @@ def test_clients_get_the_bytes_of_the_iso(other):
     assert get(other, f"/dist/{other.iso.path.name}")[2] == other.iso.sha256
     assert get(other, f"/tftp/{kernel}")[2] == other.iso.kernel_sha256
     assert tftp(other, kernel) == other.iso.kernel_sha256
+
+
+def test_status_page_is_made_by_the_python_that_is_there(other):
+    other.server.run(["systemctl", "start", "netboot-status"])
+    made = other.server.run(["cat", "/var/lib/netboot-status/www/status.json"]).stdout
+    assert [image["state"] for image in json.loads(made)["images"]] == ["ready"]
+    assert {one["state"] for one in json.loads(made)["services"]} == {"active"}
+    assert get(other, "/netboot/page.css")[0] == "200"
 
 
 def test_second_apply_changes_nothing(other):
