@@ -59,7 +59,8 @@ def by_mac(
     for boot in boots:
         if boot.mac:
             found.setdefault(boot.mac, []).append(boot)
-    for mac, dhcp in asked.dhcp.items():
+    for mac in {**asked.dhcp, **found}:
+        dhcp = asked.dhcp.get(mac, [])
         known = {one.address for one in dhcp} | {addresses.get(mac, "")}
         known |= {boot.address for boot in found.get(mac, ())}
         asks = sorted([*dhcp, *(one for at in known for one in asked.tftp.get(at, ()))])
@@ -86,12 +87,11 @@ def addresses() -> dict[str, str]:
 def _without_menu(mac: str, asked: list[Asked], found: list[Boot]) -> Boot | None:
     """Return the last boot if its firmware asked, and no menu of it was seen."""
     dhcp = [one for one in asked if not one.kind.startswith("tftp")]
-    last = asked[-1]
     after = found[-1].last if found else 0
     # UEFI that is sent to its disk first tries all else that its network card can do.
     if not dhcp or dhcp[-1].at < after + (_NEXT_S if _is_local(found) else 0):
         return None
-    boot = Boot(last.at, next((one.address for one in asked[::-1] if one.address), ""))
+    boot = Boot(asked[-1].at, next((one.address for one in asked[::-1] if one.address), ""))
     boot.found(mac=mac, client_arch=dhcp[-1].arch)
     boot.before(one for one in asked if one.at > after)
     boot.started = min(step.at for step in boot.steps)
