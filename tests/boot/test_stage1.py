@@ -254,7 +254,9 @@ def test_names_the_boot_nic(lan):
             id="no such NIC",
             marks=LONG,
         ),
-        pytest.param(f"{NOBODY},method:nfs", "/tree cannot be mounted", id="no NFS server"),
+        pytest.param(
+            f"{NOBODY},method:nfs", "/tree cannot be mounted", id="no NFS server", marks=LONG
+        ),
         pytest.param(
             f"{NOBODY},method:cifs", "/tree cannot be mounted", id="no SMB server", marks=LONG
         ),
@@ -325,6 +327,7 @@ def test_refuses(lan, cmdline, reason):
             f"{OLD_ALTBOOT},directory:/{{name}}",
             {"form": "iso", "variant": "livecd"},
             id="before alt17: whole ISO without type:iso",
+            marks=LONG,
         ),
         pytest.param(
             "p11-2024",

@@ -100,6 +100,7 @@ def test_login_sudo_and_clean(lan):
     assert "netboot-clean-admins" not in lan.apply("netboot.clean").changed
 
 
+@pytest.mark.long
 def test_who_applies_stays(lan):
     """In the home that was left."""
     # The key that salt-ssh uses.
@@ -150,6 +151,7 @@ def test_nobody_keeps_himself_or_others_in(lan):
         assert lan.server.run(["id", user], check=False).returncode != 0
 
 
+@pytest.mark.long
 def test_sudoers_of_somebody_else_stay(lan):
     line, path = "%ops ALL=(ALL) ALL\n", "/etc/sudoers.d/netboot"
     lan.server.run(["tee", path], input=line)
@@ -161,6 +163,7 @@ def test_sudoers_of_somebody_else_stay(lan):
     lan.apply("netboot.clean")
 
 
+@pytest.mark.long
 def test_sudoers_that_visudo_refuses_is_not_put_in_place(lan):
     visudo = "/usr/local/sbin/visudo"
     lan.apply("netboot.admins", admins={"henry": {"keys": [lan.keys["one"]]}})

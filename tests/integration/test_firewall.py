@@ -121,6 +121,9 @@ def guarded(lan, request):
     lan.apply(firewall="off")
 
 
+@pytest.mark.parametrize(
+    "guarded", ["firewalld", pytest.param("ufw", marks=pytest.mark.long)], indirect=True
+)
 def test_firewall_is_opened_and_closed_again(lan, guarded):
     before = guarded.look()
     assert reached(lan) == set()
@@ -158,6 +161,7 @@ def test_off_takes_back_what_was_opened(lan, guarded):
     assert guarded.look() == before
 
 
+@pytest.mark.long
 def test_rule_that_somebody_else_has_too_is_not_taken_back(lan):
     """With firewalld; ufw's are known by their profile."""
     rule = 'rule family="ipv4" port port="80" protocol="tcp" accept'
@@ -171,6 +175,7 @@ def test_rule_that_somebody_else_has_too_is_not_taken_back(lan):
     assert after == before
 
 
+@pytest.mark.long
 def test_firewall_that_is_stopped_when_its_rules_are_taken_back(lan):
     lan.shell(START["firewalld"])
     before = lan.shell("firewall-cmd --permanent --list-all")
@@ -187,6 +192,7 @@ def test_firewall_that_is_stopped_when_its_rules_are_taken_back(lan):
     lan.shell(STOP["firewalld"])
 
 
+@pytest.mark.long
 def test_zone_that_nobody_else_has_changed_is_left_as_it_came(lan):
     lan.shell("rm -f /etc/firewalld/zones/*; systemctl start firewalld")
     lan.apply("netboot.firewall")

@@ -54,7 +54,8 @@ print(digest.hexdigest())
 @pytest.fixture(
     scope="module",
     params=[
-        *("debian11", "debian12"),
+        pytest.param("debian11", marks=pytest.mark.long),
+        "debian12",
         pytest.param("debian13", marks=pytest.mark.long),
     ],
 )

@@ -141,6 +141,7 @@ def test_second_server_sends_armed_hosts_to_the_first(room):
     )
 
 
+@pytest.mark.long
 def test_backup_restored_elsewhere_arms_nobody(room):
     assert " in /root/a.tar.gz. It contains password hashes" in room.first.ask("backup", "a.tar.gz")
     assert room.first.server.run(["stat", "-c", "%a", "/root/a.tar.gz"]).stdout == "600\n"
