@@ -6,6 +6,7 @@ Boots by client: with what its firmware asked before, and the name of its host. 
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -15,7 +16,11 @@ from netboot_seen import Boot
 from netboot_verdicts import Context, Verdict
 
 #: UEFI that is sent to its disk asks again for so long.
-_NEXT_S = 120
+_NEXT_S = 300
+#: From firmware's question to its boot loader, and longest attempts to load that.
+_LOADER_S = 120
+#: How systemd is asked of a service, see ``outage``.
+PROPERTIES = "--property=ActiveState,ActiveEnterTimestampMonotonic,InactiveEnterTimestampMonotonic"
 
 
 def names(hosts: Mapping[str, Any]) -> dict[str, str]:
@@ -59,7 +64,8 @@ def by_mac(
     for boot in boots:
         if boot.mac:
             found.setdefault(boot.mac, []).append(boot)
-    for mac in {**asked.dhcp, **found}:
+    near = {mac: at for mac, at in addresses.items() if at in asked.tftp}
+    for mac in {**asked.dhcp, **found, **near}:
         dhcp = asked.dhcp.get(mac, [])
         known = {one.address for one in dhcp} | {addresses.get(mac, "")}
         known |= {boot.address for boot in found.get(mac, ())}
@@ -89,17 +95,43 @@ def _without_menu(mac: str, asked: list[Asked], found: list[Boot]) -> Boot | Non
     dhcp = [one for one in asked if not one.kind.startswith("tftp")]
     after = found[-1].last if found else 0
     # UEFI that is sent to its disk first tries all else that its network card can do.
-    if not dhcp or dhcp[-1].at < after + (_NEXT_S if _is_local(found) else 0):
+    if not asked or (dhcp or asked)[-1].at < after + (_NEXT_S if _is_local(found) else 0):
         return None
+    # Of TFTP only what belongs to that question: others may have had the address since.
+    last = (dhcp or asked)[-1].at
+    asked = [
+        one for one in asked if after < one.at and last - _LOADER_S < one.at < last + _LOADER_S
+    ]
     boot = Boot(asked[-1].at, next((one.address for one in asked[::-1] if one.address), ""))
-    boot.found(mac=mac, client_arch=dhcp[-1].arch)
-    boot.before(one for one in asked if one.at > after)
+    boot.found(mac=mac, client_arch=dhcp[-1].arch if dhcp else "")
+    boot.before(asked)
     boot.started = min(step.at for step in boot.steps)
     return boot
 
 
 def _is_local(found: list[Boot]) -> bool:
     return bool(found and found[-1].steps and found[-1].steps[-1].kind == "local")
+
+
+def outage(said: str, now: float) -> tuple[float, float] | None:
+    """
+    Return from when to when a service did not run of late (seconds since 1970), or None.
+
+    said
+        What ``systemctl show`` says of it with ``PROPERTIES``.
+
+    now
+        Seconds since 1970.
+    """
+    told = dict(line.split("=", 1) for line in said.splitlines() if "=" in line)
+    begin = now - time.monotonic()
+    up, down = (
+        begin + int(told.get(f"{which}EnterTimestampMonotonic") or 0) / 1e6
+        for which in ("Active", "Inactive")
+    )
+    if told.get("ActiveState") not in ("active", "reloading"):
+        return (down, now) if told else None
+    return (down, up) if down < up else None
 
 
 def shown(boot: Boot, context: Context, host: str, how: Verdict) -> dict[str, Any]:

@@ -74,7 +74,7 @@ CAUSES = {
     ),
     "web-server-not-reached": Cause(
         "failed",
-        "Its iPXE has the first script, and asked the web server of this machine for nothing.",
+        "It was sent to the web server of this machine, and asked that for nothing.",
         "TCP port {port} is closed on the way: a firewall here or between, or a wrong route: "
         "./netboot check.",
     ),
@@ -126,8 +126,9 @@ CAUSES = {
         "./netboot arm {host}",
     ),
     "local-disk": Cause(
-        "failed",
-        "It was sent to its local disk {times} times within {minutes} min: nothing boots there.",
+        "local disk",
+        "It was sent to its local disk {times} times within {minutes} min: perhaps nothing boots "
+        "there.",
         "Install it (./netboot arm HOST, or choose in the menu), or put the disk next in its "
         "firmware's boot order.",
     ),

@@ -30,6 +30,8 @@ from netboot_verdicts import Context, verdict
 
 _UNITS = {"m": 60, "h": 3600, "d": 86400}
 _MOST_BOOTS = 5
+#: Boots before one that its verdict looks at.
+_LOOKED_AT = 10
 #: Files of one directory, fetched one after the other, that are told one by one.
 _FEW = 4
 #: Causes that may be another server's doing.
@@ -72,20 +74,12 @@ def _context(records: Records) -> Context:
         changed=netboot_images.changed(records),
         service=service,
         port=config["http"]["port"],
-        since=_since(service),
+        outage=netboot_boots.outage(
+            netboot_run.tried("systemctl", "show", service, netboot_boots.PROPERTIES).stdout,
+            time.time(),
+        ),
         lease_s=min((subnet["lease_s"] for subnet in subnets), default=0),
     )
-
-
-def _since(service: str) -> float | None:
-    """Return since when a service runs (seconds since 1970); None: it does not."""
-    words = ("systemctl", "show", service, "--property=ActiveState,ActiveEnterTimestampMonotonic")
-    told = dict(
-        line.split("=", 1) for line in netboot_run.tried(*words).stdout.splitlines() if "=" in line
-    )
-    if told.get("ActiveState") not in ("active", "reloading"):
-        return None
-    return time.time() - time.monotonic() + int(told["ActiveEnterTimestampMonotonic"]) / 1e6
 
 
 def clients(records: Records, state: str | None, since: str | None) -> list[dict[str, Any]]:
@@ -113,7 +107,7 @@ def clients(records: Records, state: str | None, since: str | None) -> list[dict
 
 def _client(found: list[Boot], context: Context, hosts: dict[str, str]) -> dict[str, Any]:
     host = netboot_boots.name(found[-1], hosts)
-    how = verdict(found[-1], context, host, found[:-1])
+    how = verdict(found[-1], context, host, found[-_LOOKED_AT:-1])
     return netboot_boots.shown(found[-1], context, host, how)
 
 
@@ -173,7 +167,7 @@ def _others(records: Records, boot: Boot) -> list[str]:
         )
         if near:
             with contextlib.suppress(OSError):  # without its rights, or while it is away
-                found += netboot_pxe.others(one["name"], int(arch or 0))
+                found += netboot_pxe.others(one["name"], min(int(arch or 0), 0xFFFF))
     return [
         f"{offer.server} ({offer.mac}) offers {offer.file or 'a boot'}"
         for offer in dict.fromkeys(found)

@@ -18,6 +18,8 @@ from netboot_names import iso8601
 MOST = 500
 #: Lines of the log that are younger may come in another order.
 _SETTLED_S = 5
+# What ended longer ago is no news, though it may look different now, as when its entry went.
+_LATE_S = 7200
 # Steps; what comes to an end is an event by the state that it came to.
 _STEPS = ("script", "menu", "chosen", "host", "kernel", "initrd", "boot")
 _ENDS = ("running", "local disk", "failed", "gone silent")
@@ -50,7 +52,8 @@ def added(queue: dict[str, Any], boots: Iterable[Seen], now: float) -> dict[str,
                 found.append((step.at, _event(one, step.kind, step.at)))
         key, state = f"{boot.mac}@{boot.started}", one.how.state
         states[key] = state
-        new = before[key] != state if key in before else boot.last > since
+        changed = before.get(key, state) != state and boot.last > since - _LATE_S
+        new = changed or (key not in before and boot.last > since)
         if state in _ENDS and new:
             found.append((boot.last, _event(one, state, boot.last)))
     number = queue.get("number", 0)

@@ -257,9 +257,10 @@ def identities(records: Records) -> dict[str, Any]:
     return files
 
 
-def changed(records: Records) -> set[str]:
+def changed(records: Records) -> dict[str, float]:
     """
-    Return the paths, as clients ask for them, of files that are not what was verified or unpacked.
+    Return the paths, as clients ask for them, of files that are not what was verified or unpacked,
+    with the time of their last change.
 
     Only size, times and inode are looked at; ``netboot.verify`` hashes.
 
@@ -267,11 +268,12 @@ def changed(records: Records) -> set[str]:
         The records of this machine.
     """
     root = records.config()["root"]
-    return {
-        path[len(root) :]
-        for path, identity in identities(records).items()
-        if netboot_files.identity(path) not in (None, identity)
-    }
+    found = {}
+    for path, identity in identities(records).items():
+        now = netboot_files.identity(path)
+        if now not in (None, identity):
+            found[path[len(root) :]] = now["ctime_ns"] / 1e9 if now else 0
+    return found
 
 
 def rotten(record: ImageRecord) -> list[str]:

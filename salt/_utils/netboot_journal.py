@@ -12,7 +12,8 @@ from typing import NamedTuple
 #: What prints those lines, of the last seven days.
 COMMAND = (
     *("journalctl", "-u", "netboot-dnsmasq", "-o", "short-unix", "--no-pager", "-q"),
-    *("--since", "-7days"),
+    # Of a flood the newest.
+    *("--lines=200000", "--since", "-7days"),
 )
 
 # dnsmasq with log-dhcp: the number of the transaction comes first (rfc2131.c, log_packet).
@@ -25,9 +26,11 @@ _DHCP = re.compile(
 )
 # tftp.c
 _TFTP = re.compile(
-    r"(?P<at>\d+[.]\d+) \S+ \S+: (?:(?P<sent>sent) (?P<file>\S+) to (?P<address>[\d.]+)"
-    r"|(?P<failed>failed sending|file) (?P<name>\S+) (?:not found for|to) (?P<to>[\d.]+)"
-    r"|error .* received from (?P<from>[\d.]+))"
+    # A client names the file, with the words of other messages if it likes: its address is last.
+    r"(?P<at>\d+[.]\d+) \S+ \S+: (?:(?P<sent>sent) (?P<file>.+) to (?P<address>[\d.]+)"
+    r"|(?P<failed>failed sending) (?P<cut>.+) to (?P<cut_to>[\d.]+)"
+    r"|(?P<missing>file) (?P<name>.+) not found for (?P<to>[\d.]+)"
+    r"|error .* received from (?P<from>[\d.]+))$"
 )
 _ARCH = re.compile(r":Arch:0*(\d+)")
 # After this many seconds a line "sent" is not that of the transfer that the client has ended.
@@ -97,9 +100,9 @@ def _transfer(found: Journal, ended: dict[str, float], said: re.Match[str]) -> N
         # UEFI asks for the size first, and ends that transfer; dnsmasq calls it sent all the same.
         ended[said["from"]] = at
         return
-    address, file = said["address"] or said["to"], said["file"] or said["name"]
+    address = said["address"] or said["cut_to"] or said["to"]
+    file = said["file"] or said["cut"] or said["name"]
     if said["sent"] and at - ended.pop(address, 0) < _ENDED_S:
         return
-    failed = {"failed sending": "tftp cut off", "file": "tftp missing"}
-    kind = failed[said["failed"]] if said["failed"] else "tftp"
+    kind = "tftp cut off" if said["failed"] else "tftp missing" if said["missing"] else "tftp"
     found.tftp.setdefault(address, []).append(Asked(at, kind, file, address))

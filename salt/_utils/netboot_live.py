@@ -33,7 +33,10 @@ MOST_CLIENTS = 200
 # The end of a client's file has its last boots: those of its last day, and one that may have begun
 # before. That of the log has what all clients did last.
 _DAY_S = 30 * 3600
-_TAIL_BYTES = 256 << 10
+_TAIL_BYTES = 1 << 20
+# Of all clients together.
+_ALL_BYTES = 48 << 20
+_LOOKED_AT = 10
 _LOG_BYTES = 32 << 20
 _LATE_S = 86400
 # Paths that are open to whoever knows them.
@@ -178,32 +181,23 @@ def _context(snapshot: dict[str, Any], once: dict[str, Any], hosts: int, now: fl
         changed=_changed(snapshot["files"]),
         service=snapshot["service"],
         port=snapshot["port"],
-        since=_since(snapshot["service"], now),
+        outage=netboot_boots.outage(
+            said_by("systemctl", "show", snapshot["service"], netboot_boots.PROPERTIES), now
+        ),
         lease_s=snapshot["lease_s"],
     )
 
 
-def _changed(files: dict[str, list[Any]]) -> set[str]:
+def _changed(files: dict[str, list[Any]]) -> dict[str, float]:
     """Return the paths in URLs of files that are not what was verified, see netboot_images."""
-    found = set()
+    found = {}
     for path, (url, identity) in files.items():
         with contextlib.suppress(FileNotFoundError):
             there = os.stat(path)
             ours = [there.st_size, there.st_mtime_ns, there.st_ctime_ns, there.st_ino]
             if ours != identity:
-                found.add(url)
+                found[url] = there.st_ctime
     return found
-
-
-def _since(service: str, now: float) -> float | None:
-    """Return since when a service runs; None: it does not."""
-    said = said_by(
-        "systemctl", "show", service, "--property=ActiveState,ActiveEnterTimestampMonotonic"
-    )
-    told = dict(line.split("=", 1) for line in said.splitlines() if "=" in line)
-    if told.get("ActiveState") not in ("active", "reloading"):
-        return None
-    return now - time.monotonic() + int(told["ActiveEnterTimestampMonotonic"]) / 1e6
 
 
 def _boots(
@@ -218,7 +212,8 @@ def _boots(
         for number, boot in enumerate(boots):
             if boot.last > context.now - SEEN_S:
                 host = netboot_boots.name(boot, names)
-                found.append(Seen(boot, host, verdict(boot, context, host, boots[:number])))
+                before = boots[max(0, number - _LOOKED_AT) : number]
+                found.append(Seen(boot, host, verdict(boot, context, host, before)))
     return sorted(found, key=lambda one: one.boot.started)
 
 
@@ -229,12 +224,14 @@ def _files(store: str, log: str, now: float) -> Iterator[tuple[str, int, int]]:
     """
     yield from ((log, _LOG_BYTES, 0), (f"{log}.read", _LOG_BYTES, 0))
     with contextlib.suppress(FileNotFoundError):
-        for name in os.listdir(store):
+        names = [name for name in os.listdir(store) if name.endswith(".jsonl")]
+        most = min(_TAIL_BYTES, _ALL_BYTES // max(len(names), 1))
+        for name in names:
             path = os.path.join(store, name)
             with contextlib.suppress(FileNotFoundError):
                 seen = int(os.stat(path).st_mtime)
-                if name.endswith(".jsonl") and seen > now - SEEN_S:
-                    yield path, _TAIL_BYTES, seen - _DAY_S
+                if seen > now - SEEN_S:
+                    yield path, most, seen - _DAY_S
 
 
 def _lines(files: Iterable[tuple[str, int, int]]) -> Iterator[bytes]:

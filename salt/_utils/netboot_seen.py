@@ -23,6 +23,8 @@ _SAME_BOOT_S = 6 * 3600
 _FIRMWARE_S = 120
 #: A menu asks for its scripts one after the other.
 _SCRIPTS_S = 60
+#: Machines that one address can be: who tells of more tells of none.
+_MACHINES = 16
 _SCRIPT = re.compile(r"/tftp/config-([a-z0-9_]+)\.ipxe")
 _OWN_SCRIPT = re.compile(r"/tftp/config-(host|uuid|serial|mac|product|manufacturer)-(.+)\.ipxe")
 #: What UEFI's HTTP boot loads.
@@ -148,7 +150,7 @@ def put_together(lines: Iterable[bytes], own: Iterable[str] = ()) -> list[Boot]:
             continue  # cut off, or not of nginx
     made: list[Boot] = []
     current: dict[str, Boot] = {}
-    by_mac: dict[tuple[str, str], Boot] = {}
+    by_mac: dict[str, dict[str, Boot]] = {}
     for key in sorted(requests):
         request = requests[key]
         if "unlogged" in request:
@@ -157,16 +159,18 @@ def put_together(lines: Iterable[bytes], own: Iterable[str] = ()) -> list[Boot]:
             continue
         # Several machines may share an address; what they fetch does not say whose it is.
         mac = bare_mac(_arguments(request).get("m", "")) if request["u"] == "/seen" else None
-        last = current.get(request["a"])
+        last, known = current.get(request["a"]), by_mac.setdefault(request["a"], {})
         if mac and last and last.mac not in ("", mac):
-            last = by_mac.get((request["a"], mac))
+            if mac not in known and len(known) >= _MACHINES:
+                continue
+            last = known.get(mac)
         boot = _boot(request, last)
         if boot is not last:
             made.append(boot)
         current[request["a"]] = boot
         _add(boot, request)
         if boot.mac:
-            by_mac[(request["a"], boot.mac)] = boot
+            known[boot.mac] = boot
     return made
 
 
@@ -182,7 +186,17 @@ def _boot(request: dict[str, Any], boot: Boot | None) -> Boot:
         )
     if boot and at - boot.last > _SAME_BOOT_S:
         boot = None
+    if boot and begins and _goes_on(boot, at):
+        return boot
     return Boot(at, request["a"]) if begins or not boot else boot
+
+
+def _goes_on(boot: Boot, at: float) -> bool:
+    """Return whether a script is no new boot's: "Check again", or what UEFI's HTTP boot loaded."""
+    if boot.steps and boot.steps[-1][1:] == ("chosen", "again"):
+        return True
+    early = not boot.mac and all(step.kind in ("loader", "script") for step in boot.steps)
+    return early and at - boot.started < _FIRMWARE_S
 
 
 def _arguments(request: dict[str, Any]) -> dict[str, str]:

@@ -5,7 +5,8 @@ How a client's boot ended, or how far it is, and why it may have stopped.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from netboot_causes import CAUSES
@@ -18,7 +19,7 @@ _SILENT_S = 30
 _KERNEL_S = 120
 #: A menu without a time-out waits for somebody.
 _IN_MENU_S = 3600
-#: Boots that follow each other within so many seconds, and how many of them are a loop.
+#: So many boots within so many seconds are a loop.
 _AGAIN_S = 600
 _LOOP = 3
 # A file of which this much came, at less than so many bytes a second, came slowly.
@@ -29,9 +30,13 @@ _CHOICES = {
     "reboot": "It was rebooted from the menu.",
     "firmware": "It went back to its firmware from the menu.",
     "shell": "It was left in iPXE's shell.",
+    "handed": "It went on to the server that has armed it.",
 }
+#: The web server is missed by what stopped so long before.
+_BEFORE_S = 60
 _FAILURES = ("failed", "missing", "refused")
 _BEGINS = ("menu", "chosen", "host")
+_LOADS = ("initrd", "kernel", "chosen", "host")
 #: What is seen of a boot before its menu reports anything.
 _FIRMWARE = ("dhcp", "ipxe", "ignored", "tftp", "tftp cut off", "tftp missing", "loader")
 _NONE = Step(0, "")
@@ -72,11 +77,12 @@ class Context(NamedTuple):
     now: float
     connected: set[str] = set()  # addresses that the web server is sending to
     hosts: int = 0  # in the pillar
-    changed: set[str] = set()  # paths that are served and not what was verified
-    #: The web server: its unit, its port, and since when it runs (None: it does not).
+    #: Paths that are served and not what was verified, with the time of their change.
+    changed: Mapping[str, float] = MappingProxyType({})
+    #: The web server: its unit, its port, and from when to when it did not run of late.
     service: str = "nginx"
     port: int = 80
-    since: float | None = 0
+    outage: tuple[float, float] | None = None
     lease_s: int = 0  # of the addresses that this server gives; 0: it gives none
     others: Sequence[str] = ()  # boots that other servers offer, as texts
 
@@ -98,7 +104,7 @@ def verdict(boot: Boot, context: Context, host: str = "", earlier: Sequence[Boot
         The boots of the same client before it, the oldest first.
     """
     how = _verdict(boot, context, host)
-    if how.cause in ("", "stopped-loading", "stage-not-asked"):
+    if how.cause in ("", "stopped-loading", "stage-not-asked") and how.state != "in menu":
         return _loop(boot, earlier) or how
     return how
 
@@ -111,7 +117,9 @@ def _stopped(cause: str, state: str = "", /, **fields: object) -> Verdict:
 
 def _verdict(boot: Boot, context: Context, host: str) -> Verdict:
     kind = _kind(boot)
-    silent = context.now - boot.last > (_KERNEL_S if kind == "boot" else _SILENT_S)
+    # Of a kernel that comes by TFTP nothing is seen until it is there.
+    patient = kind == "boot" or (kind in _LOADS and not boot.fetches)
+    silent = context.now - boot.last > (_KERNEL_S if patient else _SILENT_S)
     if kind == "failed":
         return _failed(boot, context)
     if kind == "missing":
@@ -123,14 +131,14 @@ def _verdict(boot: Boot, context: Context, host: str) -> Verdict:
         return _stopped("wrong-password")
     if kind == "local":
         return _local(context, host)
-    last = boot.steps[-1].what if boot.steps else ""
+    last = boot.steps[-1].what.lstrip("!") if boot.steps else ""
     if kind in _CHOICES or (kind == "chosen" and last in _CHOICES):
         return Verdict("gone silent", text=_CHOICES[kind if kind in _CHOICES else last])
-    if kind == "chosen" and boot.entry.startswith("+"):
+    if kind in ("chosen", "host") and boot.entry.lstrip("!").startswith("+"):
         return Verdict("running", text="It started a line of netboot:menu:extra.")
     if kind == "chosen" and boot.entry.startswith(("@", "!")):
         kind = "menu"
-    if kind in ("boot", "initrd", "kernel", "chosen", "host"):
+    if kind == "boot" or kind in _LOADS:
         return _loading(boot, context, kind, silent)
     if kind == "menu":
         return _in_menu(boot, context, host)
@@ -159,7 +167,7 @@ def _loop(boot: Boot, earlier: Sequence[Boot]) -> Verdict | None:
     """Return a verdict if a client begins again and again, each time to the same step."""
     again, step = [boot], (boot.steps or [_NONE])[-1]
     for before in reversed(earlier):
-        if again[-1].started - before.started > _AGAIN_S or _end(before) != _end(boot):
+        if boot.started - before.started > _AGAIN_S or _end(before) != _end(boot):
             break
         again.append(before)
     if len(again) < _LOOP:
@@ -204,10 +212,11 @@ def _without_web(boot: Boot, context: Context) -> Verdict:
 
 
 def _down(at: float, context: Context) -> Verdict | None:
-    """Return a verdict if the web server did not run at a time, or ended then."""
-    if context.since is not None and context.since <= at:
+    """Return a verdict if the web server did not run at a time, or ended soon after."""
+    began, ended = context.outage or (0, 0)
+    if not began - _BEFORE_S <= at <= ended:
         return None
-    since = "it was started later" if context.since else "it does not run now either"
+    since = "it was started later" if ended < context.now else "it does not run now either"
     return _stopped("web-server-down", service=context.service, since=since)
 
 
@@ -246,7 +255,7 @@ def _failed(boot: Boot, context: Context) -> Verdict:
     if refused:
         return _refused(refused[-1], what)
     number = boot.facts.get("errno", "")
-    changed = [fetch.path for fetch in fetches if fetch.path in context.changed]
+    changed = _changed(fetches, context)
     if changed or number == _OTHER_SUM:
         return _stopped("wrong-digest", path=changed[-1] if changed else what)
     cut = [fetch for fetch in fetches if not fetch.whole and fetch.method == "GET"]
@@ -277,15 +286,14 @@ def _cut(boot: Boot, context: Context, fetch: Fetch, what: str) -> Verdict:
 
 def _loading(boot: Boot, context: Context, kind: str, silent: bool) -> Verdict:
     entry = context.entries.get(boot.entry)
-    path = entry["stage"]["path"] if entry else ""
-    stage = [fetch for fetch in boot.fetches if fetch.path == path]
+    stage = _stage(boot, entry, kind)
     got = [fetch for fetch in stage if fetch.method == "GET"]
-    changed = [fetch.path for fetch in boot.fetches if fetch.path in context.changed]
-    if changed and (silent or any(fetch.whole for fetch in got)):
+    whole = any(fetch.whole for fetch in got) or _in_parts(got)
+    changed = _changed(boot.fetches, context)
+    if changed and (silent or whole):
         # What was sent whole may run all the same, as not every first stage checks it.
-        state = "running" if any(fetch.whole for fetch in got) else ""
-        return _stopped("wrong-digest", state, path=changed[-1])
-    if any(fetch.whole for fetch in got):
+        return _stopped("wrong-digest", "running" if whole else "", path=changed[-1])
+    if whole:
         return _slowly(boot, "running") or Verdict("running")
     if stage and stage[-1].status >= 400:
         return _refused(stage[-1], "The stage")
@@ -296,6 +304,8 @@ def _loading(boot: Boot, context: Context, kind: str, silent: bool) -> Verdict:
         return _cut(boot, context, got[-1], "The stage")
     if kind == "boot" and entry and entry["method"] != "http":
         return Verdict("running", text=f"Its stage comes over {entry['method']}, unseen from here.")
+    if not entry and kind == "boot" and not stage:
+        return Verdict("gone silent", text=f"{boot.entry} is no longer in the menu.")
     needs = entry["memory_mib"] if entry else 0
     told = {"entry": boot.entry, "needs": needs}
     has = boot.facts.get("memory", "")
@@ -306,6 +316,28 @@ def _loading(boot: Boot, context: Context, kind: str, silent: bool) -> Verdict:
     if kind == "boot":
         return _stopped("stage-not-asked", **told)
     return _down(boot.last, context) or _stopped("stopped-loading", step=kind)
+
+
+def _stage(boot: Boot, entry: Entry | None, kind: str) -> list[Fetch]:
+    """Return what the first stage fetched; of an entry that is another now, all after boot."""
+    path = entry["stage"]["path"] if entry else ""
+    stage = [fetch for fetch in boot.fetches if fetch.path == path]
+    if stage or kind != "boot":
+        return stage
+    started = boot.steps[-1].at
+    return [fetch for fetch in boot.fetches if fetch.at > started]
+
+
+def _in_parts(got: list[Fetch]) -> bool:
+    """Return whether the rest of a file was fetched by its range."""
+    rest = got[1:] and got[-1].status == 206 and got[0].length >= 0
+    return bool(rest) and sum(fetch.sent for fetch in got) >= got[0].length
+
+
+def _changed(fetches: list[Fetch], context: Context) -> list[str]:
+    """Return the paths of what was fetched after it had been changed."""
+    changed = context.changed
+    return [fetch.path for fetch in fetches if changed.get(fetch.path, fetch.at + 1) <= fetch.at]
 
 
 def _slowly(boot: Boot, state: str) -> Verdict | None:

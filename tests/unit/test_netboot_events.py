@@ -59,6 +59,14 @@ def test_what_was_before_is_no_news(server):
     assert queue["events"] == []
 
 
+def test_boot_of_yesterday_is_no_news_whatever_it_looks_like_now(server):
+    server.boot(1, pages.NOW - 86400, ENTRY, "stage")
+    queue = look(server, {}, pages.NOW)
+    (key,) = queue["states"]
+    queue["states"][key] = "loading"
+    assert look(server, queue, pages.NOW + 60)["events"] == []
+
+
 def test_client_that_fell_silent(server):
     queue = look(server, {}, pages.NOW)
     server.boot(1, pages.NOW + 1, ENTRY, "boot")

@@ -100,3 +100,15 @@ def test_who_asks():
         "2": [("ignored", "", "10", "")],
         "3": [("dhcp", "", "7", "192.0.2.100")],
     }
+
+
+def test_names_of_files_that_look_like_messages():
+    """The address of who asked is the last one."""
+    head = "1795676400.5 server dnsmasq-tftp[113]:"
+    lines = [
+        f"{head} file /srv/x not found for 192.0.2.8 z not found for 192.0.2.7",
+        f"{head} sent /srv/y to 192.0.2.8 to 192.0.2.7",
+        f"{head} failed sending /srv/y to 192.0.2.8 to 192.0.2.7",
+        f"{head} sent /srv/y to 192.0.2.8 and more",
+    ]
+    assert set(netboot_journal.put_together(lines).tftp) == {"192.0.2.7"}

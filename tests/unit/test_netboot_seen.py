@@ -9,6 +9,7 @@ import pytest
 import netboot_boots
 import netboot_causes
 import netboot_clients
+import netboot_journal
 import netboot_seen
 import netboot_verdicts
 from netboot_journal import Asked
@@ -111,7 +112,7 @@ MENUS = [
     (log("failed&x=1c25e02f&n=boot&e=x"), {}, "not-loaded"),
     (log("failed&x=sum&n=kernel&e=x"), {}, "wrong-digest"),
     (log(f"host&{HOST}", f"kernel&{HOST}"), {}, "stopped-loading"),
-    (log(f"host&{HOST}", f"kernel&{HOST}"), {"since": NOW + 9}, "web-server-down"),
+    (log(f"host&{HOST}", f"kernel&{HOST}"), {"outage": (NOW + 9, NOW + 99)}, "web-server-down"),
     (Log().boot(), {"needs": 1024}, "stage-not-asked"),
     (Log().boot(), {}, "too-little-memory"),
     (Log().boot().stage(20, m="HEAD", sent=0), {"needs": 1024}, "stage-not-fetched"),
@@ -119,7 +120,7 @@ MENUS = [
     (Log().boot().stage(20, sent=400), {}, "cut-off"),
     (Log().boot().stage(20, c=""), {}, "cut-off"),
     (Log().boot().stage(200, sent=400), {"lease_s": 120}, "lease-too-short"),
-    (Log().boot().stage(20), {"changed": {f"{TREE}/live"}}, "wrong-digest"),
+    (Log().boot().stage(20), {"changed": {f"{TREE}/live": NOW}}, "wrong-digest"),
     (Log().boot().ask(13, FETCHED, n=5 << 20, l=str(5 << 20), d=20.0).stage(40), {}, "slow"),
 ]
 FIRMWARE = [
@@ -134,7 +135,11 @@ FIRMWARE = [
     ([("dhcp", "x.kpxe"), ("tftp", "/srv/x.kpxe")], {}, "loader-not-started"),
     ([("ipxe", "config-x86_64.ipxe"), ("tftp missing", "/c.ipxe")], {}, "script-missing"),
     ([("ipxe", "config-x86_64.ipxe"), ("tftp", "/srv/c.ipxe")], {}, "web-server-not-reached"),
-    ([("ipxe", "config-x86_64.ipxe"), ("tftp", "/c.ipxe")], {"since": None}, "web-server-down"),
+    (
+        [("ipxe", "config-x86_64.ipxe"), ("tftp", "/c.ipxe")],
+        {"outage": (NOW, NOW + 9999)},
+        "web-server-down",
+    ),
 ]
 
 
@@ -205,6 +210,111 @@ def test_boots_that_begin_again_and_again(steps, every_s, cause):
     context = netboot_verdicts.Context({ENTRY["id"]: ENTRY}, {}, boot.last + 600)
     assert netboot_verdicts.verdict(boot, context, "", earlier).cause == cause
     assert netboot_verdicts.verdict(boot, context, "", earlier[1:]).cause == ""
+
+
+@pytest.mark.parametrize(
+    ("seen", "told"),
+    [
+        # The entry went, or has another stage now: what was sent whole was sent.
+        (Log().boot().stage(20), {"entries": {}}),
+        (Log().boot().ask(20, f"{TREE}/old", n=9, l="9"), {}),
+        # The file was changed after this boot.
+        (Log().boot().stage(20), {"changed": {f"{TREE}/live": NOW + 99}}),
+        # The rest came by its range.
+        (
+            Log().boot().stage(20, sent=600).ask(30, f"{TREE}/live", n=400, l="400", s=206),
+            {},
+        ),
+    ],
+)
+def test_healthy_boot_stays_healthy(seen, told):
+    assert (verdict(seen, **told).state, verdict(seen, **told).cause) == ("running", "")
+
+
+def test_what_an_outage_does_not_explain():
+    stopped = log(f"host&{HOST}", f"kernel&{HOST}")
+    for outage in ((NOW + 5000, NOW + 5009), (NOW - 99, NOW - 9)):
+        assert verdict(stopped, outage=outage).cause == "stopped-loading"
+
+
+def test_entry_that_is_gone_and_was_not_seen_to_load():
+    how = verdict(Log().boot(), entries={})
+    assert (how.cause, how.text) == ("", "alt_p11-livecd is no longer in the menu.")
+
+
+def test_menu_that_was_asked_for_again_is_the_same_boot():
+    seen = log("menu&e=local&w=0", "chosen&e=again").step(9, "script").step(10, "menu&e=local&w=0")
+    assert len(seen.boots()) == 1
+    assert verdict(seen, later=60).state == "in menu"
+
+
+def test_uefi_that_boots_over_http_is_one_boot():
+    seen = Log().ask(0, "/tftp/snponly-x86_64.efi", n=9, l="9").ask(4, "/tftp/config-x86_64.ipxe")
+    (boot,) = seen.step(5, "script").step(6, "menu&e=local&w=0").boots()
+    assert [step.kind for step in boot.steps] == ["loader", "script", "script", "menu"]
+
+
+def test_kernel_that_comes_by_tftp_takes_its_time():
+    seen = log(f"host&{HOST}", f"kernel&{HOST}")
+    assert verdict(seen, later=60).state == "loading"
+    assert verdict(seen, later=130).cause == "stopped-loading"
+
+
+def test_machine_that_goes_on_to_the_server_that_armed_it():
+    assert verdict(log("handed")) == netboot_verdicts.Verdict(
+        "gone silent", text="It went on to the server that has armed it."
+    )
+
+
+@pytest.mark.parametrize("step", ["chosen&e=!shell", "chosen&e=!+x", "host&e=+memtest"])
+def test_lines_behind_a_password_and_own_lines(step):
+    assert verdict(log("menu&e=local&w=0", step)).cause == ""
+
+
+def test_one_address_that_tells_of_many_machines():
+    """Those that it told of first stay; nobody is pushed out."""
+    seen = Log().step(0, "script", mac=PC)
+    for number in range(500):
+        seen.step(number, "script", mac=f"5254{number:08x}")
+    assert len(seen.boots()) <= 17
+    assert PC in {boot.mac for boot in seen.boots()}
+
+
+def test_tftp_that_another_machine_asked_for_later():
+    """It has the address now that this one had."""
+    asked = netboot_journal.Journal(
+        {PC: [Asked(NOW, "dhcp", "x.efi", "192.0.2.7", "7")]},
+        {"192.0.2.7": [Asked(NOW + 300_000, "tftp cut off", "/srv/x.efi", "192.0.2.7")]},
+    )
+    (boot,) = netboot_boots.by_mac([], asked, {})[PC]
+    assert [step.kind for step in boot.steps] == ["dhcp"]
+
+
+def test_firmware_that_another_server_gives_its_address():
+    asked = netboot_journal.Journal({}, {"192.0.2.7": [Asked(NOW, "tftp", "/srv/x.efi")]})
+    (boot,) = netboot_boots.by_mac([], asked, {PC: "192.0.2.7", OTHER: "192.0.2.8"})[PC]
+    assert known(boot).cause == "secure-boot"
+
+
+@pytest.mark.parametrize(
+    ("state", "up_s", "down_s", "expected"),
+    [
+        ("active", 100, 0, (0, 100)),
+        ("active", 900, 890, (890, 900)),
+        ("reloading", 900, 890, (890, 900)),
+        ("inactive", 100, 500, (500, 1000)),
+    ],
+)
+def test_when_a_service_did_not_run(monkeypatch, state, up_s, down_s, expected):
+    """Seconds after the machine's start, which is 1000 s ago."""
+    monkeypatch.setattr(netboot_boots.time, "monotonic", lambda: 1000)
+    said = (
+        f"ActiveState={state}\nActiveEnterTimestampMonotonic={up_s}000000\n"
+        f"InactiveEnterTimestampMonotonic={down_s}000000\n"
+    )
+    found = netboot_boots.outage(said, NOW)
+    assert [round(at - NOW + 1000) for at in found] == list(expected)
+    assert netboot_boots.outage("", NOW) is None
 
 
 def test_all_causes_are_seen_here():
