@@ -70,7 +70,7 @@ CAUSES = {
     "web-server-down": Cause(
         "failed",
         "The web server of this machine did not run at that time: {since}.",
-        "systemctl status {service}; ./netboot apply starts it.",
+        "journalctl -u {service} says why; ./netboot apply starts it.",
     ),
     "web-server-not-reached": Cause(
         "failed",
