@@ -26,12 +26,10 @@ from netboot_journal import Journal
 from netboot_names import host_key, iso8601
 from netboot_records import Records
 from netboot_seen import Boot, Fetch
-from netboot_verdicts import Context, verdict
+from netboot_verdicts import LOOKED_AT, Context, verdict
 
 _UNITS = {"m": 60, "h": 3600, "d": 86400}
 _MOST_BOOTS = 5
-#: Boots before one that its verdict looks at.
-_LOOKED_AT = 10
 #: Files of one directory, fetched one after the other, that are told one by one.
 _FEW = 4
 #: Causes that may be another server's doing.
@@ -107,7 +105,7 @@ def clients(records: Records, state: str | None, since: str | None) -> list[dict
 
 def _client(found: list[Boot], context: Context, hosts: dict[str, str]) -> dict[str, Any]:
     host = netboot_boots.name(found[-1], hosts)
-    how = verdict(found[-1], context, host, found[-_LOOKED_AT:-1])
+    how = verdict(found[-1], context, host, found[-LOOKED_AT - 1 : -1])
     return netboot_boots.shown(found[-1], context, host, how)
 
 

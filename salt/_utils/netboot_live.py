@@ -23,7 +23,7 @@ import netboot_sockets
 from netboot_journal import Journal
 from netboot_names import in_order, iso8601, shown
 from netboot_seen import Boot
-from netboot_verdicts import Context, Verdict, verdict
+from netboot_verdicts import LOOKED_AT, Context, Verdict, verdict
 
 #: The version of the shape of ``status.json``, which docs/status.schema.json describes.
 SCHEMA = 1
@@ -36,7 +36,6 @@ _DAY_S = 30 * 3600
 _TAIL_BYTES = 1 << 20
 # Of all clients together.
 _ALL_BYTES = 48 << 20
-_LOOKED_AT = 10
 _LOG_BYTES = 32 << 20
 _LATE_S = 86400
 # Paths that are open to whoever knows them.
@@ -212,7 +211,7 @@ def _boots(
         for number, boot in enumerate(boots):
             if boot.last > context.now - SEEN_S:
                 host = netboot_boots.name(boot, names)
-                before = boots[max(0, number - _LOOKED_AT) : number]
+                before = boots[max(0, number - LOOKED_AT) : number]
                 found.append(Seen(boot, host, verdict(boot, context, host, before)))
     return sorted(found, key=lambda one: one.boot.started)
 

@@ -19,6 +19,8 @@ _SILENT_S = 30
 _KERNEL_S = 120
 #: A menu without a time-out waits for somebody.
 _IN_MENU_S = 3600
+#: Of the boots before one, more are not looked at.
+LOOKED_AT = 10
 #: So many boots within so many seconds are a loop.
 _AGAIN_S = 600
 _LOOP = 3
