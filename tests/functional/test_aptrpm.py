@@ -117,6 +117,7 @@ def alt(tmp_path):
 
 @pytest.mark.parametrize("name", [*ALT, *OTHER])
 def test_is_for_alt_alone_whatever_its_name(tmp_path, monkeypatch, name):
+    require("rpmbuild")
     monkeypatch.setenv("PATH", f"{packages.install_standin(tmp_path)}:{os.environ['PATH']}")
     monkeypatch.setattr(aptrpm, "_OS_RELEASE", tmp_path / "os-release")
     (tmp_path / "os-release").write_text({**ALT, **OTHER}[name])
