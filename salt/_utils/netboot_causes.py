@@ -66,6 +66,13 @@ CAUSES = {
         "It was sent {file} whole, which did not start, or found no network card.",
         "Its network card's own PXE is broken: boot iPXE from a USB stick, or use another card.",
     ),
+    "ipxe-lacks-feature": Cause(
+        "failed",
+        "It loaded {file}, an iPXE that lacks what the menu needs (menus, HTTP, or kernels of its "
+        "kind), and is sent its boot loader again and again.",
+        "Use the packaged boot loader: remove netboot:firmware:KIND from the pillar, or give it an "
+        "iPXE with these features.",
+    ),
     # -- the web server
     "web-server-down": Cause(
         "failed",

@@ -84,11 +84,15 @@ class Boot:
 
     def before(self, asked: Iterable[Asked]) -> None:
         """Put what its firmware asked for before its menu's first step; once if it repeats."""
-        steps: dict[tuple[str, str], Step] = {}
+        steps: dict[tuple[str, str, bool], Step] = {}
+        loaded = False
         for one in asked:
             if self.started - _FIRMWARE_S < one.at < self.started + 1:
                 what = one.arch if one.kind == "ignored" else one.file
-                steps.setdefault((one.kind, what), Step(one.at, one.kind, what))
+                # An iPXE that was loaded from here is not the network card's own.
+                own = loaded and one.kind == "ipxe"
+                steps.setdefault((one.kind, what, own), Step(one.at, one.kind, what))
+                loaded = loaded or one.kind == "tftp"
         self.steps = [*steps.values(), *self.steps]
 
     @property

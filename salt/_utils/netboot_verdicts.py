@@ -148,6 +148,8 @@ def _verdict(boot: Boot, context: Context, host: str) -> Verdict:
     stages = {entry["stage"]["path"] for entry in context.entries.values()}
     if any(fetch.whole and fetch.path in stages for fetch in boot.fetches):
         return Verdict("running")
+    if _lacks_a_feature(boot):
+        return _stopped("ipxe-lacks-feature", file=os.path.basename(last))
     if not silent:
         return Verdict("loading")
     if kind == "script missing":
@@ -207,6 +209,13 @@ def _firmware(boot: Boot, context: Context) -> Verdict:
     if context.others:
         return _stopped("other-server", others="; ".join(context.others))
     return _stopped("file-not-asked", file=file) if file else _stopped("offer-not-taken")
+
+
+def _lacks_a_feature(boot: Boot) -> bool:
+    """Return whether an iPXE that came from here got a boot loader, no menu, see netboot_dhcp."""
+    *before, last = boot.steps or [_NONE]
+    loaded = [os.path.basename(step.what) for step in before if step.kind == "tftp"]
+    return last.kind == "ipxe" and not last.what.endswith(".ipxe") and last.what in loaded
 
 
 def _without_web(boot: Boot, context: Context) -> Verdict:

@@ -3,6 +3,7 @@
 import contextlib
 import subprocess
 import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -157,6 +158,25 @@ def test_loader_that_does_not_start(site):
     ):
         time.sleep(20)
     assert site.cause(client.mac) == "loader-not-started"
+
+
+@pytest.mark.parametrize(
+    ("there", "instead", "cause"),
+    [
+        # A command that scripts need; a feature that it tells DHCP servers, 39: menus.
+        (b"\0menu\0", b"\0mewu\0", "script-without-menu"),
+        (b"\x27\x01\x01", b"\x7f\x01\x01", "ipxe-lacks-feature"),
+    ],
+)
+def test_ipxe_that_lacks(site, there, instead, cause):
+    with site.broken(f"cp -a {LOADER} {LOADER}.x", f"mv {LOADER}.x {LOADER}"):
+        loader = Path(f"{site.server.files}{LOADER}")
+        whole = loader.read_bytes()
+        assert whole.count(there) == 1
+        loader.write_bytes(whole.replace(there, instead))
+        with site.lab.client("efi-x86_64") as client:
+            site.until(client.mac, "script" if cause == "script-without-menu" else "ipxe")
+            assert site.cause(client.mac) == cause
 
 
 def test_switched_off_between_script_and_menu(site):

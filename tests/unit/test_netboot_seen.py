@@ -133,6 +133,10 @@ FIRMWARE = [
     ([("dhcp", "x.efi"), ("tftp missing", "/srv/x.efi")], {}, "loader-missing"),
     ([("dhcp", "x.efi"), ("tftp", "/srv/x.efi")], {}, "secure-boot"),
     ([("dhcp", "x.kpxe"), ("tftp", "/srv/x.kpxe")], {}, "loader-not-started"),
+    ([("ipxe", "x.efi"), ("tftp", "/x.efi"), ("ipxe", "x.efi")], {}, "ipxe-lacks-feature"),
+    ([("dhcp", "x.efi"), ("tftp", "/x.efi"), ("ipxe", "x.efi")], {}, "ipxe-lacks-feature"),
+    # Of the network card's own iPXE that is right.
+    ([("ipxe", "x.efi"), ("tftp", "/x.efi")], {}, "secure-boot"),
     ([("ipxe", "config-x86_64.ipxe"), ("tftp missing", "/c.ipxe")], {}, "script-missing"),
     ([("ipxe", "config-x86_64.ipxe"), ("tftp", "/srv/c.ipxe")], {}, "web-server-not-reached"),
     (
