@@ -17,6 +17,7 @@ import urllib.parse
 from collections.abc import Callable
 from typing import Optional
 
+import probe_ftp
 import probe_http
 import probe_tftp
 from probe_wire import NO_ANSWER, Unreachable
@@ -68,12 +69,17 @@ def _tftp(host: str, port: int, path: str, ranges: _Ranges, timeout: float, _age
     return size, [data[offset : offset + length] for offset, length in ranges]
 
 
+def _ftp(host: str, port: int, path: str, ranges: _Ranges, timeout: float, _agent: str) -> _Read:
+    return probe_ftp.read(host, _plain(path), ranges, timeout, port)
+
+
 def _plain(path: str) -> str:
     return urllib.parse.unquote(path, errors="surrogateescape")
 
 
-_PORTS = {"http": probe_http.PORT, "tftp": probe_tftp.PORT}
+_PORTS = {"ftp": probe_ftp.PORT, "http": probe_http.PORT, "tftp": probe_tftp.PORT}
 _READERS: dict[str, Callable[[str, int, str, _Ranges, float, str], _Read]] = {
+    "ftp": _ftp,
     "http": _http,
     "tftp": _tftp,
 }

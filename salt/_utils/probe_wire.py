@@ -144,6 +144,8 @@ def connect(host: str, port: int, budget: Budget, own_ports: range | None = None
     own_ports : None
         From which ports of this machine to connect: the first of them that is free.
     """
+    if not 0 < port < 65536:
+        raise Unreachable(f"the server names {port} as a port")
     service = f"TCP {port}"
     address = resolved(host)
     for own in own_ports or (0,):
