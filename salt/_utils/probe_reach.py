@@ -19,6 +19,7 @@ from typing import Optional
 
 import probe_ftp
 import probe_http
+import probe_smb
 import probe_tftp
 from probe_wire import NO_ANSWER, Unreachable
 
@@ -73,13 +74,24 @@ def _ftp(host: str, port: int, path: str, ranges: _Ranges, timeout: float, _agen
     return probe_ftp.read(host, _plain(path), ranges, timeout, port)
 
 
+def _smb(host: str, port: int, path: str, ranges: _Ranges, timeout: float, _agent: str) -> _Read:
+    share, _, file = _plain(path[1:]).partition("/")
+    return probe_smb.read(host, share, file, ranges, timeout, port)
+
+
 def _plain(path: str) -> str:
     return urllib.parse.unquote(path, errors="surrogateescape")
 
 
-_PORTS = {"ftp": probe_ftp.PORT, "http": probe_http.PORT, "tftp": probe_tftp.PORT}
+_PORTS = {
+    "ftp": probe_ftp.PORT,
+    "http": probe_http.PORT,
+    "smb": probe_smb.PORT,
+    "tftp": probe_tftp.PORT,
+}
 _READERS: dict[str, Callable[[str, int, str, _Ranges, float, str], _Read]] = {
     "ftp": _ftp,
     "http": _http,
+    "smb": _smb,
     "tftp": _tftp,
 }

@@ -37,6 +37,10 @@ class Unreachable(Exception):
         self.missing = missing
 
 
+class Closed(Unreachable):
+    """The server closed the connection before it answered."""
+
+
 class Budget:
     """
     What a reading may take.
@@ -68,8 +72,14 @@ class Wire(socket.socket):
     """A TCP connection within a budget; all its errors are Unreachable. Made by ``connect``."""
 
     budget: Budget
-    service: str
+    address: str
+    port: int
     received = 0
+
+    @property
+    def service(self) -> str:
+        """What it leads to, in messages."""
+        return f"TCP {self.port}"
 
     def _in_time(self) -> None:
         left = self.budget.left()
@@ -85,7 +95,12 @@ class Wire(socket.socket):
     def _broken(self, err: OSError) -> Unreachable:
         if isinstance(err, socket.timeout):
             return self._silent()
+        if isinstance(err, ConnectionError):
+            return self._cut()
         return Unreachable(f"the connection to {self.service} broke: {reason(err)}")
+
+    def _cut(self) -> Closed:
+        return Closed(f"the server closed the connection on {self.service}")
 
     def _came(self, received: int) -> None:
         self.received += received
@@ -122,13 +137,9 @@ class Wire(socket.socket):
         while len(data) < count:
             chunk = self.recv(min(count - len(data), 1 << 16))
             if not chunk:
-                raise Closed(f"the server closed the connection on {self.service}")
+                raise self._cut()
             data += chunk
         return bytes(data)
-
-
-class Closed(Unreachable):
-    """The server closed the connection before it answered."""
 
 
 def connect(host: str, port: int, budget: Budget, own_ports: range | None = None) -> Wire:
@@ -146,11 +157,10 @@ def connect(host: str, port: int, budget: Budget, own_ports: range | None = None
     """
     if not 0 < port < 65536:
         raise Unreachable(f"the server names {port} as a port")
-    service = f"TCP {port}"
     address = resolved(host)
     for own in own_ports or (0,):
         wire = Wire(socket.AF_INET, socket.SOCK_STREAM)
-        wire.budget, wire.service = budget, service
+        wire.budget, wire.address, wire.port = budget, address, port
         try:
             if own:
                 wire.bind(("", own))
@@ -160,7 +170,7 @@ def connect(host: str, port: int, budget: Budget, own_ports: range | None = None
             wire.close()
             if own and err.errno in _TAKEN:
                 continue
-            raise Unreachable(f"{NO_ANSWER} on {service}{_in_brackets(err)}") from None
+            raise Unreachable(f"{NO_ANSWER} on TCP {port}{_in_brackets(err)}") from None
         return wire
     raise Unreachable(f"none of this machine's ports {own_ports} is free")
 
