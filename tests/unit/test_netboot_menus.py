@@ -373,7 +373,8 @@ def test_password():
     client = boots(scripts, chosen=["!alt_0-install"])
     assert "install2.target" in client.end
     assert "http://:@192.0.2.10/private/granted" in client.fetched
-    assert boots(scripts, chosen=["!alt_0-install", "local"], refused={"imgfetch"}).end == "exit 1"
+    wrong = boots(scripts, chosen=["!alt_0-install", "local"], refused={"password"})
+    assert (wrong.end, wrong.asked) == ("exit 1", True)
     assert boots(scripts, chosen=["!shell"]).end == "shell"
     assert "alt_0-livecd" in dict(client.items)
     assert not any("$6$" in text for text in scripts.values())
@@ -401,8 +402,8 @@ def test_password_of_one_image_and_one_extra_line():
     assert {"!closed-livecd", "!closed-install", "!closed-rescue"} <= labels
     assert boots(scripts, chosen=["!+2"]).end == "reboot"
     for chosen in ("!closed-livecd", "!+2"):
-        refused = boots(scripts, chosen=[chosen, "local"], refused={"imgfetch"})
-        assert refused.end == "exit 1"
+        wrong = boots(scripts, chosen=[chosen, "local"], refused={"password"})
+        assert (wrong.end, wrong.asked) == ("exit 1", True)
 
 
 def test_default_behind_a_password_is_told():
