@@ -1,8 +1,10 @@
 """Disks that a client can start from: each says so on the serial line and does nothing else."""
 
+import shutil
 import subprocess
 
 from .host import require
+from .ipxe import boot_loaders
 
 MARKER = "NETBOOT-ALT-LOCAL-DISK"
 
@@ -23,15 +25,24 @@ _SECTOR = bytes.fromhex(
 _GRUB_CFG = f"serial --unit=0\nterminal_output serial\necho {MARKER}\nsleep 60\n"
 
 
-def bios_disk(directory):
-    """Make a disk for a BIOS; returns QEMU's words for it."""
+def bios_disk(directory, place=2):
+    """Make a disk for a BIOS; returns QEMU's words. place: in its order; the network has 1."""
     path = directory / "bios-disk.img"
     sector = (_SECTOR + f"{MARKER}\r\n".encode() + b"\0").ljust(510, b"\0") + b"\x55\xaa"
     path.write_bytes(sector.ljust(1 << 20, b"\0"))
-    return _drive(path)
+    return _drive(path, place)
 
 
-def efi_disk(directory):
+def aarch64_disk(directory, place=2):
+    """The same for aarch64 UEFI, with an iPXE whose script lies beside it."""
+    folder = directory / "esp" / "EFI" / "BOOT"
+    folder.mkdir(parents=True)
+    shutil.copy(boot_loaders() / "ipxe-arm64.efi", folder / "BOOTAA64.EFI")
+    (folder / "autoexec.ipxe").write_text(f"#!ipxe\necho {MARKER}\nsleep 60\n")
+    return _drive(f"fat:{directory / 'esp'}", place)
+
+
+def efi_disk(directory, place=2):
     """Make a disk for x86_64 UEFI, with GRUB where firmware looks first; returns QEMU's words."""
     require("grub-mkstandalone", "/usr/lib/grub/x86_64-efi/serial.mod")
     loader = directory / "esp" / "EFI" / "BOOT" / "BOOTX64.EFI"
@@ -42,11 +53,11 @@ def efi_disk(directory):
     command += ["--install-modules=serial echo sleep terminal", f"boot/grub/grub.cfg={config}"]
     subprocess.run(command, check=True, capture_output=True)
     # QEMU makes a FAT file system of the folder.
-    return _drive(f"fat:{directory / 'esp'}")
+    return _drive(f"fat:{directory / 'esp'}", place)
 
 
-def _drive(file):
+def _drive(file, place):
     return [
         *("-drive", f"if=none,id=disk,format=raw,readonly=on,file={file}"),
-        *("-device", "virtio-blk-pci,drive=disk,bootindex=2"),
+        *("-device", f"virtio-blk-pci,drive=disk,bootindex={place}"),
     ]
