@@ -6,7 +6,10 @@ import pytest
 
 from lab import Lab
 from lab.ipxe import HASHES, RELEASE, boot_loaders
+from lab.iso import make_iso
+from lab.salt import SaltCall
 from tests.conftest import CHECKOUT
+from tests.servers import WITH_CLIENTS
 
 SAYS = "echo memory: ${nb-mib} MiB, ${nb-quarters} quarters of a GiB.\n"
 
@@ -52,3 +55,31 @@ def test_memory_modules(lab, script, tmp_path, release, modules, said):
     kernel = boot_loaders(release) / "ipxe.lkrn"
     with lab.client("bios", kernel=kernel, initrd=script, extra=words) as client:
         assert client.wait_for(r"memory: ([^.]*) of a GiB\.", timeout=60)[1] == said
+
+
+@pytest.mark.long
+def test_default_that_needs_more_memory_is_mounted_instead(tmp_path):
+    """From the menu, which compares, to the end of the mount."""
+    iso = make_iso(tmp_path, stage_mib=257)
+    with Lab(logs=tmp_path / "logs") as lab:
+        server = lab.server("netboot1", installed=WITH_CLIENTS, binds=[CHECKOUT])
+        image = {
+            "url": f"{lab.web(tmp_path).url}/{iso.path.name}",
+            "checksum": {"sha256": iso.sha256},
+            "variants": ["livecd"],
+            "methods": ["http", "cifs"],
+        }
+        pillar = {
+            "images": {"p11": image},
+            "default_image": {"x86_64": "p11"},
+            "menu": {"timeout_s": 2},
+        }
+        salt = SaltCall(server, {"netboot": pillar})
+        assert salt.apply(server).failed == {}
+        methods = {}
+        for memory_mib in (2048, 900):
+            with lab.client("bios", memory_mib=memory_mib) as client:
+                marker = client.booted(timeout=180)
+            assert marker["digest"] == iso.stages["live"][1]
+            methods[memory_mib] = marker["method"]
+    assert methods == {2048: "http", 900: "cifs"}
