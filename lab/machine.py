@@ -179,8 +179,13 @@ class Machine(Server):
             f"--machine={self._namespace}",
             f"--hostname={self.name}",
             f"--network-namespace-path={network.NAMESPACES / self._namespace}",
-            *(f"--bind-ro={path}" for path in self._binds),
+            *(f"--bind-ro={path}" for path in self._shown()),
         ]
+
+    def _shown(self):
+        """What it sees of this host; a checkout's .venv may be another one's."""
+        links = [path / ".venv" for path in map(Path, self._binds) if (path / ".venv").is_symlink()]
+        return [*self._binds, *(link.resolve() for link in links)]
 
     def run(self, argv, check=True, input=None, timeout=None):
         """Run a command inside the machine as its root; not over the network.

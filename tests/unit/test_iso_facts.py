@@ -486,6 +486,8 @@ ARCHES = [
     ("ALT", {".disk/info": "ALT Server 11.0 ppc64le build 2024-01-01"}, (), "ppc64le"),
     ("ALT", {}, ("EFI/BOOT/bootriscv64.efi",), "riscv64"),
     ("ALT", {}, ("EFI/BOOT/BOOTLOONGARCH64.EFI",), "loongarch64"),
+    ("ALT", {}, ("EFI/BOOT/BOOTAA64.EFI",), "aarch64"),
+    ("ALT", {}, ("EFI/BOOT/BOOTX64.EFI",), "x86_64"),
     ("ALT", {}, ("EFI/BOOT/BOOTIA32.EFI",), "i586"),
     ("ALT", {}, ("EFI/BOOT/BOOTIA32.EFI", "EFI/BOOT/BOOTX64.EFI"), "x86_64"),
     ("ALT", {}, (), ""),

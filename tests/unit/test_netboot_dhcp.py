@@ -242,6 +242,7 @@ def test_dnsmasq_server():
     ):
         assert line in lines
     assert not any("proxy" in line or line.startswith("dhcp-ignore") for line in lines)
+    assert "port=0" in lines
 
 
 def test_dnsmasq_off():
@@ -322,3 +323,10 @@ def test_hints_answer_each_client_once():
         )
     http = [row for row in hints["table"] if row["option_60"]]
     assert {row["file"].partition("/tftp/")[0] for row in http} == {"http://192.0.2.10:8080"}
+
+
+def test_images_that_no_boot_loader_here_can_start():
+    config = resolve({})["config"]
+    wanted = [("ALT 32", "i586"), ("ALT", "x86_64"), ("ALT arm", "aarch64")]
+    (said,) = netboot_firmware.not_bootable(config, {"undionly.kpxe"}, wanted)
+    assert said.startswith("ALT arm is for aarch64, but no boot loader here can start it")

@@ -39,6 +39,7 @@ def test_smb(guests, smb1):
     assert "[dist]\n    path = /srv/export/dist\n" in text
     assert "[tftp]\n    path = /srv/export/tftp\n" in text
     assert text.count("read only = yes") == text.count("guest only = yes") == 2
+    assert text.count("guest ok = yes") == 2
 
 
 @pytest.mark.parametrize("text", ["", "[global]\n", "[homes]\nbrowseable = no"])
