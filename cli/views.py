@@ -303,10 +303,24 @@ def _cell(value):
     return ", ".join(map(str, value)) if isinstance(value, list) else value or ""
 
 
+#: The exit status of ``check`` when nobody could be asked.
+UNKNOWN = 3
+
+
 def severity(answers):
     """The exit status of ``check``, as monitoring plugins have it: 2 errors, 1 warnings, 0."""
     found = {one["severity"] for data in answers.values() for one in data}
     return 2 if "error" in found else 1 if "warning" in found else 0
+
+
+def nagios(answers):
+    """One line as monitoring plugins print it (Monitoring Plugins Development Guidelines)."""
+    listed = [one for data in answers.values() for one in data]
+    counts = {kind: sum(one["severity"] == kind for one in listed) for kind in ("error", "warning")}
+    word = ("OK", "WARNING", "CRITICAL")[severity(answers)]
+    first = next((ours(one["text"]) for one in listed if one["severity"] in counts), "")
+    told = first.replace("|", "/") or "clients can boot"
+    return f"NETBOOT {word} - {told} | errors={counts['error']} warnings={counts['warning']}"
 
 
 def check(data):

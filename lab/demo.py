@@ -102,6 +102,7 @@ def _run(steps):
                 },
                 "default_image": {"x86_64": "ALT p11 demo"},
                 "menu": {"title": TITLE, "timeout_s": 5},
+                "probe": True,
             }
         }
         salt = SaltSsh(lab, [server], pillar)

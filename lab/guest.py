@@ -13,7 +13,7 @@ DISK = "12G"  # sparse
 
 # QEMU translates anew what stands at another address, so each program would start from nothing.
 CMDLINE = ["root=/dev/vda rw console=ttyS0 net.ifnames=0", "mitigations=off", "norandmaps"]
-# Tests of its own, of ciphers that nothing here uses: on a busy machine they take longer than a boot.
+# The kernel's tests of ciphers, which nothing here uses, can take longer than a boot may.
 CMDLINE += ["cryptomgr.notests", "nosoftlockup"]
 # What packages start at boot, in the way of what is waited for, and no test is about.
 CMDLINE += [f"systemd.mask={unit}.service" for unit in ("e2scrub_reap", "nmbd", "samba-ad-dc")]

@@ -16,15 +16,19 @@ netboot_fresh.forget_old()
 
 import netboot_arming
 import netboot_backup
+import netboot_bootable
 import netboot_clients
+import netboot_elsewhere
 import netboot_findings
 import netboot_hints
 import netboot_images
 import netboot_listing
 import netboot_machine
 import netboot_pillar
+import netboot_plan
 import netboot_queue
 import netboot_rules
+import netboot_snapshot
 import netboot_status
 import netboot_unknown
 from netboot_names import VERSION
@@ -459,11 +463,19 @@ def dhcp_hints(server=None):
     return hints if server is None else hints[server]
 
 
-def check():
+def check(probe=False, whole=False):
     """
     Check what was applied: what clients would not get, and what may keep them from booting.
 
-    Changes nothing. Asks the web server of this machine as clients do.
+    Asks the web server of this machine as clients do.
+
+    probe : False
+        Whether to try now what each kind of firmware gets from DHCP on, menus and all that the
+        entries load; else what the last try found is returned, if nothing has changed since.
+        DHCP servers are asked one question every two seconds; no address is taken.
+
+    whole : False
+        With ``probe``: compare files whole, by the digests on record, instead of samples.
 
     Returns a list of maps, the worst first: ``key`` (such as ``menu.missing``), ``severity``
     (``error``, ``warning``, ``info``) and ``text``; it is empty when nothing was found.
@@ -475,11 +487,62 @@ def check():
     .. code-block:: bash
 
         salt 'netboot*' netboot.check
+        salt 'netboot*' netboot.check probe=True
     """
-    return [
-        {"key": key, "severity": severity, "text": text}
-        for key, severity, text in netboot_findings.findings(_records())
-    ]
+    records = _records()
+    records.config()
+    told = []
+    if probe or whole:
+        tried = netboot_bootable.tried(records, asked=True, whole=whole)
+        told = [one for one in netboot_bootable.findings(tried, told=True) if one[1] == "info"]
+        netboot_snapshot.write(records)
+    return _listed([*netboot_findings.findings(records), *told])
+
+
+def expected():
+    """
+    Return what clients should get from this machine, for ``netboot.probe`` on another one.
+
+    Returns a map, see ``netboot_plan.plan``.
+
+    Raises CommandExecutionError when nothing was applied to this machine yet.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt 'netboot*' netboot.expected
+    """
+    return netboot_plan.plan(_records())
+
+
+def probe(plan):
+    """
+    Try from this machine, which is no netboot server, what clients get from one.
+
+    DHCP servers are asked on the interface that leads to it; no address is taken. ``./netboot check
+    --from pc2`` does both steps.
+
+    plan
+        What ``netboot.expected`` returned there: a map, the path of a JSON file on this machine, or
+        that JSON compressed by zlib, in base64.
+
+    Returns a list as ``netboot.check``.
+
+    Raises SaltInvocationError when the plan cannot be read, CommandExecutionError when no interface
+    leads to that server.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt 'pc2' netboot.probe /root/expected.json
+    """
+    return _listed(netboot_bootable.findings(netboot_elsewhere.tried(plan), told=True))
+
+
+def _listed(findings):
+    return [{"key": key, "severity": severity, "text": text} for key, severity, text in findings]
 
 
 def firewall_rules():

@@ -10,6 +10,7 @@ netboot_fresh.forget_old()
 
 from salt.exceptions import CommandExecutionError
 
+import netboot_bootable
 import netboot_snapshot
 import netboot_status
 from netboot_records import Records
@@ -151,4 +152,38 @@ def applied(name):
                 netboot_snapshot.write(records)
             except (CommandExecutionError, OSError) as err:
                 state.warn(f"The status page is not up to date: {err}")
+    return state.ret
+
+
+def bootable(name):
+    """
+    Ensure that clients of each kind of firmware that has a boot loader here can load all that each
+    entry of the menu needs: by DHCP, boot loader, menu, kernel, initrd, and the entry's own method.
+
+    Tried when something has changed since the last try, after a failure, and once a day; a server
+    that offers boots beside this one is a warning.
+
+    name
+        What is tried; only shown.
+
+    Changes nothing, and sends nothing under ``test=True``.
+
+    .. code-block:: yaml
+
+        netboot-bootable:
+          netboot.bootable:
+            - name: menu
+    """
+    with State(name, "", __opts__["test"]) as state:
+        records = Records.of(__opts__, __context__)
+        if state.test:
+            state.comment = "The menu would be tried as clients load it, where that is due."
+        else:
+            found = netboot_bootable.tried(records)
+            state.comment = netboot_bootable.summary(found)
+            listed = netboot_bootable.findings(found)
+            state.warn(*(text for _key, severity, text in listed if severity == "warning"))
+            wrong = [text for _key, severity, text in listed if severity == "error"]
+            if wrong:
+                state.fail("\n".join(wrong))
     return state.ret

@@ -62,6 +62,7 @@ def build(pillar: Pillar, target: Target, platform: dict[str, Any], once: bool) 
         **netboot_dhcp.config(pillar, target),
         **netboot_firmware.config(pillar, platform.pop("firmware")),
         "status": {"allow": _allowed(pillar, target)},
+        "probe": pillar["probe"],
         "events": pillar["events"],
         "metrics": {"file": pillar["metrics"].get("file", "")},
         "menu": _menu(pillar["menu"]),

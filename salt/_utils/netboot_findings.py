@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from salt.exceptions import CommandExecutionError
 
 import netboot_asked
+import netboot_bootable
 import netboot_images
 import netboot_menus
 import netboot_nginx
@@ -72,6 +73,7 @@ def findings(records: Records) -> list[Finding]:
         ("firewall.closed", "warning", f"A firewall may keep clients out; add: {rule}")
         for rule in netboot_rules.missing(config)
     )
+    found += netboot_bootable.findings(netboot_bootable.on_record(records))
     found += _network(entries)
     return sorted(found, key=lambda one: _ORDER.index(one[1]))
 

@@ -25,7 +25,7 @@ Versions = dict[str, tuple[int, int, int]]
 
 _DIRECTORY = os.path.dirname(os.path.abspath(__file__))
 # Salt syncs everybody's libraries into this directory; what else lies here is not ours to forget.
-_OURS = ("iso9660", "iso_", "netboot_")
+_OURS = ("iso9660", "iso_", "netboot_", "probe_")
 
 # Not when importlib.reload below executes this file again: the lock is held then.
 if "_lock" not in globals():

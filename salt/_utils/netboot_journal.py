@@ -9,6 +9,8 @@ import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from netboot_names import PROBE
+
 #: What prints those lines, of the last seven days.
 COMMAND = (
     *("journalctl", "-u", "netboot-dnsmasq", "-o", "short-unix", "--no-pager", "-q"),
@@ -33,6 +35,8 @@ _TFTP = re.compile(
     r"|error .* received from (?P<from>[\d.]+))$"
 )
 _ARCH = re.compile(r":Arch:0*(\d+)")
+# How netboot_probe asks for a file: as no firmware does, and for the same file.
+_PROBED = "/./"
 # After this many seconds a line "sent" is not that of the transfer that the client has ended.
 _ENDED_S = 1
 
@@ -75,7 +79,8 @@ def put_together(lines: Iterable[str]) -> Journal:
             number = said["transaction"]
             if said["vendor"]:
                 firmware.pop(number, None)
-                if said["vendor"].startswith(("PXEClient", "HTTPClient")):
+                boots = said["vendor"].startswith(("PXEClient", "HTTPClient"))
+                if boots and not said["vendor"].endswith(PROBE):
                     arch = _ARCH.search(said["vendor"])
                     firmware[number] = ("dhcp", arch[1] if arch else "")
             elif said["user"]:
@@ -102,6 +107,8 @@ def _transfer(found: Journal, ended: dict[str, float], said: re.Match[str]) -> N
         return
     address = said["address"] or said["cut_to"] or said["to"]
     file = said["file"] or said["cut"] or said["name"]
+    if _PROBED in file:
+        return
     if said["sent"] and at - ended.pop(address, 0) < _ENDED_S:
         return
     kind = "tftp cut off" if said["failed"] else "tftp missing" if said["missing"] else "tftp"

@@ -754,6 +754,14 @@ KEYS: tuple[Key, ...] = (
         "`off`: no page.",
     ),
     Key(
+        "probe",
+        check.yes_or_no,
+        True,
+        "Whether an apply ends by loading what each entry of the menu loads, as each kind of "
+        "firmware does, when something has changed and once a day. `false`: only "
+        "`netboot.check probe=True` does.",
+    ),
+    Key(
         "events",
         check.yes_or_no,
         False,

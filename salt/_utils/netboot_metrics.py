@@ -86,6 +86,19 @@ def text(live: Live, now: float) -> str:
         _offers(live.asked, live.snapshot["boot_files"], now),
         "firmware",
     )
+    # Of a server that never asked, nothing is known.
+    if others := live.snapshot.get("others"):
+        made.add(
+            "other_servers",
+            "Other DHCP and PXE servers that offered boots when netboot.bootable or netboot.check"
+            " probe=True asked last.",
+            {(): len(others["servers"])},
+        )
+        made.add(
+            "other_servers_age_seconds",
+            "Seconds since that was asked.",
+            {(): now - others["at"]},
+        )
     counted = Counter(image["state"] for image in status["images"])
     made.add(
         "images",

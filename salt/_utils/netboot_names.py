@@ -16,6 +16,8 @@ from netboot_labels import latin
 
 #: The version of these states; ``pyproject.toml`` has the same.
 VERSION = "0.1.0"
+#: By this word logs recognize requests of ``netboot_probe``, which are no client's.
+PROBE = "netboot-alt-probe"
 
 #: Length of a digest in hexadecimal digits, by algorithm (FIPS 180-4; RFC 1321), strongest first.
 DIGEST_DIGITS = {"sha512": 128, "sha256": 64, "sha1": 40, "md5": 32}

@@ -27,6 +27,7 @@ owned      admins           uid, keys, sudo, by account                 netboot_
 owned      firewalld        rules: by zone; copies: zones               netboot_firewalld
 owned      events           series, number of the last one sent         netboot_queue
 owned      metrics          file: path of the file of metrics           netboot_file.metrics
+owned      probe            see netboot_bootable.tried                  netboot_bootable
 owned      nginx            link of each disabled site, by path         netboot_http states
 =========  ===============  ==========================================  ======================
 

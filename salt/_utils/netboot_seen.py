@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 from netboot_host_checks import bare_mac
 from netboot_journal import Asked
+from netboot_names import PROBE
 
 #: Between two requests of one boot: an installer may wait long for its user.
 _SAME_BOOT_S = 6 * 3600
@@ -148,9 +149,9 @@ def put_together(lines: Iterable[bytes], own: Iterable[str] = ()) -> list[Boot]:
     for line in lines:
         try:
             request = json.loads(line)
-            if request["a"] not in skipped:
+            if request["a"] not in skipped and not request.get("w", "").startswith(PROBE):
                 requests[(request["t"], request["i"])] = request
-        except (ValueError, KeyError, TypeError, RecursionError):
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             continue  # cut off, or not of nginx
     made: list[Boot] = []
     current: dict[str, Boot] = {}

@@ -199,6 +199,7 @@ class Config(TypedDict):
     boot_files: list[BootFile]
     http: Http
     status: Status
+    probe: bool  # whether an apply ends by loading what clients load
     events: bool  # of what clients do, for a master
     metrics: dict[str, str]  # file; empty: none
     menu: Menu

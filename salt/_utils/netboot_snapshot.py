@@ -77,6 +77,7 @@ def snapshot(records: Records) -> dict[str, Any]:
             {"key": key, "severity": severity, "text": text}
             for key, severity, text in netboot_findings.findings(records)
         ],
+        "others": _others(records),
         # Where the program looks, and what it leaves out.
         "service": config["platform"]["nginx"]["service"],
         "lease_s": min((subnet["lease_s"] for subnet in subnets), default=0),
@@ -89,6 +90,13 @@ def snapshot(records: Records) -> dict[str, Any]:
         "port": config["http"]["port"],
         "own": sorted({config["address"], *(one["address"] for one in config["interfaces"])}),
     }
+
+
+def _others(records: Records) -> dict[str, Any]:
+    """Return when DHCP servers were asked last, and which others offered a boot."""
+    last = records.owned("probe", {})
+    asked_at = last.get("network_at", 0)
+    return {"at": asked_at, "servers": sorted(set(last["others"]))} if asked_at else {}
 
 
 def _images(records: Records, entries: list[Entry]) -> list[dict[str, Any]]:

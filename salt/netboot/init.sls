@@ -1,6 +1,6 @@
 # A netboot server: everything that is enabled in the pillar. Each line can be applied alone.
 # Menus and services come before the images, so that clients are served during downloads.
-{%- from "netboot/map.jinja" import order, problems with context %}
+{%- from "netboot/map.jinja" import config, order, problems with context %}
 
 include:
   - netboot.base
@@ -18,6 +18,13 @@ include:
   - netboot.images
   - netboot.schedule
 {%- if not problems %}
+{%- if config.probe %}
+
+netboot-bootable:
+  netboot.bootable:
+    - name: menu
+    - order: {{ order.bootable }}
+{%- endif %}
 
 netboot-applied:
   netboot.applied:

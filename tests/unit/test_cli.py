@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from cli import applying, screen, views, words
+from cli.__main__ import main
 from cli.asking import Asker, AskError, sentence
 
 CHECKOUT = Path(__file__).parents[2]
@@ -229,6 +230,51 @@ def program(tmp_path, text):
     path.write_text(f"#!{sys.executable}\nimport sys, json\n{text}\n")
     path.chmod(0o755)
     return str(path)
+
+
+@pytest.mark.parametrize(
+    ("severities", "status", "line"),
+    [
+        ([], 0, "NETBOOT OK - clients can boot | errors=0 warnings=0"),
+        (["info"], 0, "NETBOOT OK - clients can boot | errors=0 warnings=0"),
+        (["warning"], 1, "NETBOOT WARNING - warning / 0 | errors=0 warnings=1"),
+        (["error", "error", "warning"], 2, "NETBOOT CRITICAL - error / 0 | errors=2 warnings=1"),
+    ],
+)
+def test_line_for_monitoring(severities, status, line):
+    listed = [
+        {"key": "a.b", "severity": one, "text": f"{one} | {number}"}
+        for number, one in enumerate(severities)
+    ]
+    assert views.nagios({"local": listed}) == line
+    assert views.severity({"local": listed}) == status
+
+
+def test_nobody_answers_is_unknown_to_monitoring(tmp_path):
+    ask = program(tmp_path, "sys.exit('no answer')")
+    words = [sys.executable, "-m", "cli", ask, "check", "--nagios"]
+    done = subprocess.run(words, cwd=CHECKOUT, check=False, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (views.UNKNOWN, "")
+
+
+def test_from_another_machine(tmp_path, monkeypatch, capsys):
+    """The plan of each server goes to the other machine, packed."""
+    plan = {"server": "192.0.2.10"}
+    found = [{"key": "probe.failed", "severity": "error", "text": "bios cannot boot"}]
+    server = program(tmp_path, f"print(json.dumps({ {'netboot1': plan} }))")
+    (tmp_path / "other").mkdir()
+    reads = (
+        "import base64, zlib\nplan = zlib.decompress(base64.b64decode(json.loads(sys.argv[-1])))"
+    )
+    answers = f"assert json.loads(plan) == {plan}\nprint(json.dumps({ {'pc2': found} }))"
+    other = program(tmp_path / "other", f"{reads}\n{answers}")
+    monkeypatch.setenv("NETBOOT_OTHER_SALT", other)
+    with pytest.raises(SystemExit) as ended:
+        main(server, "check", "--from", "pc2", "--on", "netboot1")
+    assert ended.value.code == 2
+    shown = capsys.readouterr().out
+    assert "netboot1 from pc2:" in shown
+    assert "bios cannot boot" in shown
 
 
 def test_words_reach_salt_unchanged(tmp_path):

@@ -103,6 +103,20 @@ def test_older_boots_do_not_count(metrics):
     assert not [key for key in found if key[0] == "netboot_boots_last_24h"]
 
 
+def test_nobody_was_asked_for_other_servers(metrics):
+    assert not [key for key in metrics("empty") if key[0].startswith("netboot_other_servers")]
+
+
+def test_other_servers(metrics):
+    def asked(server):
+        others = {"at": pages.NOW - 60, "servers": ["192.0.2.3", "192.0.2.4"]}
+        server.snapshot["others"] = others
+
+    found = metrics("empty", asked)
+    assert found["netboot_other_servers",] == 2
+    assert found["netboot_other_servers_age_seconds",] == 60
+
+
 def test_offers(metrics, services):
     lines = [
         "{at} netboot1 dnsmasq-dhcp[7]: {number} vendor class: PXEClient:Arch:00007:UNDI:003016",

@@ -1,0 +1,145 @@
+"""
+What clients should get from a server: its boot loaders, menus and entries with the bytes on record,
+as ``netboot_probe`` compares them with what comes over the network. JSON, as another machine may
+compare.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import random
+from typing import Any
+
+import netboot_images
+from netboot_paths import in_url
+from netboot_records import Records
+from netboot_shapes import Config, Entry
+
+#: How much of a file is compared by default: its beginning, its end, and two places between.
+_SAMPLE_BYTES = 65536
+
+
+def plan(records: Records, whole: bool = False) -> dict[str, Any]:
+    """
+    Return what clients should get.
+
+    records
+        The records of this machine.
+
+    whole : False
+        Whether files are compared whole, by the digests on record; else samples, by those that the
+        files on the disk have now.
+
+    Returns a map: ``server``, ``url`` and ``dhcp`` (the mode); ``interfaces``; ``firmware``, as in
+    the configuration, of kinds that an apply put a boot loader in place for; ``entries``, each with
+    the paths of its ``kernel``, ``initrd`` and ``stage``; and ``files`` by path: ``bytes`` and
+    ``samples`` (offset, length and SHA-256), or None for a file that is not on the disk.
+    """
+    config = records.config()
+    entries: list[Entry] = netboot_images.built(records)["entries"]
+    # What was touched since it was unpacked or verified is read whole.
+    sums, touched = _sums(records), netboot_images.changed(records)
+    files: dict[str, Any] = {}
+    placed = records.owned("firmware", [])
+    firmware = [row for row in config["firmware"] if row["file"] in placed]
+    for row in firmware:
+        files[f"/tftp/{row['file']}"] = _file(f"{config['paths']['tftp']}/{row['file']}", "", True)
+    for entry in entries:
+        for path in _paths(entry).values():
+            if path.startswith("/") and path not in files:
+                files[path] = _file(
+                    config["root"] + path, sums.get(path, ""), whole or path in touched
+                )
+    elsewhere = {image["label"] for image in config["elsewhere"]}
+    return {
+        "server": config["address"],
+        "url": config["http"]["url"],
+        "dhcp": config["dhcp"]["mode"],
+        "root": config["root"],
+        "interfaces": [dict(one) for one in config["interfaces"]],
+        "firmware": firmware,
+        "entries": [
+            {
+                **{key: entry[key] for key in ("id", "image", "arch", "method", "form")},
+                **_paths(entry),
+            }
+            for entry in entries
+            if entry["label"] not in elsewhere
+        ],
+        "files": files,
+    }
+
+
+def _paths(entry: Entry) -> dict[str, str]:
+    """Return what an entry loads, by paths in URLs; an address elsewhere stays one."""
+    loads = {
+        what: f"/tftp{path}" if path.startswith("/") else path
+        for what, path in (("kernel", entry["kernel"]), ("initrd", entry["initrd"]))
+    }
+    return {**loads, "stage": entry["stage"]["path"]}
+
+
+def _sums(records: Records) -> dict[str, str]:
+    """Return the SHA-256 on record of files, by their paths in URLs."""
+    config = records.config()
+    found: dict[str, str] = {}
+    for image in records.ready():
+        if "tree" in image:
+            for path, digest in image["facts"].get("sha256", {}).items():
+                found[in_url(config, os.path.join(image["tree"], path.lstrip("/")))] = digest
+        found[f"{in_url(config, config['paths']['dist'])}/{image['file']}"] = (
+            image["iso_sha256"] or ""
+        )
+    return found
+
+
+def _file(path: str, sha256: str, whole: bool) -> dict[str, Any] | None:
+    try:
+        with open(path, "rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            if whole and sha256:
+                return {"bytes": size, "samples": [[0, size, sha256]]}
+            places = _places(size) if not whole else [(0, size)]
+            samples = []
+            for offset, length in places:
+                file.seek(offset)
+                samples.append([offset, length, hashlib.sha256(file.read(length)).hexdigest()])
+    except OSError:
+        return None
+    return {"bytes": size, "samples": samples}
+
+
+def _places(size: int) -> list[tuple[int, int]]:
+    if size <= 4 * _SAMPLE_BYTES:
+        return [(0, size)]
+    last = size - _SAMPLE_BYTES
+    between = sorted(random.sample(range(_SAMPLE_BYTES, last), 2))  # noqa: S311 (no secret)
+    return [(offset, _SAMPLE_BYTES) for offset in (0, *between, last)]
+
+
+def fingerprint(config: Config, records: Records) -> str:
+    """
+    Return what changes whenever clients may get something else than before.
+
+    config, records
+        The configuration; the records of this machine.
+    """
+    tftp = config["paths"]["tftp"]
+    loaders = [_stamp(os.path.join(tftp, row["file"])) for row in config["firmware"]]
+    menus = [_stamp(os.path.join(tftp, name)) for name in records.owned("menus", [])]
+    services = {name: records.read("services", name) for name in records.names("services")}
+    images = sorted(netboot_images.identities(records).items())
+    changed = sorted(netboot_images.changed(records))
+    # Within an apply the configuration is not that of a file: keys in another order, tuples.
+    told = json.dumps((config, loaders, menus, services, images, changed), sort_keys=True)
+    return hashlib.sha256(told.encode("ascii")).hexdigest()
+
+
+def _stamp(path: str) -> list[int]:
+    try:
+        found = os.stat(path)
+    except OSError:
+        return []
+    return [found.st_size, found.st_mtime_ns, found.st_ino]

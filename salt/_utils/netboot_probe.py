@@ -1,0 +1,407 @@
+"""
+A client in Python: asks DHCP as each kind of firmware does, runs the menus that it gets, and reads
+what each entry loads, by the entry's own method. It boots nothing, and is not counted as a client.
+
+It runs on a netboot server or on another machine of its network, which needs no records: what
+should come is in the plan, see ``netboot_plan.plan``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import time
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import netboot_pxe
+import probe_reach
+from netboot_ipxe import Choice, Client, ScriptError, choices
+from netboot_names import PROBE, VERSION
+from netboot_pxe import Identity, Offer
+from probe_wire import NO_ANSWER, Unreachable
+
+_SCRIPT_BYTES = 4 << 20
+_TIMEOUT_S = 10.0
+# How much of a file that is compared whole is read at a time.
+_CHUNK_BYTES = 16 << 20
+#: Whose key it is when a method does not work.
+_KEYS = {"http": "netboot:http", "cifs": "netboot:smb", "nfs": "netboot:nfs", "ftp": "netboot:ftp"}
+#: What no machine can see for another.
+UNSEEN_FROM_HERE = (
+    "what lies between this server and its clients: switches, cables, firewalls "
+    "(--from ANOTHER_MACHINE looks from there)"
+)
+_PI, _PI_TEXT = b"RPi4", b"Raspberry Pi Boot"
+
+
+class Wrong(NamedTuple):
+    """
+    Why clients with a kind of firmware cannot boot; without ``entry``: none of the entries;
+    ``asked``: as what DHCP was asked.
+    """
+
+    firmware: str
+    entry: str
+    step: str
+    cause: str
+    key: str
+    asked: str = ""
+
+
+class Asked(NamedTuple):
+    """
+    A question, the kind of firmware that asks it (empty: none of ours), and the file that it should
+    get: over HTTP it begins with ``/tftp/``; empty: that is not looked at.
+    """
+
+    identity: Identity
+    kind: str
+    file: str
+
+
+def identities(firmware: list[dict[str, Any]], all_numbers: bool) -> list[Asked]:
+    """
+    Return what to ask DHCP as.
+
+    firmware
+        Rows of the configuration.
+
+    all_numbers
+        Whether to be each number of a kind of firmware, and an iPXE without what menus need; else
+        the first number, over PXE and HTTP.
+    """
+    found = []
+    for row in firmware:
+        kind, file, menu = row["kind"], row["file"], f"config-{row['arch']}.ipxe"
+        features = tuple(row["features"])
+        for number in row["pxe"][: None if all_numbers else 1]:
+            found.append(Asked(Identity(f"{kind} ({number})", number), kind, file))
+            full = Identity(f"{kind} ({number}), iPXE", number, "PXE", features)
+            found.append(Asked(full, kind, menu))
+        if all_numbers and row["pxe"]:
+            lacking = Identity(f"{kind}, iPXE without menus", row["pxe"][0], "PXE", features[:1])
+            found.append(Asked(lacking, kind, file))
+        for number in row["http"][: None if all_numbers else 1]:
+            one = Identity(f"{kind}, HTTP boot ({number})", number, "HTTP")
+            found.append(Asked(one, kind, f"/tftp/{file}"))
+        if all_numbers and kind == "bios":
+            found.append(Asked(Identity("Raspberry Pi", 0, machine=_PI), kind, ""))
+    if all_numbers:
+        found.append(Asked(Identity("no boot ROM", None), "", ""))
+    return found
+
+
+def probe(
+    plan: dict[str, Any], network: bool, all_numbers: bool = True, own: bool = True
+) -> dict[str, Any]:
+    """
+    Return whether each kind of firmware can boot each entry.
+
+    plan
+        What should come, see ``netboot_plan.plan``.
+
+    network
+        Whether DHCP servers are asked, a question every two seconds.
+
+    all_numbers : True
+        See ``identities``.
+
+    own : True
+        Whether this machine is the netboot server.
+
+    Returns a map: ``at`` (seconds since 1970), ``seconds``, ``good`` (pairs of firmware and entry),
+    ``wrong`` (see ``Wrong``), ``foreign`` (what other servers do, a sentence each), ``others``
+    (their addresses), ``offers`` (by identity) and ``unseen`` (what was not looked at).
+    """
+    began = time.monotonic()
+    files = _Files(plan)
+    found: dict[str, Any] = {"wrong": [], "good": [], "foreign": [], "others": [], "offers": {}}
+    unseen = [UNSEEN_FROM_HERE] if own else []
+    if network and plan["dhcp"] != "off":
+        _dhcp(plan, identities(plan["firmware"], all_numbers), own, found, unseen)
+    else:
+        unseen.append("DHCP: nobody was asked")
+    for row in plan["firmware"]:
+        _firmware(plan, row, files, found)
+    # Of a kind that gets no boot loader, no entry is good.
+    stuck = {one.firmware for one in found["wrong"] if not one.entry}
+    return {
+        **found,
+        "at": int(time.time()),
+        "seconds": round(time.monotonic() - began, 1),
+        "good": [pair for pair in found["good"] if pair[0] not in stuck],
+        "wrong": [one._asdict() for one in dict.fromkeys(found["wrong"])],
+        "unseen": unseen,
+    }
+
+
+# -- DHCP -----------------------------------------------------------------------------------------
+
+
+def _dhcp(
+    plan: dict[str, Any],
+    wanted: list[Asked],
+    own: bool,
+    found: dict[str, Any],
+    unseen: list[str],
+) -> None:
+    for interface in plan["interfaces"] if plan["firmware"] else ():
+        name, address = interface["name"], interface["address"]
+        try:
+            offers = netboot_pxe.ask(name, [one.identity for one in wanted])
+            taken = netboot_pxe.taken(name, address) if own else ""
+        except OSError as err:
+            unseen.append(f"DHCP on {name}: {err}")
+            continue
+        found["offers"][name] = {
+            asked: [offer._asdict() for offer in said] for asked, said in offers.items() if said
+        }
+        for identity, kind, file in wanted:
+            right = f"{interface['url']}{file}" if file.startswith("/") else file
+            cause = _offered(offers[identity.name], address, right) if kind else ""
+            if cause:
+                wrong = Wrong(kind, "", "DHCP", cause, "netboot:dhcp", identity.name)
+                found["wrong"].append(wrong)
+        if taken:
+            found["foreign"].append(f"{taken} on {name} also has the address {address}.")
+        _foreign(plan, interface, offers, found)
+        if plan["dhcp"] == "proxy" and not any(
+            one.address for said in offers.values() for one in said
+        ):
+            unseen.append(
+                f"addresses: no DHCP server on {name} offers this machine one, which is right if "
+                "those serve only machines that they know"
+            )
+
+
+def _offered(offers: list[Offer], server: str, right: str) -> str:
+    """Return what is wrong with the offer of this server, or an empty string."""
+    ours = [offer for offer in offers if offer.server == server and offer.boots]
+    if not ours:
+        return "this server offers nothing"
+    if not right:
+        # A Raspberry Pi starts the boot server's program by this text alone.
+        return "" if _PI_TEXT.hex() in ours[0].vendor else f"option 43 lacks {_PI_TEXT.decode()}"
+    if ours[0].file != right:
+        return f"it is offered {ours[0].file or 'no file'} instead of {right}"
+    if ours[0].next_server != server:
+        return f"it is sent to {ours[0].next_server} for {right}"
+    return ""
+
+
+def _foreign(
+    plan: dict[str, Any],
+    interface: dict[str, str],
+    offers: dict[str, list[Offer]],
+    found: dict[str, Any],
+) -> None:
+    by_server: dict[str, list[Offer]] = {}
+    for offer in (one for said in offers.values() for one in said):
+        if offer.server != interface["address"]:
+            by_server.setdefault(offer.server, []).append(offer)
+    for server, said in sorted(by_server.items()):
+        at = f"{server} ({next((one.mac for one in said if one.mac), 'here')})"
+        files = sorted({one.file or "a boot" for one in said if one.boots})
+        where = f"on {interface['name']}"
+        if files:
+            found["others"].append(server)
+            named = ", ".join(files[:3])
+            found["foreign"].append(
+                f"{at} {where} also offers a boot ({named}): clients may take that; switch it off "
+                "there."
+            )
+        if plan["dhcp"] == "server" and any(one.address for one in said):
+            found["foreign"].append(
+                f"{at} {where} also gives addresses: switch it off, or set netboot:dhcp:mode to "
+                "proxy."
+            )
+
+
+# -- what is fetched ------------------------------------------------------------------------------
+
+
+class _Files:
+    """Files as they come over the network; each is read once."""
+
+    def __init__(self, plan: dict[str, Any]) -> None:
+        self._files = plan["files"]
+        self._scripts: dict[str, str | None] = {}
+        self._compared: dict[str, str] = {}
+        # Who does not answer, and how: it is waited for once.
+        self._silent: dict[str, Unreachable] = {}
+
+    def script(self, url: str) -> str | None:
+        """Return the text of a script, or None when the server does not have it."""
+        if url not in self._scripts:
+            self._scripts[url] = self._script(url)
+        return self._scripts[url]
+
+    def _script(self, url: str) -> str | None:
+        try:
+            _size, data = self._read(url, 0, _SCRIPT_BYTES)
+        except Unreachable as err:
+            if err.missing:
+                return None
+            raise ScriptError(f"{url}: {err}") from None
+        return data.decode("utf-8", "replace")
+
+    def wrong(self, url: str, path: str) -> str:
+        """Return what is wrong with a file at an address, or an empty string."""
+        if url not in self._compared:
+            try:
+                self._compared[url] = self._difference(url, path)
+            except Unreachable as err:
+                self._compared[url] = str(err)
+        return self._compared[url]
+
+    def _difference(self, url: str, path: str) -> str:
+        if path not in self._files:
+            self._read(url, 0, 1)  # another server's: only whether it is there
+            return ""
+        right = self._files[path]
+        if right is None:
+            return "it is not on the disk"
+        for offset, length, digest in right["samples"]:
+            if url.startswith("tftp://") and offset:
+                continue  # comes from the beginning alone
+            hashed = hashlib.sha256()
+            for at in range(offset, offset + length, _CHUNK_BYTES) or [0]:
+                size, data = self._read(url, at, min(_CHUNK_BYTES, offset + length - at))
+                if size not in (None, right["bytes"]):
+                    return f"it has {size} bytes instead of {right['bytes']}"
+                hashed.update(data)
+            if hashed.hexdigest() != digest:
+                return "other bytes come than are on record"
+        return ""
+
+    def _read(self, url: str, offset: int, length: int) -> tuple[int | None, bytes]:
+        service = "/".join(url.split("/", 3)[:3])
+        if service in self._silent:
+            raise self._silent[service]
+        try:
+            size, (data,) = probe_reach.read(
+                url, [(offset, length)], _TIMEOUT_S, agent=f"{PROBE}/{VERSION}"
+            )
+        except Unreachable as err:
+            if str(err).startswith(NO_ANSWER):
+                self._silent[service] = err
+            raise
+        return size, data
+
+
+# -- boot loader, menu, entries -------------------------------------------------------------------
+
+
+def _firmware(
+    plan: dict[str, Any], row: dict[str, Any], files: _Files, found: dict[str, Any]
+) -> None:
+    kind, server = row["kind"], plan["server"]
+    loader = f"/tftp/{row['file']}"
+    urls = [f"tftp://{server}/./{row['file']}"] if row["pxe"] else []
+    urls += [f"{plan['url']}{loader}"] if row["http"] else []
+    for url in urls:
+        if cause := files.wrong(url, loader):
+            text = f"{shown(url)}: {cause}"
+            found["wrong"].append(Wrong(kind, "", "boot loader", text, f"netboot:firmware:{kind}"))
+    entries = {one["id"]: one for one in plan["entries"] if one["arch"] in row["boots"]}
+    reached = set()
+    try:
+        for choice in _chosen(plan, row, files, set(entries)):
+            reached.add(choice.label)
+            wrong = _entry(plan, kind, entries[choice.label], choice, files)
+            if wrong:
+                found["wrong"].append(wrong)
+            else:
+                found["good"].append([kind, choice.label])
+    except ScriptError as err:
+        found["wrong"].append(Wrong(kind, "", "menu", shown(str(err)), "netboot:menu"))
+        return
+    for name in sorted(set(entries) - reached):
+        key = f"netboot:images:{entries[name]['image']}"
+        found["wrong"].append(Wrong(kind, name, "menu", "it is not in the menu", key))
+
+
+def _chosen(
+    plan: dict[str, Any], row: dict[str, Any], files: _Files, wanted: set[str]
+) -> Iterator[Choice]:
+    settings = {
+        "platform": "pcbios" if row["kind"] == "bios" else "efi",
+        "next-server": plan["server"],
+        "version": "1.21.1",
+        # Of no machine: what is tried is what a machine gets that nobody named.
+        "mac": "00:00:00:00:00:00",
+        "ip": plan["server"],
+    }
+
+    def make(chosen: list[str]) -> Client:
+        return Client(files.script, settings, chosen=chosen, waits=True)
+
+    url = f"tftp://{plan['server']}/./config-{row['arch']}.ipxe"
+    return choices(make, url, lambda label: label.startswith("@") or label in wanted)
+
+
+def _entry(
+    plan: dict[str, Any], kind: str, entry: dict[str, Any], choice: Choice, files: _Files
+) -> Wrong | None:
+    key = f"netboot:images:{entry['image']}"
+    if choice.wrong or not choice.client.end.endswith(" boot"):
+        cause = (
+            shown(choice.wrong) or f"the menu does not boot it ({choice.client.end or 'nothing'})"
+        )
+        return Wrong(kind, entry["id"], "menu", cause, key)
+    kernel, _, cmdline = choice.client.kernel.partition(" ")
+    kernel = kernel if "://" in kernel else ""
+    for what, url in (("kernel", kernel), ("initrd", choice.client.initrd)):
+        if cause := files.wrong(_marked(url), entry[what]):
+            return Wrong(kind, entry["id"], what, f"{shown(url)}: {cause}", key)
+    url, cause = stage_url(cmdline, entry, plan["root"])
+    cause = cause or files.wrong(url, entry["stage"])
+    if not cause:
+        return None
+    what = "ISO" if entry["form"] == "iso" else "stage"
+    own = f"{shown(url)}: {cause}" if url else cause
+    return Wrong(kind, entry["id"], what, own, _KEYS.get(entry["method"], key))
+
+
+def stage_url(cmdline: str, entry: dict[str, Any], root: str) -> tuple[str, str]:
+    """
+    Return the address of an entry's stage or ISO as its command line names it, and what is wrong.
+
+    cmdline
+        The kernel's command line.
+
+    entry, root
+        The entry of the plan; the directory that is served.
+    """
+    match = re.search(r"\bautomatic=(\S+)", cmdline)
+    told = dict(part.partition(":")[::2] for part in (match[1] if match else "").split(","))
+    method, server, directory = (told.get(key, "") for key in ("method", "server", "directory"))
+    if method != entry["method"] or not server:
+        return "", f"the command line has method {method or 'none'} instead of {entry['method']}"
+    if method == "nfs" and directory.startswith(root):
+        directory = directory[len(root) :]
+    stage = entry["stage"]
+    if not f"{stage}/".startswith(f"{directory}/") or not directory:
+        return "", f"the command line names {directory or 'nothing'}, but it is {stage}"
+    if method == "nfs":
+        # What is mounted is the directory of the ISO, or that of the stage.
+        mounted = stage.rpartition("/")[0] if entry["form"] == "iso" else directory
+        return f"nfs://{server}{root}{mounted}!{stage[len(mounted) :]}", ""
+    scheme = {"cifs": "smb"}.get(method, method)
+    return f"{scheme}://{server}{stage}", ""
+
+
+def _marked(url: str) -> str:
+    """Return an address with what marks the requests of this client in TFTP servers' logs."""
+    return re.sub(r"^(tftp://[^/]+)/", r"\1/./", url)
+
+
+def shown(url: str) -> str:
+    """
+    Return an address as people write it.
+
+    url
+        The address, or a text with one.
+    """
+    return url.replace("/./", "/", 1).replace("!", "")

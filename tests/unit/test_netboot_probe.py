@@ -1,0 +1,349 @@
+"""The client in Python: what it says when something does not come, on files of a test."""
+
+import hashlib
+
+import pytest
+
+import netboot_bootable
+import netboot_menus
+import netboot_probe
+import netboot_pxe
+from netboot_names import PROBE
+from netboot_pxe import Identity, Offer
+from probe_wire import Unreachable
+from tests.unit.test_netboot_entries import P11
+from tests.unit.test_netboot_menus import TEMPLATE, USERS, made
+
+SERVER = "192.0.2.10"
+URL = f"http://{SERVER}"
+LOADERS = {"bios": "undionly.kpxe", "efi-x86_64": "snponly-x86_64.efi"}
+
+
+class Served:
+    """What a server has for the plan of a pillar, and what a test breaks of it.
+
+    files: bytes by path; broken: causes by how an address begins.
+    """
+
+    def __init__(self, without=("rescue",), **pillar):
+        config, entries = made(facts={**P11, **dict.fromkeys(without)}, **pillar)
+        self.files = {
+            f"/tftp/{name}": text.encode()
+            for name, text in netboot_menus.render(TEMPLATE, config, entries).items()
+        }
+        self.files.update({f"/tftp/{name}": name.encode() for name in LOADERS.values()})
+        listed = []
+        for entry in entries:
+            loads = {what: f"/tftp{entry[what]}" for what in ("kernel", "initrd")}
+            loads["stage"] = entry["stage"]["path"]
+            self.files.update({path: path.encode() * 9 for path in loads.values()})
+            kept = {key: entry[key] for key in ("id", "image", "arch", "method", "form")}
+            listed.append({**kept, **loads})
+        self.plan = {
+            "server": SERVER,
+            "url": URL,
+            "dhcp": "proxy",
+            "root": "/srv/export",
+            "interfaces": [{"name": "eth0", "address": SERVER, "url": URL}],
+            "firmware": [row for row in config["firmware"] if row["kind"] in LOADERS],
+            "entries": listed,
+            "files": {
+                path: {
+                    "bytes": len(data),
+                    "samples": [[0, len(data), hashlib.sha256(data).hexdigest()]],
+                }
+                for path, data in self.files.items()
+            },
+        }
+        self.broken = {}
+        self.agents = set()
+
+    def read(self, url, ranges, _timeout, agent):
+        self.agents.add(agent)
+        plain = url.replace("/./", "/")
+        for start, cause in self.broken.items():
+            if plain.startswith(start):
+                raise Unreachable(cause)
+        scheme, _, rest = plain.partition("://")
+        path = rest.partition("/")[2].replace("!", "").removeprefix("srv/export/")
+        data = self.files.get(f"/tftp/{path}" if scheme == "tftp" else f"/{path}")
+        if data is None:
+            raise Unreachable("there is no such file", missing=True)
+        return len(data), [data[offset : offset + length] for offset, length in ranges]
+
+    def probe(self, monkeypatch):
+        monkeypatch.setattr(netboot_probe.probe_reach, "read", self.read)
+        return netboot_probe.probe(self.plan, network=False)
+
+
+def lines(found):
+    return [text for _key, severity, text in netboot_bootable.findings(found)]
+
+
+@pytest.mark.parametrize("count", [1, 30])
+@pytest.mark.parametrize("methods", [["http"], ["cifs", "nfs", "ftp", "http"]])
+def test_healthy(monkeypatch, count, methods):
+    served = Served(count=count, methods=methods)
+    found = served.probe(monkeypatch)
+    assert found["wrong"] == []
+    wanted = {(kind, one["id"]) for kind in LOADERS for one in served.plan["entries"]}
+    assert {tuple(pair) for pair in found["good"]} == wanted
+    assert len(served.plan["entries"]) == count * len(methods) * 2
+    assert all(agent.startswith(PROBE) for agent in served.agents)
+
+
+def test_entry_behind_a_password(monkeypatch):
+    found = Served(menu={"password": {**USERS, "variants": ["install"]}}).probe(monkeypatch)
+    assert found["wrong"] == []
+    assert ["bios", "alt_0-install"] in found["good"]
+
+
+BOTH = "bios, efi-x86_64"
+TREE = "/tftp/netboot/x86_64/alt_0"
+BREAKAGES = {
+    "no web server": (
+        {"broken": {"http://": "no answer on TCP 80"}},
+        [
+            f"{BOTH} cannot boot: menu: {URL}/tftp/config-x86_64.ipxe: no answer on TCP 80",
+            f"efi-x86_64 cannot boot: boot loader: {URL}/tftp/snponly-x86_64.efi: no answer",
+        ],
+    ),
+    "no TFTP": (
+        {"broken": {"tftp://": "no answer on UDP 69"}},
+        [
+            f"bios cannot boot: boot loader: tftp://{SERVER}/undionly.kpxe: no answer on UDP 69",
+            f"{BOTH} cannot boot: menu: tftp://{SERVER}/config-x86_64.ipxe: no answer on UDP 69",
+            "efi-x86_64 cannot boot: boot loader: tftp",
+        ],
+    ),
+    "a loader is gone": (
+        {"gone": ["/tftp/undionly.kpxe"]},
+        [f"bios cannot boot: boot loader: tftp://{SERVER}/undionly.kpxe: there is no such file"],
+    ),
+    "another loader": (
+        {"files": {"/tftp/undionly.kpxe": b"undionly.kpxE"}},
+        [f"bios cannot boot: boot loader: tftp://{SERVER}/undionly.kpxe: other bytes come"],
+    ),
+    "no menu": (
+        {"gone": ["/tftp/config-x86_64.ipxe"]},
+        [f"{BOTH} cannot boot: menu: the script tftp://{SERVER}/config-x86_64.ipxe is missing"],
+    ),
+    "half a kernel": (
+        {"files": {f"{TREE}/boot/vmlinuz": b"half"}},
+        [f"{BOTH} cannot boot alt_0-livecd, alt_0-install: kernel: {URL}{TREE}/boot/vmlinuz: it"],
+    ),
+    "no initrd": (
+        {"gone": [f"{TREE}/boot/initrd.img"]},
+        [f"{BOTH} cannot boot alt_0-livecd, alt_0-install: initrd: {URL}{TREE}/boot/initrd.img"],
+    ),
+    "the stage may not be read": (
+        {"broken": {f"{URL}{TREE}/live": "403"}},
+        [f"{BOTH} cannot boot alt_0-livecd: stage: {URL}{TREE}/live: 403 (netboot:http)."],
+    ),
+    "the ISO is gone": (
+        {"unplanned": ["/dist/0.iso"], "gone": ["/dist/0.iso"]},
+        [f"{BOTH} cannot boot alt_0-install: ISO: {URL}/dist/0.iso: it is not on the disk"],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BREAKAGES)
+def test_breakage(monkeypatch, name):
+    does, told = BREAKAGES[name]
+    served = Served()
+    served.files.update(does.get("files", {}))
+    served.broken = does.get("broken", {})
+    for path in does.get("gone", ()):
+        del served.files[path]
+    served.plan["files"].update(dict.fromkeys(does.get("unplanned", ())))
+    said = lines(served.probe(monkeypatch))
+    assert [line[: len(start)] for line, start in zip(said, told, strict=True)] == told
+
+
+def test_method_that_does_not_work(monkeypatch):
+    served = Served(methods=["cifs"])
+    served.broken = {"smb://": "no answer on TCP 445"}
+    assert lines(served.probe(monkeypatch)) == [
+        f"{BOTH} cannot boot {entry}: ISO: smb://{SERVER}/dist/0.iso: no answer on TCP 445 "
+        "(netboot:smb)."
+        for entry in ["alt_0-livecd, alt_0-install"]
+    ]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ("method:http", "method:nfs", "stage: the command line has method nfs instead of http"),
+        (
+            "directory:${nb-via}/tftp/netboot",
+            "directory:/tftp/nowhere",
+            "stage: the command line n",
+        ),
+        (":alt_0-livecd\n", ":alt_0-livecd\nexit 1\n", "menu: the menu does not boot it (exit 1)"),
+        (":alt_0-livecd\n", ":alt_0-livecd\ngoto nowhere\n", "menu: the script "),
+        (":alt_0-livecd\n", ":alt_0-livecd\nmagic\n", "menu: magic is a command that this reader"),
+        ("item --key 1 alt_0-livecd", "item --key 1 other", "menu: it is not in the menu"),
+        ("/boot/vmlinuz", "/boot/vmlinux", "kernel: http://192.0.2.10/tftp/netboot/x86_64/alt_0/b"),
+    ],
+)
+def test_fault_in_a_menu(monkeypatch, old, new, told):
+    served = Served(without=("rescue", "installer"))
+    name = "/tftp/config-x86_64.ipxe"
+    text = served.files[name].decode()
+    assert old in text
+    served.files[name] = text.replace(old, new).encode()
+    (line,) = lines(served.probe(monkeypatch))
+    assert line.startswith(f"{BOTH} cannot boot alt_0-livecd: {told}")
+
+
+def test_endless_script(monkeypatch):
+    served = Served()
+    served.files["/tftp/config-x86_64.ipxe"] = b"#!ipxe\n:a\ngoto a\n"
+    (line,) = lines(served.probe(monkeypatch))
+    assert line.startswith(
+        f"{BOTH} cannot boot: menu: tftp://{SERVER}/config-x86_64.ipxe is an end"
+    )
+
+
+# -- DHCP -----------------------------------------------------------------------------------------
+
+
+def served_by_dhcp(**changed):
+    """What netboot_pxe.ask returns on a healthy network, with other offers by identity."""
+    offers = {}
+    for one in netboot_probe.identities(Served().plan["firmware"], True):
+        file = f"{URL}{one.file}" if one.file.startswith("/") else one.file
+        vendor = "" if file else b"Raspberry Pi Boot".hex()
+        own = [Offer(SERVER, "", file, SERVER, vendor=vendor)] if one.kind else []
+        offers[one.identity.name] = changed.get(one.identity.name, own)
+    return offers
+
+
+def asked(monkeypatch, offers, taken="", **plan):
+    served = Served()
+    served.plan.update(plan)
+    monkeypatch.setattr(netboot_probe.probe_reach, "read", served.read)
+    monkeypatch.setattr(netboot_probe.netboot_pxe, "ask", lambda _name, _asks: offers)
+    monkeypatch.setattr(netboot_probe.netboot_pxe, "taken", lambda *_: taken)
+    return netboot_probe.probe(served.plan, network=True)
+
+
+def test_healthy_network(monkeypatch):
+    router = Offer("192.0.2.1", "52:54:00:00:00:09", "", "192.0.2.1", "192.0.2.77", boots=False)
+    offers = {name: [*own, router] for name, own in served_by_dhcp().items()}
+    found = asked(monkeypatch, offers)
+    assert (lines(found), found["others"]) == ([], [])
+    assert found["unseen"] == [netboot_probe.UNSEEN_FROM_HERE]
+
+
+OTHER = Offer("192.0.2.3", "52:54:00:00:00:03", "pxelinux.0", "192.0.2.3")
+
+
+@pytest.mark.parametrize(
+    ("offers", "told"),
+    [
+        (
+            {"bios (0)": []},
+            "bios (0) cannot boot: DHCP: this server offers nothing (netboot:dhcp).",
+        ),
+        (
+            {"bios (0)": [Offer(SERVER, "", "other.0", SERVER)]},
+            "bios (0) cannot boot: DHCP: it is offered other.0 instead of undionly.kpxe",
+        ),
+        (
+            {"bios (0)": [Offer(SERVER, "", "undionly.kpxe", "192.0.2.1")]},
+            "bios (0) cannot boot: DHCP: it is sent to 192.0.2.1 for undionly.kpxe",
+        ),
+        (
+            {"Raspberry Pi": [Offer(SERVER, "", "", SERVER)]},
+            "Raspberry Pi cannot boot: DHCP: option 43 lacks Raspberry Pi Boot",
+        ),
+        (
+            {"no boot ROM": [OTHER]},
+            "192.0.2.3 (52:54:00:00:00:03) on eth0 also offers a boot (pxelinux.0): clients",
+        ),
+    ],
+)
+def test_fault_of_dhcp(monkeypatch, offers, told):
+    found = asked(monkeypatch, served_by_dhcp(**offers))
+    assert [line[: len(told)] for line in lines(found)] == [told]
+    stuck = any(one["firmware"] == "bios" for one in found["wrong"])
+    assert (["bios", "alt_0-livecd"] in found["good"]) == (not stuck)
+    assert ["efi-x86_64", "alt_0-livecd"] in found["good"]
+
+
+def test_address_taken_and_a_second_server(monkeypatch):
+    router = Offer("192.0.2.1", "52:54:00:00:00:09", "", "192.0.2.1", "192.0.2.77", boots=False)
+    offers = {name: [*own, router] for name, own in served_by_dhcp().items()}
+    found = asked(monkeypatch, offers, taken="52:54:00:00:00:07", dhcp="server")
+    assert found["wrong"] == []
+    assert lines(found) == [
+        f"52:54:00:00:00:07 on eth0 also has the address {SERVER}.",
+        "192.0.2.1 (52:54:00:00:00:09) on eth0 also gives addresses: switch it off, or set "
+        "netboot:dhcp:mode to proxy.",
+    ]
+
+
+def test_nobody_may_ask(monkeypatch):
+    def refused(*_):
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(netboot_probe.netboot_pxe, "ask", refused)
+    served = Served()
+    monkeypatch.setattr(netboot_probe.probe_reach, "read", served.read)
+    found = netboot_probe.probe(served.plan, network=True)
+    assert "DHCP on eth0: [Errno 1] Operation not permitted" in found["unseen"]
+
+
+# -- packets --------------------------------------------------------------------------------------
+
+MAC = bytes.fromhex("525400000001")
+
+
+def answer(question, kind=2, server=SERVER, file="", **fields):
+    """A server's answer to a question of netboot_pxe."""
+    told = bytes((53, 1, kind, 54, 4)) + netboot_pxe.socket.inet_aton(server)
+    for code, value in fields.pop("options", {}).items():
+        told += bytes((code, len(value))) + value
+    head = bytearray(question[:236])
+    head[0] = 2
+    head[108 : 108 + len(file)] = file.encode()
+    return bytes(head) + b"\x63\x82\x53\x63" + told + b"\xff"
+
+
+@pytest.mark.parametrize(
+    ("options", "file", "boots"),
+    [
+        ({60: b"PXEClient"}, "", True),
+        ({60: b"PXEClient", 67: b"other.0\0"}, "other.0", True),
+        ({67: b"a.efi\xff"}, "a.efi", True),
+        ({}, "", False),
+        ({52: b""}, "", False),
+        ({60: b"MSFT 5.0"}, "", False),
+    ],
+)
+def test_offers_are_read(options, file, boots):
+    question = netboot_pxe.discover(MAC, 7, Identity("", 7))
+    number, offer = netboot_pxe.packet(answer(question, options=options), {7}, 2, "192.0.2.9", "")
+    assert (number, offer.server, offer.file, offer.boots) == (7, SERVER, file, boots)
+
+
+def test_what_is_no_answer():
+    question = netboot_pxe.discover(MAC, 7, Identity("", 7))
+    right = answer(question, file="a.0")
+    assert netboot_pxe.packet(right, {7}, 2, "", "")
+    assert netboot_pxe.packet(right, {8}, 2, "", "") is None
+    assert netboot_pxe.packet(right, {7}, 5, "", "") is None
+    assert netboot_pxe.packet(question, {7}, 2, "", "") is None
+    for length in range(len(right)):
+        netboot_pxe.packet(right[:length], {7}, 2, "", "")
+        netboot_pxe.read(right[:length], {7})
+
+
+def test_a_question_says_who_asks():
+    words = netboot_pxe.discover(MAC, 7, Identity("", 11, "HTTP", (19, 39), b"RPi4"))
+    assert f"HTTPClient:Arch:00011:UNDI:002001:{PROBE}".encode() in words
+    assert bytes((93, 2, 0, 11)) in words
+    assert bytes((77, 4)) + b"iPXE" + bytes((175, 6, 19, 1, 1, 39, 1, 1)) in words
+    assert bytes((97, 17, 0)) + b"RPi4" in words
+    assert b"Client" not in netboot_pxe.discover(MAC, 7, Identity("", None))
