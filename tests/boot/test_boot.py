@@ -130,6 +130,7 @@ def test_local_disk(unassigned, firmware, disk, tmp_path):
     assert [path for _, path, _, _ in served(unassigned) if path.startswith(TREE)] == []
 
 
+@pytest.mark.long
 def test_password(unassigned):
     """A wrong password leads back to the menu, the right one to the installer."""
     with unassigned.lab.client("efi-x86_64") as client:
@@ -146,6 +147,7 @@ def test_password(unassigned):
         assert client.booted(timeout=180)["variant"] == "install"
 
 
+@pytest.mark.long
 def test_kernel_that_is_not_the_one_on_record(unassigned):
     """One byte is another: refused, with the reason, and the menu is read again."""
     kernel = f"/srv/export{TREE}/boot/vmlinuz"

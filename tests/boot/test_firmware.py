@@ -165,6 +165,7 @@ def test_server_that_gives_addresses(giving, firmware):
     boots(giving, giving.lab.client(firmware), giving.isos["x86_64"])
 
 
+@pytest.mark.long
 def test_server_of_somebody_else(alone):
     """ISC's dhcpd with what netboot.dhcp_hints prints; nothing of ours answers DHCP."""
     alone.apply(mode="off")

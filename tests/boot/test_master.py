@@ -236,13 +236,14 @@ def documented(repositories, tag):
     return yaml.safe_load(text)
 
 
-@pytest.fixture(scope="module", params=[True, pytest.param(False, marks=pytest.mark.long)])
+@pytest.fixture(scope="module", params=[True, False])
 def multiprocessing(lan, request):
     """Whether the minion has a process for each job, as by default, or a thread."""
     if not request.param:
         lan.salt.restart_minion(lan.server, multiprocessing=False)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("step", "tag"), [("first", "v1"), ("next", "v2"), ("back", "v1")])
 @pytest.mark.usefixtures("multiprocessing")
 def test_master_with_gitfs_at_a_tag(lan, repositories, step, tag):

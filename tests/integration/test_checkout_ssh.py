@@ -109,6 +109,7 @@ def test_first_apply_asks_and_shows_fetches(lan, checkout, roster):
     assert "Ready to boot: ALT p11." in text
 
 
+@pytest.mark.long
 def test_hosts_are_imported_for_a_machine_over_ssh(lan, checkout, roster):
     """Checked by the pillar and the facts of that machine."""
     roster(ssh_options=["StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null"])
