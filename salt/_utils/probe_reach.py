@@ -5,7 +5,8 @@ Read parts of a file by each method that clients have, without mounting anything
 ``http://HOST/path``                       see ``probe_http``
 ``tftp://HOST/path``                       see ``probe_tftp``: a file comes from its beginning on
 ``ftp://HOST/path``                        see ``probe_ftp``
-``nfs://HOST/what/is/mounted!/path``       see ``probe_nfs``
+``nfs://HOST/what/is/mounted!/path``       over NFS 3, see ``probe_nfs``
+``nfs4://HOST/what/is/mounted!/path``      over NFS 4, or 3, as altboot does
 ``smb://HOST/share/path``                  see ``probe_smb``
 =========================================  ==========================================
 """
@@ -19,6 +20,7 @@ from typing import Optional
 
 import probe_ftp
 import probe_http
+import probe_nfs
 import probe_smb
 import probe_tftp
 from probe_wire import NO_ANSWER, Unreachable
@@ -79,6 +81,16 @@ def _smb(host: str, port: int, path: str, ranges: _Ranges, timeout: float, _agen
     return probe_smb.read(host, share, file, ranges, timeout, port)
 
 
+def _nfs(host: str, port: int, path: str, ranges: _Ranges, timeout: float, _agent: str) -> _Read:
+    export, _, file = path.partition("!/")
+    return probe_nfs.read(host, _plain(export), _plain(file), ranges, timeout, port)
+
+
+def _nfs4(host: str, port: int, path: str, ranges: _Ranges, timeout: float, _agent: str) -> _Read:
+    export, _, file = path.partition("!/")
+    return probe_nfs.read4(host, _plain(export), _plain(file), ranges, timeout, port)
+
+
 def _plain(path: str) -> str:
     return urllib.parse.unquote(path, errors="surrogateescape")
 
@@ -86,12 +98,16 @@ def _plain(path: str) -> str:
 _PORTS = {
     "ftp": probe_ftp.PORT,
     "http": probe_http.PORT,
+    "nfs": probe_nfs.PORT,
+    "nfs4": probe_nfs.PORT_OF_4,
     "smb": probe_smb.PORT,
     "tftp": probe_tftp.PORT,
 }
 _READERS: dict[str, Callable[[str, int, str, _Ranges, float, str], _Read]] = {
     "ftp": _ftp,
     "http": _http,
+    "nfs": _nfs,
+    "nfs4": _nfs4,
     "smb": _smb,
     "tftp": _tftp,
 }

@@ -11,6 +11,7 @@ from __future__ import annotations
 import errno
 import socket
 import time
+from collections.abc import Sequence
 from typing import Any
 
 #: With this begins the cause when a server is not there; its other files need not be tried.
@@ -21,7 +22,7 @@ _SECONDS_PER_MIB = 1.0
 # Headers, greetings, replies without data; and what a protocol puts around each part of a file.
 _MOST_BESIDES = 1 << 18
 _LONGEST_TEXT = 120
-_TAKEN = (errno.EADDRINUSE, errno.EADDRNOTAVAIL)
+_TAKEN = (errno.EADDRINUSE, errno.EADDRNOTAVAIL, errno.EACCES, errno.EPERM)
 
 
 class Unreachable(Exception):
@@ -142,7 +143,7 @@ class Wire(socket.socket):
         return bytes(data)
 
 
-def connect(host: str, port: int, budget: Budget, own_ports: range | None = None) -> Wire:
+def connect(host: str, port: int, budget: Budget, own_ports: Sequence[int] = (0,)) -> Wire:
     """
     Return a connection. Raises Unreachable.
 
@@ -152,13 +153,13 @@ def connect(host: str, port: int, budget: Budget, own_ports: range | None = None
     budget
         Its limits.
 
-    own_ports : None
-        From which ports of this machine to connect: the first of them that is free.
+    own_ports : (0,)
+        From which ports of this machine to connect, the first that can be taken; 0: any.
     """
     if not 0 < port < 65536:
         raise Unreachable(f"the server names {port} as a port")
     address = resolved(host)
-    for own in own_ports or (0,):
+    for own in own_ports:
         wire = Wire(socket.AF_INET, socket.SOCK_STREAM)
         wire.budget, wire.address, wire.port = budget, address, port
         try:
@@ -172,7 +173,7 @@ def connect(host: str, port: int, budget: Budget, own_ports: range | None = None
                 continue
             raise Unreachable(f"{NO_ANSWER} on TCP {port}{_in_brackets(err)}") from None
         return wire
-    raise Unreachable(f"none of this machine's ports {own_ports} is free")
+    raise Unreachable(f"none of this machine's ports {own_ports} can be taken")
 
 
 def resolved(host: str) -> str:
