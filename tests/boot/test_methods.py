@@ -16,6 +16,7 @@ from lab.iso import make_iso
 from lab.salt import GuestSaltCall
 from tests.boot.test_mounts import assert_is_served, with_root_only_modes
 from tests.integration.test_kills import HOOKED
+from tests.integration.test_probe_methods import read
 from tests.servers import IN_GUEST
 
 TITLE = "ALT Linux network boot"
@@ -280,6 +281,28 @@ def test_nfs_handles_lead_to_the_exports_alone(applied):
     assert bytes.fromhex(read.stdout) == (applied.web / "p11" / kernel).read_bytes()[:64]
     stale = 70
     assert refused.stderr == f"READ: {stale}\n"
+
+
+def test_entries_are_read_without_a_client(applied):
+    """Their stages and ISOs: beginning and end, as the probe reads them."""
+    read_ = set()
+    for entry in applied.entries.values():
+        path, image = entry["stage"]["path"], entry["image"]
+        folder, _, name = path.rpartition("/")
+        source = applied.isos[image].path if entry["form"] == "iso" else applied.web / image / name
+        data = source.read_bytes()
+        urls = {
+            "cifs": [f"smb://{{}}{path}"],
+            "ftp": [f"ftp://{{}}{path}"],
+            "nfs": [f"{scheme}://{{}}/srv/export{folder}!/{name}" for scheme in ("nfs", "nfs4")],
+        }[entry["method"]]
+        for url in urls:
+            size, parts = read(applied, url, [(0, 1000), (len(data) - 1000, 1000)])
+            assert (size, parts) == (len(data), [data[:1000], data[-1000:]]), url
+            read_.add((url.partition(":")[0], entry["form"]))
+    assert read_ == {
+        (scheme, form) for scheme in ("ftp", "nfs", "nfs4", "smb") for form in ("iso", "tree")
+    }
 
 
 @pytest.mark.parametrize(
