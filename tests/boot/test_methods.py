@@ -4,6 +4,7 @@ Some clients go through firmware and menu, the others start the kernel with the 
 line, as the way there is the same.
 """
 
+import json
 import sys
 import time
 from pathlib import Path
@@ -150,6 +151,19 @@ def test_pulled_plug_where_the_exports_are_put_in_their_place(applied):
     assert applied.server.run(["ls", "-A", "/etc/exports.d"]).stdout == "netboot.exports\n"
     applied.salt.write_pillar({"netboot": applied.pillar})
     assert applied.salt.apply(applied.server, "netboot.nfs").failed == {}
+
+
+@pytest.mark.long
+def test_every_entry_loads_by_its_own_method(applied):
+    """As netboot.check tries it, with all numbers of firmware."""
+    found = applied.salt.call(applied.server, "netboot.check", "probe=True")
+    assert [one["text"] for one in found if one["key"] == "probe.failed"] == []
+    good = " ".join(one["text"] for one in found if one["key"] == "probe.good")
+    assert "bios gets all of " in good
+    assert "efi-x86_64 gets all of " in good
+    tried = applied.server.run(["cat", "/var/lib/netboot/owned/probe.json"]).stdout
+    pairs = {entry for kind, entry in json.loads(tried)["good"] if kind == "bios"}
+    assert pairs == set(applied.entries)
 
 
 @pytest.mark.long
