@@ -51,6 +51,7 @@ _STATUSES = {
     10001: "BADHANDLE",
     10004: "NOTSUPP",
     10006: "SERVERFAULT",
+    10008: "DELAY",
     10013: "GRACE",
     10016: "WRONGSEC",
     10021: "MINOR_VERS_MISMATCH",
@@ -185,7 +186,7 @@ class _Reader:
         """Ask again while the server has to look something up (JUKEBOX, DELAY)."""
         while True:
             status, answer = ask()
-            if status != _LATER or self._budget.left() <= _PAUSE_S:
+            if status != _LATER or self._budget.left() < 3 * _PAUSE_S:
                 return status, answer
             time.sleep(_PAUSE_S)
 

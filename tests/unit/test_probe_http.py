@@ -97,7 +97,7 @@ def ranged(said, body=b"x" * 10, **headers):
     return head(Content_Range=said, Content_Length=len(body), **headers) + body
 
 
-def refused(offset, length, *pieces, timeout=1.0):
+def refused(offset, length, *pieces, timeout=5.0):
     with serving(answering(*pieces)) as server:
         port = server.server_address[1]
         with pytest.raises(Unreachable) as err:
@@ -108,7 +108,7 @@ def refused(offset, length, *pieces, timeout=1.0):
 def taken(offset, length, *pieces):
     with serving(answering(*pieces)) as server:
         port = server.server_address[1]
-        size, (data,) = probe_http.read("127.0.0.1", "/x", [(offset, length)], 1, port)
+        size, (data,) = probe_http.read("127.0.0.1", "/x", [(offset, length)], 5, port)
     return size, data
 
 
@@ -151,7 +151,6 @@ def taken(offset, length, *pieces):
         (b"HTTP/1.1 206 " + b"x" * 70000, "the server does not answer in HTTP: LineTooLong"),
         (b"HTTP/1.1 200 OK\r\n" + b"A: b\r\n" * 200, "the server does not answer in HTTP: HTTPEx"),
         (b"HTTP/1.1 100 Continue\r\n\r\n" * 20000, "the server sends more than was asked for"),
-        (b"", "no answer on TCP "),
         (b"HTTP/1.1 2", "the server does not answer in HTTP: BadStatusLine HTTP/1.1 2"),
     ],
 )
@@ -175,13 +174,14 @@ def test_whole_answer_from_the_beginning():
 
 
 @pytest.mark.parametrize(
-    "pieces", [[(b"H",)], [head("200 OK")[:-2], (b"X: y\r\n",)], [ranged("bytes 0-9/9")[:-5], b""]]
+    "pieces",
+    [[b""], [(b"H",)], [head("200 OK")[:-2], (b"X: y\r\n",)], [ranged("bytes 0-9/10")[:-5], b""]],
 )
 def test_server_that_drips_or_stalls(pieces):
     began = time.monotonic()
-    err = refused(0, 1 << 18, *pieces, timeout=0.5)
-    assert re.match(r"TCP \d+ stopped answering after \d+ bytes|the server", str(err))
-    assert time.monotonic() - began < 2
+    err = refused(0, 1 << 18, *pieces, timeout=0.3)
+    assert re.match(r"TCP \d+ stopped answering after \d+ bytes|no answer on TCP ", str(err))
+    assert time.monotonic() - began < 20  # these stalls do not end by themselves
 
 
 def test_no_server():

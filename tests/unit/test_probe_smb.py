@@ -78,7 +78,7 @@ def read_body(part, at=80, came=None):
     return struct.pack("<HBBIII", 17, at, 0, len(part) if came is None else came, 0, 0) + part
 
 
-def read(changed, timeout=0.5, length=100_000):
+def read(changed, timeout=5, length=100_000):
     answers = Answers(changed)
     with serving(Raw(answers.play)) as server:
         port = server.server_address[1]
@@ -166,8 +166,6 @@ def with_header(command, **changes):
         ({NEGOTIATE: None}, "the server closed the connection on TCP ", 0),
         ({READ: None}, "the server closed the connection on TCP ", 0),
         # What never ends.
-        ({NEGOTIATE: b""}, "no answer on TCP ", 0),
-        ({NEGOTIATE: (b"\0\0\1\0",)}, "TCP ", 0),
         (
             {NEGOTIATE: (with_header(0, status=0x103) * 99, 0)},
             "the server sends more than was asked for",
@@ -181,12 +179,18 @@ def with_header(command, **changes):
     ],
 )
 def test_refused_or_hostile(changed, cause, missing):
-    began = time.monotonic()
     with pytest.raises(Unreachable) as err:
         read(changed)
     assert str(err.value).startswith(cause)
     assert err.value.missing == bool(missing)
-    assert time.monotonic() - began < 3
+
+
+@pytest.mark.parametrize("changed", [{NEGOTIATE: b""}, {NEGOTIATE: (b"\0\0\1\0",)}])
+def test_what_never_ends(changed):
+    began = time.monotonic()
+    with pytest.raises(Unreachable, match="stopped answering|^no answer on TCP "):
+        read(changed, timeout=0.3)
+    assert time.monotonic() - began < 20  # these stalls do not end by themselves
 
 
 def test_read_of_a_byte_at_a_time_ends():
