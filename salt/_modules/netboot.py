@@ -18,6 +18,7 @@ import netboot_arming
 import netboot_backup
 import netboot_bootable
 import netboot_clients
+import netboot_doctor
 import netboot_elsewhere
 import netboot_findings
 import netboot_hints
@@ -561,3 +562,29 @@ def firewall_rules():
         salt 'netboot*' netboot.firewall_rules
     """
     return netboot_rules.missing(_records().config())
+
+
+def doctor(network=False):
+    """
+    Examine this machine: what keeps it from being a netboot server, or may.
+
+    Looks at interfaces, ports, space, services, their configuration, what clients fetch, and all
+    that ``netboot.check`` finds. Before anything was applied it looks at what the pillar wants.
+    Takes up to 5 s, with ``network`` up to 20 s.
+
+    network : False
+        Whether to ask others, too: mirrors, name servers, proxies, and other servers that boot
+        clients.
+
+    Returns a list of maps as ``netboot.check``. What could not be looked at is a ``warning`` with
+    the key ``look.failed``.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt 'netboot*' netboot.doctor
+        salt 'netboot*' netboot.doctor network=True
+    """
+    pillar = __pillar__.get("netboot")
+    return _listed(netboot_doctor.examine(_records(), target(), pillar, config, network))

@@ -24,7 +24,8 @@ _SPANNING_TREE = (
     "After its kernel has started, altboot asks for an address three times, 5 s apart: set switch "
     "ports of clients with spanning tree to edge (PortFast)."
 )
-_ORDER = ("error", "warning", "info")
+#: Severities, the worst first.
+ORDER = ("error", "warning", "info")
 
 
 def findings(records: Records) -> list[Finding]:
@@ -75,7 +76,7 @@ def findings(records: Records) -> list[Finding]:
     )
     found += netboot_bootable.findings(netboot_bootable.on_record(records))
     found += _network(entries)
-    return sorted(found, key=lambda one: _ORDER.index(one[1]))
+    return sorted(found, key=lambda one: ORDER.index(one[1]))
 
 
 def _scheduled(records: Records) -> Iterator[Finding]:

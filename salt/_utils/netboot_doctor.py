@@ -1,0 +1,133 @@
+"""
+Examine a machine: what keeps it from being a netboot server, or may.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from salt.exceptions import CommandExecutionError
+
+import netboot_findings
+import netboot_looks_images
+import netboot_looks_machine
+import netboot_looks_services
+from netboot_findings import ORDER
+from netboot_looks import Case
+from netboot_records import Records
+from netboot_shapes import Config, Finding, Pillar, Target
+
+_Look = Callable[[Case], Iterable[Finding]]
+
+
+def examine(
+    records: Records,
+    target: Target,
+    pillar: Pillar | None,
+    resolve: Callable[[], dict[str, Any]],
+    network: bool,
+) -> list[Finding]:
+    """
+    Return what is wrong with this machine or may be, the worst first.
+
+    records
+        The records of this machine.
+
+    target
+        The facts of this machine.
+
+    pillar
+        The pillar below ``netboot``; None: this machine does not have it.
+
+    resolve
+        Returns what it resolves to, see ``netboot_pillar.resolve``.
+
+    network
+        Whether to ask other machines, too.
+    """
+    found: list[Finding] = []
+    applied = resolved = None
+    try:
+        applied = records.applied()
+    except CommandExecutionError as err:
+        found.append(("records.damaged", "error", str(err)))
+    try:
+        resolved = None if pillar is None else resolve()
+    except Exception as err:  # noqa: BLE001 (such as no master: the record is still there)
+        found.append(_failed("the pillar", err))
+    else:
+        found += _of_pillar(resolved, applied)
+    config = (resolved or {}).get("config") or applied
+    case = Case(records, applied, config, target, pillar or {}, time.time())  # type: ignore[arg-type]
+    looks: list[_Look] = [*netboot_looks_machine.ALWAYS]
+    if applied:
+        looks.append(_applied)
+    if config:
+        looks += netboot_looks_machine.LOOKS
+        looks += netboot_looks_services.LOOKS
+        looks += netboot_looks_images.LOOKS
+    if config and network:
+        looks += netboot_looks_machine.NETWORK
+    for look in looks:
+        found += looked(look, case)
+    unique = {(key, text): (key, severity, text) for key, severity, text in found}
+    return sorted(unique.values(), key=lambda one: ORDER.index(one[1]))
+
+
+def looked(look: _Look, case: Case) -> list[Finding]:
+    """
+    Return what a look finds; that it failed is a finding, too.
+
+    look
+        The look; its docstring says at what.
+
+    case
+        The machine.
+    """
+    found: list[Finding] = []
+    try:
+        found.extend(look(case))
+    except Exception as err:  # noqa: BLE001 (the other looks are still worth it)
+        found.append(_failed(str(look.__doc__), err))
+    return found
+
+
+def _failed(what: str, err: Exception) -> Finding:
+    why = " ".join(str(err).split()) or type(err).__name__
+    return ("look.failed", "warning", f"Not looked at: {what}, as that failed: {why.rstrip('.')}.")
+
+
+def _applied(case: Case) -> list[Finding]:
+    """what netboot.check looks at"""
+    return netboot_findings.findings(case.records)
+
+
+def _of_pillar(resolved: dict[str, Any] | None, applied: Config | None) -> list[Finding]:
+    """Return what is wrong with the pillar, under the second word of the pillar's key."""
+    if resolved is None:
+        if applied:
+            return []
+        text = (
+            "Nothing was applied to this machine yet, and it has no pillar with the key netboot "
+            "(salt-ssh does not send it): run state.apply netboot."
+        )
+        return [("pillar.missing", "error", text)]
+    found: list[Finding] = []
+    for kind, severity in (("problems", "error"), ("warnings", "warning")):
+        for text in resolved[kind]:
+            key = f"{text} ".split(": ")[0].split(":")[1:2] or ["wrong"]
+            found.append((f"pillar.{key[0]}", severity, f"{text}."))
+    if not applied and not resolved["problems"]:
+        text = "Nothing was applied to this machine yet: run state.apply netboot."
+        found.append(("apply.none", "info", text))
+    elif applied and not resolved["problems"] and _differ(applied, resolved["config"]):
+        text = "The pillar, or this machine, has changed since the last apply: apply the states."
+        found.append(("apply.outdated", "info", text))
+    return found
+
+
+def _differ(applied: Config, wanted: Config) -> bool:
+    # An older version is a finding of netboot.check, and has other keys.
+    return applied["version"] == wanted["version"] and applied != wanted
