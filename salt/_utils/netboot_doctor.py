@@ -58,7 +58,9 @@ def examine(
     except Exception as err:  # noqa: BLE001 (such as no master: the record is still there)
         found.append(_failed("the pillar", err))
     else:
-        found += _of_pillar(resolved, applied)
+        # Where records are damaged, something was applied.
+        untrue = ("apply.none", "pillar.missing") if found else ()
+        found += [one for one in _of_pillar(resolved, applied) if one[0] not in untrue]
     config = (resolved or {}).get("config") or applied
     case = Case(records, applied, config, target, pillar or {}, time.time())  # type: ignore[arg-type]
     looks: list[_Look] = [*netboot_looks_machine.ALWAYS]
@@ -118,7 +120,7 @@ def _of_pillar(resolved: dict[str, Any] | None, applied: Config | None) -> list[
     for kind, severity in (("problems", "error"), ("warnings", "warning")):
         for text in resolved[kind]:
             key = f"{text} ".split(": ")[0].split(":")[1:2] or ["wrong"]
-            found.append((f"pillar.{key[0]}", severity, f"{text}."))
+            found.append((f"pillar.{key[0]}", severity, text if text[-1] in ".?" else f"{text}."))
     if not applied and not resolved["problems"]:
         text = "Nothing was applied to this machine yet: run state.apply netboot."
         found.append(("apply.none", "info", text))

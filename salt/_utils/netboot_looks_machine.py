@@ -80,7 +80,8 @@ def clock(case: Case) -> Iterator[Finding]:
 def interfaces(case: Case) -> Iterator[Finding]:
     """the interfaces of clients"""
     virtual = bool(case.pillar.get("virtual_address"))
-    for one in case.config["interfaces"]:
+    # Clients are sent to what was applied; the pillar resolves to what the machine has now.
+    for one in (case.applied or case.config)["interfaces"]:
         name = one["name"]
         there = case.target["interfaces"].get(name)
         network = ipaddress.IPv4Network(f"{one['network']}/{one['netmask']}")
