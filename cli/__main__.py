@@ -143,6 +143,7 @@ WHOLE = {"action": "store_true", "help": "and compare each file whole"}
 FROM = {"dest": "from_", "metavar": "MACHINE", "help": "try that from another machine"}
 NAGIOS = {"action": "store_true", "help": "one line for monitoring"}
 SCRIPT = {"action": "store_true", "help": "the iPXE script instead"}
+NETWORK = {"action": "store_true", "help": "ask mirrors, name servers and DHCP servers, too"}
 #: What each does, who asks, who draws, and its arguments.
 COMMANDS = {
     "status": ("how the server is", function("netboot.status"), views.status, {}),
@@ -205,6 +206,12 @@ COMMANDS = {
         check,
         views.check,
         {"--probe": PROBE, "--whole": WHOLE, "--from": FROM, "--nagios": NAGIOS},
+    ),
+    "doctor": (
+        "what keeps this machine from serving, before the first apply, too",
+        lambda asker, options: asker.ask("netboot.doctor", **given(options, "network")),
+        views.check,
+        {"--network": NETWORK},
     ),
     "backup": (
         "put the records into a file",
@@ -284,8 +291,8 @@ def main(program, command, *words):
     if answers:
         show(answers, view, options)
     if wrong:
-        fail(wrong, views.UNKNOWN if command == "check" else 1)
-    if command == "check":
+        fail(wrong, views.UNKNOWN if command in ("check", "doctor") else 1)
+    if command in ("check", "doctor"):
         raise SystemExit(views.severity(answers))
 
 

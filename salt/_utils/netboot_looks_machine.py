@@ -41,6 +41,8 @@ _LOW_INODES = 1000
 _LATE_S = 300
 _DAY_S = 86400
 _WAIT_S = 6
+# Other servers look for up to 3 s whether an address is free.
+_OFFERS_S = 4
 # This version was made in 2026.
 _NOT_BEFORE = 1767225600
 # linux/sockios.h, net/if.h
@@ -407,7 +409,9 @@ def other_servers(case: Case) -> Iterator[Finding]:
     names = sorted({one["name"].partition(":")[0] for one in case.config["interfaces"]})
     with ThreadPoolExecutor(8) as pool:
         tries = [
-            (name, pool.submit(netboot_pxe.others, name, arch)) for name in names for arch in asked
+            (name, pool.submit(netboot_pxe.others, name, arch, _OFFERS_S))
+            for name in names
+            for arch in asked
         ]
         found = {(name, offer.server): offer for name, one in tries for offer in one.result()}
     for (name, server), offer in found.items():

@@ -65,7 +65,8 @@ def listed(modules):
 def test_few_functions_are_public(modules):
     """With aptrpm's, which are there on ALT alone."""
     assert sorted(listed(modules)) == sorted(OURS)
-    assert len(OURS) + len(functions("_modules/aptrpm")) <= 40
+    # doctor is one: netboot.check needs an apply, and fails on machines where doctor is wanted.
+    assert len(OURS) + len(functions("_modules/aptrpm")) <= 41
 
 
 @pytest.mark.parametrize("function", OURS)

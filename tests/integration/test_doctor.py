@@ -6,6 +6,7 @@ import time
 import pytest
 
 from lab.salt import PROGRAMS
+from tests.unit.test_netboot_looks import CERTIFICATE
 
 # Breaks, examines and mends the machine in one process: starting Salt takes longer than all looks.
 PROGRAM = r"""
@@ -65,20 +66,6 @@ HOLDER = (
     f"{PROGRAMS}/python -c 'import http.server as h, socket; s = h.ThreadingHTTPServer; "
     's.address_family = socket.AF_INET6; h.test(ServerClass=s, port=80, bind="::")\''
 )
-
-# Of a key that was thrown away; it ends on 2026-11-28.
-CERTIFICATE = """\
------BEGIN CERTIFICATE-----
-MIIBejCCAR+gAwIBAgIUehLE3Ja/QyCHSD3c6b5uH1O2MQEwCgYIKoZIzj0EAwIw
-EjEQMA4GA1UEAwwHbmV0Ym9vdDAeFw0yNjExMjcwMTMzNDdaFw0yNjExMjgwMTMz
-NDdaMBIxEDAOBgNVBAMMB25ldGJvb3QwWTATBgcqhkjOPQIBBggqhkjOPQMBBwNC
-AATzJkIXLEXfOAUcswEw4/DAftzXJ3NiVKrKGfX/0i1ueLqEUvgBG9D2fcEkb0xW
-itDY765hLUdEZ0EAIpcE3bhho1MwUTAdBgNVHQ4EFgQUbWBtuAg4lKCtUia7DHNO
-E9o8L58wHwYDVR0jBBgwFoAUbWBtuAg4lKCtUia7DHNOE9o8L58wDwYDVR0TAQH/
-BAUwAwEB/zAKBggqhkjOPQQDAgNJADBGAiEA4jIglLN2j3jpNp0myyLOk8uCUqNu
-xW3PP7sctQOGLeoCIQDAO4ufIUEAWLHdFJ9uzVlGq5rymtENLZPtJo0rD+tdHA==
------END CERTIFICATE-----
-"""
 
 
 def saved(path, breaks):
@@ -281,3 +268,13 @@ def test_pillar_that_was_not_applied_yet(lan, applied):
         ],
         run(lan, steps),
     )
+
+
+def test_what_only_an_apply_mends(lan, applied):
+    """The same bytes at another time, and a file that is gone."""
+    lan.server.run(["touch", KERNEL])
+    lan.server.run(["mv", KERNEL.replace("vmlinuz", "initrd.img"), "/root"])
+    listed = lan.salt.call(lan.server, "netboot.doctor")
+    assert keys({"found": listed}) == "image.changed image.incomplete"
+    assert lan.salt.apply(lan.server).failed == {}
+    assert keys({"found": lan.salt.call(lan.server, "netboot.doctor")}) == ""

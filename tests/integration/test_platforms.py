@@ -153,6 +153,13 @@ def test_status_page_is_made_by_the_python_that_is_there(other):
     assert get(other, "/netboot/page.css")[0] == "200"
 
 
+def test_doctor_finds_nothing(other):
+    """Besides what is said of an image whose first stage asks for its address late."""
+    for network in ("network=False", "network=True"):
+        found = other.salt.call(other.server, "netboot.doctor", network)
+        assert [one["key"] for one in found] == ["network.spanning_tree"], found
+
+
 def test_second_apply_changes_nothing(other):
     again = other.salt.apply(other.server)
     assert (again.status, again.failed, again.changed) == (0, {}, {})
