@@ -63,27 +63,30 @@ def examine(
         found += [one for one in _of_pillar(resolved, applied) if one[0] not in untrue]
     config = (resolved or {}).get("config") or applied
     case = Case(records, applied, config, target, pillar or {}, time.time())  # type: ignore[arg-type]
-    looks: list[_Look] = [*netboot_looks_machine.ALWAYS]
+    looks: dict[str, _Look] = {**netboot_looks_machine.ALWAYS}
     if applied:
-        looks.append(_applied)
+        looks["what netboot.check finds"] = _applied
     if config:
-        looks += netboot_looks_machine.LOOKS
-        looks += netboot_looks_services.LOOKS
-        looks += netboot_looks_images.LOOKS
+        looks.update(netboot_looks_machine.LOOKS)
+        looks.update(netboot_looks_services.LOOKS)
+        looks.update(netboot_looks_images.LOOKS)
     if config and network:
-        looks += netboot_looks_machine.NETWORK
-    for look in looks:
-        found += looked(look, case)
+        looks.update(netboot_looks_machine.NETWORK)
+    for what, look in looks.items():
+        found += looked(what, look, case)
     unique = {(key, text): (key, severity, text) for key, severity, text in found}
     return sorted(unique.values(), key=lambda one: ORDER.index(one[1]))
 
 
-def looked(look: _Look, case: Case) -> list[Finding]:
+def looked(what: str, look: _Look, case: Case) -> list[Finding]:
     """
     Return what a look finds; that it failed is a finding, too.
 
+    what
+        Words for what is looked at.
+
     look
-        The look; its docstring says at what.
+        The look.
 
     case
         The machine.
@@ -92,7 +95,7 @@ def looked(look: _Look, case: Case) -> list[Finding]:
     try:
         found.extend(look(case))
     except Exception as err:  # noqa: BLE001 (the other looks are still worth it)
-        found.append(_failed(str(look.__doc__), err))
+        found.append(_failed(what, err))
     return found
 
 
@@ -102,7 +105,6 @@ def _failed(what: str, err: Exception) -> Finding:
 
 
 def _applied(case: Case) -> list[Finding]:
-    """what netboot.check looks at"""
     return netboot_findings.findings(case.records)
 
 

@@ -18,8 +18,7 @@ _OLD_S = 180 * 86400
 _MOUNTINFO = "/proc/self/mountinfo"
 
 
-def isos(case: Case) -> Iterator[Finding]:
-    """the ISOs"""
+def _isos(case: Case) -> Iterator[Finding]:
     if not case.applied:
         return
     for image in case.applied["images"]:
@@ -39,8 +38,7 @@ def isos(case: Case) -> Iterator[Finding]:
             yield ("iso.old_digest", "info", text)
 
 
-def changed(case: Case) -> Iterator[Finding]:
-    """whether files are those that were verified"""
+def _changed(case: Case) -> Iterator[Finding]:
     if not case.applied:
         return
     known = netboot_images.identities(case.records)
@@ -60,8 +58,7 @@ def changed(case: Case) -> Iterator[Finding]:
         yield ("image.incomplete", "error", text)
 
 
-def mounts(case: Case) -> Iterator[Finding]:
-    """mounted images"""
+def _mounts(case: Case) -> Iterator[Finding]:
     mounted = netboot_looks.mounts(netboot_files.read(_MOUNTINFO) or "")
     for record in case.records.ready() if case.applied else ():
         tree = record.get("tree", "")
@@ -79,8 +76,7 @@ def mounts(case: Case) -> Iterator[Finding]:
                 yield ("mount.stale", "error", text)
 
 
-def boot_files(case: Case) -> Iterator[Finding]:
-    """menus and boot loaders"""
+def _boot_files(case: Case) -> Iterator[Finding]:
     if not case.applied or case.records.out_of_service():
         return
     tftp = case.applied["paths"]["tftp"]
@@ -98,8 +94,7 @@ def boot_files(case: Case) -> Iterator[Finding]:
             yield (f"{key}.empty", "error", text)
 
 
-def modes(case: Case) -> Iterator[Finding]:
-    """whether services may read what they serve"""
+def _modes(case: Case) -> Iterator[Finding]:
     if not case.applied or case.records.out_of_service():
         return
     paths = case.applied["paths"]
@@ -116,4 +111,11 @@ def modes(case: Case) -> Iterator[Finding]:
         yield ("mode.unreadable", "error", text)
 
 
-LOOKS = (isos, changed, mounts, boot_files, modes)
+#: By words for what is looked at.
+LOOKS = {
+    "the ISOs": _isos,
+    "whether files are those that were verified": _changed,
+    "mounted images": _mounts,
+    "menus and boot loaders": _boot_files,
+    "whether services may read what they serve": _modes,
+}

@@ -54,8 +54,7 @@ _RESOLV_CONF = "/etc/resolv.conf"
 _TAIL_BYTES = 1 << 18
 
 
-def rights(_case: object) -> Iterator[Finding]:
-    """who runs this, and whether systemd does"""
+def _rights(_case: object) -> Iterator[Finding]:
     if os.geteuid():
         yield ("user.rights", "error", "This user sees only a part: run the command as root.")
     if not os.path.isdir("/run/systemd/system"):
@@ -63,8 +62,7 @@ def rights(_case: object) -> Iterator[Finding]:
         yield ("system.systemd", "error", text)
 
 
-def clock(case: Case) -> Iterator[Finding]:
-    """the clock"""
+def _clock(case: Case) -> Iterator[Finding]:
     run = case.records.run()
     if case.now < _NOT_BEFORE or (run and run["at"] > case.now + _LATE_S):
         said = time.strftime("%Y-%m-%d %H:%M", time.gmtime(case.now))
@@ -79,8 +77,7 @@ def clock(case: Case) -> Iterator[Finding]:
 # -- interfaces -----------------------------------------------------------------------------------
 
 
-def interfaces(case: Case) -> Iterator[Finding]:
-    """the interfaces of clients"""
+def _interfaces(case: Case) -> Iterator[Finding]:
     virtual = bool(case.pillar.get("virtual_address"))
     # Clients are sent to what was applied; the pillar resolves to what the machine has now.
     for one in (case.applied or case.config)["interfaces"]:
@@ -135,14 +132,12 @@ def _asked(device: str, request: int, shape: str) -> int:
     return int(struct.unpack(shape, answer)[1])
 
 
-def ports(case: Case) -> Iterator[Finding]:
-    """the ports"""
+def _ports(case: Case) -> Iterator[Finding]:
     for text in netboot_sockets.clashes(case.config, case.records.owned("silenced", [])):
         yield ("port.held", "error", text)
 
 
-def firewall(case: Case) -> Iterator[Finding]:
-    """the firewall"""
+def _firewall(case: Case) -> Iterator[Finding]:
     config = case.config
     managed = "firewalld" if netboot_firewalld.runs() else "ufw" if netboot_ufw.runs() else ""
     if not managed:
@@ -208,8 +203,7 @@ def still_needed(case: Case) -> tuple[int, int]:
     return fetch, unpack
 
 
-def space(case: Case) -> Iterator[Finding]:
-    """space on disks"""
+def _space(case: Case) -> Iterator[Finding]:
     root = _existing(case.config["root"])
     free, inodes = _free(root)
     fetch, unpack = still_needed(case)
@@ -253,8 +247,7 @@ def _free(path: str) -> tuple[int, int | None]:
     return found.f_bavail * found.f_frsize, found.f_favail if found.f_files else None
 
 
-def denied(case: Case) -> Iterator[Finding]:
-    """what SELinux and AppArmor denied"""
+def _denied(case: Case) -> Iterator[Finding]:
     programs = {"dnsmasq", "nginx", "smbd", "vsftpd"}
     log = _tail(_AUDIT_LOG) or netboot_live.said_by(
         *("journalctl", "-k", "-q", "--no-pager", "-o", "cat", "--since", "-24hours"),
@@ -294,8 +287,7 @@ def wanted_urls(case: Case) -> dict[str, str]:
     }
 
 
-def name_servers(case: Case) -> Iterator[Finding]:
-    """the name servers"""
+def _name_servers(case: Case) -> Iterator[Finding]:
     there = netboot_looks.nameservers(netboot_files.read(_RESOLV_CONF) or "")
     known = (netboot_files.read("/etc/hosts") or "").split()
     names = {urllib.parse.urlsplit(url).hostname or "" for url in wanted_urls(case).values()}
@@ -313,8 +305,7 @@ def _is_address(name: str) -> bool:
     return True
 
 
-def sources(case: Case) -> Iterator[Finding]:
-    """the sources of ISOs"""
+def _sources(case: Case) -> Iterator[Finding]:
     urls = list(wanted_urls(case).items())[:8]
     for (key, url), one in zip(urls, _at_once(urls)):
         text = f"{key}: {shown(url)} does not answer in time; check the way to it."
@@ -373,8 +364,7 @@ def _source(key: str, url: str) -> Finding:
     return ("", "", "")
 
 
-def clock_of_others(case: Case) -> Iterator[Finding]:
-    """the clock, by that of a mirror"""
+def _clock_of_others(case: Case) -> Iterator[Finding]:
     urls = (url for image in case.config["images"] for url in image["sources"])
     url = next((url for url in urls if url.startswith("http")), None)
     said = _date(url) if url else None
@@ -401,8 +391,7 @@ def _date(url: str) -> float | None:
         return None
 
 
-def other_servers(case: Case) -> Iterator[Finding]:
-    """other servers that boot clients"""
+def _other_servers(case: Case) -> Iterator[Finding]:
     ours = {one["address"] for one in case.config["interfaces"]} | {*case.target["addresses"]}
     kinds = {one["pxe"][0]: one["kind"] for one in case.config["firmware"] if one["pxe"]}
     asked = [arch for arch in (0, 7) if arch in kinds] or list(kinds)[:1]
@@ -423,7 +412,23 @@ def other_servers(case: Case) -> Iterator[Finding]:
             yield ("dhcp.foreign", "warning", text)
 
 
-#: Without a configuration, too.
-ALWAYS = (rights,)
-LOOKS = (clock, interfaces, ports, firewall, space, denied, name_servers)
-NETWORK = (sources, clock_of_others, other_servers)
+#: At what, by the words for it: without a configuration, too.
+ALWAYS = {
+    "who runs this, and whether systemd does": _rights,
+}
+#: With one.
+LOOKS = {
+    "the clock": _clock,
+    "the interfaces of clients": _interfaces,
+    "the ports": _ports,
+    "the firewall": _firewall,
+    "space on disks": _space,
+    "what SELinux and AppArmor denied": _denied,
+    "the name servers": _name_servers,
+}
+#: At other machines.
+NETWORK = {
+    "the sources of ISOs": _sources,
+    "the clock, by that of a mirror": _clock_of_others,
+    "other servers that boot clients": _other_servers,
+}

@@ -37,8 +37,7 @@ _SOON_S = 30 * 86400
 _SLOW_BYTES_PER_S = 2_500_000
 
 
-def packages(case: Case) -> Iterator[Finding]:
-    """the programs of the services"""
+def _packages(case: Case) -> Iterator[Finding]:
     if not case.applied:
         return  # an apply installs them
     for kind, (program, method) in _PROGRAMS.items():
@@ -48,11 +47,10 @@ def packages(case: Case) -> Iterator[Finding]:
             yield ("package.missing", "error", text)
 
 
-def units(case: Case) -> Iterator[Finding]:
-    """the services"""
+def _units(case: Case) -> Iterator[Finding]:
     if case.records.out_of_service():
         return
-    for name, unit in sorted(_units(case).items()):
+    for name, unit in sorted(_shown(case).items()):
         state, restarts = unit["ActiveState"], unit.get("NRestarts", "0")
         log = f"journalctl -u {name} says why"
         if unit["LoadState"] != "loaded":
@@ -81,7 +79,7 @@ def units(case: Case) -> Iterator[Finding]:
             yield ("service.unit_changed", "warning", text)
 
 
-def _units(case: Case) -> dict[str, dict[str, str]]:
+def _shown(case: Case) -> dict[str, dict[str, str]]:
     names = case.records.names("services")
     if not names:
         return {}
@@ -89,8 +87,7 @@ def _units(case: Case) -> dict[str, dict[str, str]]:
     return netboot_looks.units(netboot_live.said_by(*argv, *names))
 
 
-def configuration(case: Case) -> Iterator[Finding]:
-    """whether services run on what lies on the disk"""
+def _configuration(case: Case) -> Iterator[Finding]:
     for name in case.records.names("services"):
         known = case.records.read("services", name)
         for path, text in known["files"].items():
@@ -109,8 +106,7 @@ def configuration(case: Case) -> Iterator[Finding]:
                 yield ("dnsmasq.rejected", "error", text)
 
 
-def dnsmasq_version(case: Case) -> Iterator[Finding]:
-    """the version of dnsmasq"""
+def _dnsmasq_version(case: Case) -> Iterator[Finding]:
     if case.config["dhcp"]["mode"] != "proxy" or not netboot_run.has("dnsmasq"):
         return
     found = netboot_looks.version(netboot_run.tried("dnsmasq", "--version").stdout)
@@ -122,13 +118,12 @@ def dnsmasq_version(case: Case) -> Iterator[Finding]:
         yield ("dnsmasq.faulty", "warning", text)
 
 
-def descriptors(case: Case) -> Iterator[Finding]:
-    """how many files services may have open"""
+def _descriptors(case: Case) -> Iterator[Finding]:
     clients = case.config["dhcp"]["clients_at_once"]
     # A TFTP transfer has a socket; one of HTTP a connection and a file.
     nginx = f"{case.config['platform']['nginx']['service']}.service"
     needed = {_DNSMASQ: clients + _OWN_FILES, nginx: 2 * clients + _OWN_FILES}
-    for name, unit in _units(case).items():
+    for name, unit in _shown(case).items():
         pid = unit.get("MainPID", "0")
         if name in needed and pid != "0":
             may = netboot_looks.open_files(netboot_files.read(f"/proc/{pid}/limits") or "")
@@ -141,8 +136,7 @@ def descriptors(case: Case) -> Iterator[Finding]:
                 yield ("service.descriptors", "warning", text)
 
 
-def crowd(case: Case) -> Iterator[Finding]:
-    """limits for many clients"""
+def _crowd(case: Case) -> Iterator[Finding]:
     dhcp = case.config["dhcp"]
     hosts = max(len(case.records.hosts()), len(case.pillar.get("hosts") or {}))
     if hosts > dhcp["clients_at_once"]:
@@ -171,8 +165,7 @@ def crowd(case: Case) -> Iterator[Finding]:
 # -- SMB, NFS -------------------------------------------------------------------------------------
 
 
-def smb1(case: Case) -> Iterator[Finding]:
-    """SMB1"""
+def _smb1(case: Case) -> Iterator[Finding]:
     if case.config["smb"]["smb1"] or not case.applied:
         return
     facts = {image["label"]: image["facts"] for image in case.records.ready()}
@@ -201,8 +194,7 @@ def needs_smb1(dialect: str, build_date: str) -> bool:
     return dialect == "propagator" and "" < build_date < "2021-09-02"
 
 
-def nfs(case: Case) -> Iterator[Finding]:
-    """the NFS server"""
+def _nfs(case: Case) -> Iterator[Finding]:
     if not case.applied or "nfs" not in case.applied["serves"]:
         return
     service = case.applied["platform"]["nfs"]["service"]
@@ -229,8 +221,7 @@ def nfs(case: Case) -> Iterator[Finding]:
 # -- secrets --------------------------------------------------------------------------------------
 
 
-def certificate(case: Case) -> Iterator[Finding]:
-    """the certificate of the web server"""
+def _certificate(case: Case) -> Iterator[Finding]:
     http = case.config["http"]
     for key in ("certificate", "key"):
         if http[key] and not os.path.isfile(http[key]):
@@ -254,8 +245,7 @@ def certificate(case: Case) -> Iterator[Finding]:
         yield ("certificate.ending", "error" if over else "warning", text)
 
 
-def secrets(case: Case) -> Iterator[Finding]:
-    """who may read passwords and keys"""
+def _secrets(case: Case) -> Iterator[Finding]:
     files = {
         case.config["paths"]["passwords"]: "0640",
         case.config["http"]["key"]: "0600",
@@ -271,7 +261,16 @@ def secrets(case: Case) -> Iterator[Finding]:
             yield ("secret.readable", "warning", text)
 
 
-LOOKS = (
-    *(packages, units, configuration, dnsmasq_version, descriptors, crowd),
-    *(smb1, nfs, certificate, secrets),
-)
+#: By words for what is looked at.
+LOOKS = {
+    "the programs of the services": _packages,
+    "the services": _units,
+    "whether services run on what lies on the disk": _configuration,
+    "the version of dnsmasq": _dnsmasq_version,
+    "how many files services may have open": _descriptors,
+    "limits for many clients": _crowd,
+    "SMB1": _smb1,
+    "the NFS server": _nfs,
+    "the certificate of the web server": _certificate,
+    "who may read passwords and keys": _secrets,
+}

@@ -219,15 +219,15 @@ def test_addresses(make, link, changed, pillar, keys):
     case = make({"interface": "eth0", **pillar})
     there = {} if changed is None else {**TARGET["interfaces"], **changed}
     case = case._replace(target={**TARGET, "interfaces": there})
-    assert [key for key, _ in found(netboot_looks_machine.interfaces, case)] == keys
+    assert [key for key, _ in found(netboot_looks_machine._interfaces, case)] == keys
 
 
 def test_address_of_a_load_balancer_is_not_missed(make, link):
     pillar = {"address": "192.0.2.99", "virtual_address": True, "interface": "eth0"}
-    assert found(netboot_looks_machine.interfaces, make(pillar)) == []
+    assert found(netboot_looks_machine._interfaces, make(pillar)) == []
     case = make(pillar)
     # As over salt-ssh, where the pillar stays behind.
-    assert found(netboot_looks_machine.interfaces, case._replace(pillar={})) == []
+    assert found(netboot_looks_machine._interfaces, case._replace(pillar={})) == []
 
 
 LINKS = [
@@ -242,41 +242,41 @@ LINKS = [
 def test_links(make, link, flags, mtu, said):
     values = (netboot_looks_machine._SIOCGIFFLAGS, netboot_looks_machine._SIOCGIFMTU)
     link.update(zip(values, (flags, mtu)))
-    assert found(netboot_looks_machine.interfaces, make()) == said
+    assert found(netboot_looks_machine._interfaces, make()) == said
 
 
 def test_rights_and_systemd(monkeypatch):
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     monkeypatch.setattr(os.path, "isdir", lambda path: False)
-    keys = [key for key, _ in found(netboot_looks_machine.rights, None)]
+    keys = [key for key, _ in found(netboot_looks_machine._rights, None)]
     assert keys == ["user.rights", "system.systemd"]
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     monkeypatch.setattr(os.path, "isdir", lambda path: True)
-    assert found(netboot_looks_machine.rights, None) == []
+    assert found(netboot_looks_machine._rights, None) == []
 
 
 def test_clock(make):
     case = make()
     case.records.write("applied", "run", {"at": NOW + 60, "failed": {}})
-    assert found(netboot_looks_machine.clock, case) == []
-    assert "last apply" in text(netboot_looks_machine.clock, case._replace(now=NOW - DAY))
-    assert "release" in text(netboot_looks_machine.clock, case._replace(now=0))
+    assert found(netboot_looks_machine._clock, case) == []
+    assert "last apply" in text(netboot_looks_machine._clock, case._replace(now=NOW - DAY))
+    assert "release" in text(netboot_looks_machine._clock, case._replace(now=0))
 
 
 def test_clock_of_others(make, monkeypatch):
     said = [time.time() - 60]
     monkeypatch.setattr(netboot_looks_machine, "_date", lambda url: said[0])
     case = make({"images": {"A": IMAGE}})
-    assert found(netboot_looks_machine.clock_of_others, case) == []
+    assert found(netboot_looks_machine._clock_of_others, case) == []
     said[0] = time.time() + 3600
-    assert found(netboot_looks_machine.clock_of_others, case) == [("time.differs", "warning")]
-    assert "60 minutes" in text(netboot_looks_machine.clock_of_others, case)
+    assert found(netboot_looks_machine._clock_of_others, case) == [("time.differs", "warning")]
+    assert "60 minutes" in text(netboot_looks_machine._clock_of_others, case)
     said[0] = None
-    assert found(netboot_looks_machine.clock_of_others, case) == []
+    assert found(netboot_looks_machine._clock_of_others, case) == []
 
 
 def test_firewall(make, monkeypatch):
-    look = netboot_looks_machine.firewall
+    look = netboot_looks_machine._firewall
     monkeypatch.setattr(netboot_rules, "missing", lambda config: ["nft add rule x"])
     assert found(look, make(fresh=True)) == [("firewall.closed", "warning")]
     case = make()
@@ -294,11 +294,11 @@ def test_other_servers_are_named(make, monkeypatch):
     offer = netboot_pxe.Offer("192.0.2.1", "52:54:00:00:00:09", "pxelinux.0")
     monkeypatch.setattr(netboot_pxe, "others", lambda interface, arch, seconds: [offer])
     assert "192.0.2.1 (52:54:00:00:00:09) on eth0 also boots clients (pxelinux.0)" in text(
-        netboot_looks_machine.other_servers, make()
+        netboot_looks_machine._other_servers, make()
     )
     ours = offer._replace(server="192.0.2.10")
     monkeypatch.setattr(netboot_pxe, "others", lambda interface, arch, seconds: [ours])
-    assert found(netboot_looks_machine.other_servers, make()) == []
+    assert found(netboot_looks_machine._other_servers, make()) == []
 
 
 # -- space ----------------------------------------------------------------------------------------
@@ -335,14 +335,14 @@ def test_space_for_what_is_still_to_be_fetched(make, disk, free, inodes, mount, 
     with open(f"{staging}/{ISO}.part.json", "w", encoding="ascii") as file:
         note = {"url": "x", "validator": None, "total": 5 * GIB, "from": 0, "started": 1}
         json.dump({**note, "inode": 1}, file)
-    assert list(dict.fromkeys(found(netboot_looks_machine.space, case))) == said
+    assert list(dict.fromkeys(found(netboot_looks_machine._space, case))) == said
 
 
 def test_disk_that_is_almost_full(make, disk):
     disk["bytes"] = 100 * MIB
-    assert found(netboot_looks_machine.space, make()) == [("disk.space", "warning")]
+    assert found(netboot_looks_machine._space, make()) == [("disk.space", "warning")]
     disk["bytes"] = 10 * MIB
-    keys = [key for key, _ in found(netboot_looks_machine.space, make())]
+    keys = [key for key, _ in found(netboot_looks_machine._space, make())]
     assert {*keys} == {"disk.space", "disk.records"}
 
 
@@ -387,14 +387,14 @@ def test_units_of_services(make, monkeypatch, changed, said):
     shown = "\n".join(f"{key}={value}" for key, value in {**UNIT, **changed}.items())
     monkeypatch.setattr(netboot_live, "said_by", lambda *argv: shown)
     case = make()
-    assert found(netboot_looks_services.units, case) == [], "no service is on record"
+    assert found(netboot_looks_services._units, case) == [], "no service is on record"
     case.records.write("services", "netboot-dnsmasq", {"files": {}, "written": {}})
-    assert found(netboot_looks_services.units, case) == said
+    assert found(netboot_looks_services._units, case) == said
 
 
 def test_programs_that_are_missing(make, monkeypatch):
     monkeypatch.setattr(netboot_run, "has", lambda program: False)
-    look = netboot_looks_services.packages
+    look = netboot_looks_services._packages
     assert found(look, make(fresh=True)) == [], "the first apply installs them"
     case = make({"methods": ["http", "cifs", "nfs"]})
     case.applied["serves"] = ["cifs", "http", "nfs"]
@@ -414,7 +414,7 @@ def test_version_of_dnsmasq(make, monkeypatch, version, mode, number):
     subnets = {"192.0.2.0/24": {"range": ["192.0.2.100", "192.0.2.200"]}}
     dhcp = {"mode": mode, **({"subnets": subnets} if mode == "server" else {})}
     case = make({"dhcp": dhcp, "interface": "eth0"})
-    assert len(found(netboot_looks_services.dnsmasq_version, case)) == number
+    assert len(found(netboot_looks_services._dnsmasq_version, case)) == number
 
 
 def image(facts, **more):
@@ -443,7 +443,7 @@ def test_lease_that_ends_before_the_download(make, lease_s, number, key):
     dhcp = {"mode": "server", "subnets": {"192.0.2.0/24": subnet}}
     case = make({"images": {"A": IMAGE}, "dhcp": dhcp, "interface": "eth0"})
     case.records.write("images", "a", image(P11, tree=tree(case)))
-    said = found(netboot_looks_services.crowd, case)
+    said = found(netboot_looks_services._crowd, case)
     assert [one for one, _ in said] == [key] * number
 
 
@@ -461,7 +461,7 @@ def test_image_that_needs_smb1(make, built, smb1, number):
     case = make(pillar)
     facts = {**PROPAGATOR, "build_date": built}
     case.records.write("images", "a", image(facts, tree=tree(case)))
-    said = set(found(netboot_looks_services.smb1, case))
+    said = set(found(netboot_looks_services._smb1, case))
     assert said == ({("smb.smb1", "error")} if number else set())
 
 
@@ -489,9 +489,9 @@ def test_nfs(make, monkeypatch, tmp_path, versions, threads, binders, keys):
     monkeypatch.setattr(netboot_looks_services, "_NFSD", str(nfsd))
     monkeypatch.setattr(netboot_sockets, "listeners", lambda protocol, port: binders)
     case = make()
-    assert found(netboot_looks_services.nfs, case) == [], "nothing uses NFS"
+    assert found(netboot_looks_services._nfs, case) == [], "nothing uses NFS"
     case.applied["serves"] = ["nfs"]
-    assert [key for key, _ in found(netboot_looks_services.nfs, case)] == keys
+    assert [key for key, _ in found(netboot_looks_services._nfs, case)] == keys
 
 
 CERTIFICATES = [
@@ -508,11 +508,11 @@ def test_certificate(make, tmp_path, day, said):
     key.write_text("x")
     case = make({"http": {"certificate": str(path), "key": str(key)}})
     case = case._replace(now=time.mktime(time.strptime(day, "%Y-%m-%d")))
-    assert found(netboot_looks_services.certificate, case) == said
+    assert found(netboot_looks_services._certificate, case) == said
     path.write_text("x")
-    assert found(netboot_looks_services.certificate, case) == [("certificate.unreadable", "error")]
+    assert found(netboot_looks_services._certificate, case) == [("certificate.unreadable", "error")]
     path.unlink()
-    assert found(netboot_looks_services.certificate, case) == [("certificate.missing", "error")]
+    assert found(netboot_looks_services._certificate, case) == [("certificate.missing", "error")]
 
 
 def test_secrets(make, tmp_path):
@@ -521,9 +521,9 @@ def test_secrets(make, tmp_path):
     case = make({"http": {"certificate": str(key), "key": str(key)}})
     os.chmod(case.records.directory, 0o700)
     key.chmod(0o600)
-    assert found(netboot_looks_services.secrets, case) == []
+    assert found(netboot_looks_services._secrets, case) == []
     key.chmod(0o644)
-    assert text(netboot_looks_services.secrets, case).endswith(f"chmod 0600 {key}.")
+    assert text(netboot_looks_services._secrets, case).endswith(f"chmod 0600 {key}.")
 
 
 # -- images ---------------------------------------------------------------------------------------
@@ -537,14 +537,14 @@ def test_mounted_image(make, tmp_path, monkeypatch):
     path = tree(case)
     os.makedirs(path)
     case.records.write("images", "a", image(P11, tree=path, form="mount"))
-    assert found(netboot_looks_images.mounts, case) == [("mount.missing", "error")]
+    assert found(netboot_looks_images._mounts, case) == [("mount.missing", "error")]
     mountinfo.write_text(f"37 35 7:0 / {path} ro - iso9660 /dev/loop0 ro\n")
-    assert found(netboot_looks_images.mounts, case) == []
+    assert found(netboot_looks_images._mounts, case) == []
     mountinfo.write_text(f"37 35 7:0 / {path} ro - iso9660 /x.iso//deleted ro\n")
-    assert found(netboot_looks_images.mounts, case) == [("mount.stale", "error")]
+    assert found(netboot_looks_images._mounts, case) == [("mount.stale", "error")]
     os.rmdir(path)  # as a stale handle, it cannot be listed
     mountinfo.write_text(f"37 35 7:0 / {path} ro - iso9660 /dev/loop0 ro\n")
-    assert found(netboot_looks_images.mounts, case) == [("mount.stale", "error")]
+    assert found(netboot_looks_images._mounts, case) == [("mount.stale", "error")]
 
 
 def test_files_of_an_image(make):
@@ -556,12 +556,12 @@ def test_files_of_an_image(make):
             pass
     other = {"size": 1, "mtime_ns": 1, "ctime_ns": 1, "inode": 1}
     case.records.write("images", "a", image(P11, tree=path, identities={}))
-    assert found(netboot_looks_images.changed, case) == []
+    assert found(netboot_looks_images._changed, case) == []
     record = image(P11, tree=path, identities={P11["kernel"]: other})
     case.records.write("images", "a", record)
-    assert found(netboot_looks_images.changed, case) == [("image.changed", "error")]
+    assert found(netboot_looks_images._changed, case) == [("image.changed", "error")]
     os.unlink(f"{path}/{P11['kernel']}")
-    assert found(netboot_looks_images.changed, case) == [("image.incomplete", "error")]
+    assert found(netboot_looks_images._changed, case) == [("image.incomplete", "error")]
 
 
 # -- all of it ------------------------------------------------------------------------------------
@@ -569,11 +569,10 @@ def test_files_of_an_image(make):
 
 def test_look_that_fails_is_a_finding(make):
     def look(_case):
-        """the weather"""
         yield ("a.b", "info", "A.")
         raise OSError(5, "Input/output error")
 
-    assert netboot_doctor.looked(look, make()) == [
+    assert netboot_doctor.looked("the weather", look, make()) == [
         ("a.b", "info", "A."),
         (
             "look.failed",
@@ -589,7 +588,7 @@ def broken():
 
 def test_master_that_is_away(tmp_path, monkeypatch):
     """The pillar cannot be resolved; what was applied is looked at nevertheless."""
-    monkeypatch.setattr(netboot_looks_machine, "ALWAYS", ())
+    monkeypatch.setattr(netboot_looks_machine, "ALWAYS", {})
     records = Records(str(tmp_path))
     assert netboot_doctor.examine(records, TARGET, {}, broken, False) == [
         ("look.failed", "warning", "Not looked at: the pillar, as that failed: Master is away.")
@@ -597,16 +596,9 @@ def test_master_that_is_away(tmp_path, monkeypatch):
 
 
 def test_without_pillar_and_record(tmp_path, monkeypatch):
-    monkeypatch.setattr(netboot_looks_machine, "ALWAYS", ())
+    monkeypatch.setattr(netboot_looks_machine, "ALWAYS", {})
     ((key, severity, said),) = netboot_doctor.examine(
         Records(str(tmp_path)), TARGET, None, broken, False
     )
     assert (key, severity) == ("pillar.missing", "error")
     assert "salt-ssh does not send it" in said
-
-
-def test_every_look_says_at_what_it_looks():
-    modules = (netboot_looks_machine, netboot_looks_services, netboot_looks_images)
-    looks = [look for module in modules for look in module.LOOKS]
-    looks += (*netboot_looks_machine.ALWAYS, *netboot_looks_machine.NETWORK)
-    assert [look for look in looks if not look.__doc__ or look.__doc__[-1] == "."] == []
