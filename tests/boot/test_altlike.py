@@ -153,6 +153,12 @@ def test_files_are_served(alt):
     said(alt, "test", "-e", "/etc/nginx/sites-enabled.d/netboot.conf")
 
 
+def test_doctor_finds_nothing_else(alt):
+    """A container's kernel serves no NFS, and this image asks for its address late."""
+    found = alt.salt.call(alt.server, "netboot.doctor")
+    assert [one["key"] for one in found] == ["nfs.dead", "network.spanning_tree"], found
+
+
 def test_second_apply_changes_nothing(alt):
     again = alt.salt.apply(alt.server)
     assert (again.failed, again.changed) == ({}, {})
