@@ -584,7 +584,6 @@ def doctor(network=False):
     .. code-block:: bash
 
         salt 'netboot*' netboot.doctor
-        salt 'netboot*' netboot.doctor network=True
     """
     pillar = __pillar__.get("netboot")
     return _listed(netboot_doctor.examine(_records(), target(), pillar, config, network))

@@ -19,6 +19,7 @@ from netboot_looks import Case
 from netboot_records import Records
 from netboot_shapes import Config, Finding, Pillar, Target
 
+_OF_INTERFACE = {"interface.missing", "interface.no_address"}
 _Look = Callable[[Case], Iterable[Finding]]
 
 
@@ -74,8 +75,7 @@ def examine(
         looks.update(netboot_looks_machine.NETWORK)
     for what, look in looks.items():
         found += looked(what, look, case)
-    unique = {(key, text): (key, severity, text) for key, severity, text in found}
-    return sorted(unique.values(), key=lambda one: ORDER.index(one[1]))
+    return sorted(_once_each(found), key=lambda one: ORDER.index(one[1]))
 
 
 def looked(what: str, look: _Look, case: Case) -> list[Finding]:
@@ -97,6 +97,20 @@ def looked(what: str, look: _Look, case: Case) -> list[Finding]:
     except Exception as err:  # noqa: BLE001 (the other looks are still worth it)
         found.append(_failed(what, err))
     return found
+
+
+def _once_each(found: list[Finding]) -> list[Finding]:
+    """Return findings without those that another one says with what helps."""
+    keys = {key for key, _severity, _text in found}
+    isos = [text.partition(" is gone: ")[0] for key, _severity, text in found if key == "iso.gone"]
+
+    def is_said(key: str, text: str) -> bool:
+        if key == "menu.missing":
+            return any(text.endswith(f"{iso} does not exist") for iso in isos)
+        return key == "pillar.interface" and bool(keys & _OF_INTERFACE)
+
+    unique = {(key, text): (key, severity, text) for key, severity, text in found}
+    return [one for one in unique.values() if not is_said(one[0], one[2])]
 
 
 def _failed(what: str, err: Exception) -> Finding:

@@ -67,6 +67,12 @@ HOLDER = (
     's.address_family = socket.AF_INET6; h.test(ServerClass=s, port=80, bind="::")\''
 )
 
+HOLD = (
+    f"systemctl stop nginx; cd /tmp; systemd-run -q --unit=holder {HOLDER};"
+    " until grep -q ':0050 .* 0A ' /proc/net/tcp6; do sleep 0.1; done"
+)
+FREE = "systemctl stop holder; systemctl start nginx"
+
 
 def saved(path, breaks):
     """Break a file, and put it back with its times."""
@@ -93,7 +99,7 @@ WAYS = [
         "ip address flush dev eth0; ip address add ADDRESS/24 dev eth0",
     ),
     (
-        "http.answer http.answer interface.no_address pillar.interface",
+        "http.answer http.answer interface.no_address",
         "ip address flush dev eth0",
         "ip address add ADDRESS/24 dev eth0",
     ),
@@ -128,9 +134,8 @@ WAYS = [
     ("package.missing", *moved("/usr/sbin/dnsmasq")),
     (
         "http.answer http.answer port.held service.dead",
-        f"systemctl stop nginx; cd /tmp; systemd-run -q --unit=holder {HOLDER};"
-        " until grep -q ':0050 .* 0A ' /proc/net/tcp6; do sleep 0.1; done",
-        "systemctl stop holder; systemctl start nginx",
+        HOLD,
+        FREE,
     ),
     (
         "nginx.clash",
@@ -193,15 +198,28 @@ def keys(answer):
 
 
 @pytest.fixture(scope="module")
-def applied(lan):
-    """What the doctor said before anything was applied; then the states were."""
-    before = lan.salt.call(lan.server, "netboot.doctor")
+def before(lan):
+    """What the doctor finds on a machine to which nothing was applied yet."""
+    steps = [
+        {"breaks": HOLD, "mends": FREE},
+        {"breaks": "ip address flush dev eth0", "mends": "ip address add ADDRESS/24 dev eth0"},
+        {"breaks": ":", "mends": ":", "pillar": {**lan.pillar, "interface": "eth9"}},
+    ]
+    return run(lan, steps)
+
+
+@pytest.fixture(scope="module")
+def applied(lan, before):
     assert lan.salt.apply(lan.server).failed == {}
-    return before
 
 
-def test_before_the_first_apply(applied):
-    assert [(one["key"], one["severity"]) for one in applied] == [("apply.none", "info")]
+def test_before_the_first_apply(before):
+    found = [(keys(broken), keys(mended)) for broken, mended in before]
+    assert found == [
+        ("apply.none port.held", "apply.none"),
+        ("pillar.interface", "apply.none"),
+        ("pillar.interface", "apply.none"),
+    ]
 
 
 def test_healthy(lan, applied):
@@ -271,10 +289,11 @@ def test_pillar_that_was_not_applied_yet(lan, applied):
 
 
 def test_what_only_an_apply_mends(lan, applied):
-    """The same bytes at another time, and a file that is gone."""
+    """The same bytes at another time, files that are gone."""
+    iso = f"{DIST}/{lan.iso.path.name}"
     lan.server.run(["touch", KERNEL])
-    lan.server.run(["mv", KERNEL.replace("vmlinuz", "initrd.img"), "/root"])
-    listed = lan.salt.call(lan.server, "netboot.doctor")
-    assert keys({"found": listed}) == "image.changed image.incomplete"
+    lan.server.run(["mv", KERNEL.replace("vmlinuz", "initrd.img"), iso, "/root"])
+    broken = lan.salt.call(lan.server, "netboot.doctor")
+    assert keys({"found": broken}) == "image.changed image.incomplete iso.gone"
     assert lan.salt.apply(lan.server).failed == {}
     assert keys({"found": lan.salt.call(lan.server, "netboot.doctor")}) == ""

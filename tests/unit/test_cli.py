@@ -605,9 +605,10 @@ def test_mistyped_value_of_test_does_not_apply(word):
     ("severities", "status"),
     [([], 0), (["info"], 0), (["info", "warning"], 1), (["warning", "error"], 2)],
 )
-def test_check_ends_as_plugins_of_monitoring_do(tmp_path, severities, status):
+@pytest.mark.parametrize("command", ["check", "doctor"])
+def test_check_ends_as_plugins_of_monitoring_do(tmp_path, command, severities, status):
     found = [{"key": "x", "severity": one, "text": "It."} for one in severities]
-    assert run(tmp_path, {"local": found}, "check").returncode == status
+    assert run(tmp_path, {"local": found}, command).returncode == status
 
 
 def test_machine_that_is_no_server_names_the_way_to_ask_another(tmp_path):
