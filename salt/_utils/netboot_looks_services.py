@@ -126,7 +126,7 @@ def _descriptors(case: Case) -> Iterator[Finding]:
     for name, unit in _shown(case).items():
         pid = unit.get("MainPID", "0")
         if name in needed and pid != "0":
-            may = netboot_looks.open_files(netboot_files.read(f"/proc/{pid}/limits") or "")
+            may = _may_open(pid)
             if may is not None and may < needed[name]:
                 text = (
                     f"{name} may open {may} files, and needs {needed[name]} for "
@@ -134,6 +134,16 @@ def _descriptors(case: Case) -> Iterator[Finding]:
                     f"[Service] LimitNOFILE={needed[name]}, systemctl restart {name}."
                 )
                 yield ("service.descriptors", "warning", text)
+
+
+def _may_open(pid: str) -> int | None:
+    """Return how many files the process, or one that it started, may open; None: any number."""
+    # nginx's workers may open more than the process that starts them (worker_rlimit_nofile).
+    started = (netboot_files.read(f"/proc/{pid}/task/{pid}/children") or "").split()
+    limits = [netboot_files.read(f"/proc/{one}/limits") or "" for one in (pid, *started)]
+    numbers = [netboot_looks.open_files(text) for text in limits if text]
+    known = [number for number in numbers if number is not None]
+    return max(known) if known and len(known) == len(numbers) else None
 
 
 def _crowd(case: Case) -> Iterator[Finding]:
@@ -250,6 +260,8 @@ def _secrets(case: Case) -> Iterator[Finding]:
         case.config["paths"]["passwords"]: "0640",
         case.config["http"]["key"]: "0600",
         case.config["paths"]["records"]: "0700",
+        # Names of scripts in it are known to the armed hosts alone.
+        case.config["paths"]["once_scripts"]: "0750",
     }
     for path, mode in files.items():
         try:

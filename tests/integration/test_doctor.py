@@ -61,6 +61,10 @@ DENIED = (
     'type=AVC msg=audit(9999999999.1:2): avc:  denied  { read } for pid=1 comm="nginx" '
     'path="/srv/export/tftp/x"'
 )
+LIMIT = (
+    "pid=$(systemctl show -P MainPID nginx); for one in $pid $(cat /proc/$pid/task/$pid/children);"
+    " do prlimit --nofile={}: --pid $one; done"
+)
 # All IPv4 and IPv6 addresses, in one socket.
 HOLDER = (
     f"{PROGRAMS}/python -c 'import http.server as h, socket; s = h.ThreadingHTTPServer; "
@@ -116,8 +120,8 @@ WAYS = [
     ),
     (
         "service.descriptors",
-        "prlimit --nofile=100: --pid $(systemctl show -P MainPID nginx)",
-        "prlimit --nofile=1024: --pid $(systemctl show -P MainPID nginx)",
+        LIMIT.format(100),
+        LIMIT.format(1024),
     ),
     (
         "config.changed service.unit_changed",
