@@ -61,10 +61,7 @@ DENIED = (
     'type=AVC msg=audit(9999999999.1:2): avc:  denied  { read } for pid=1 comm="nginx" '
     'path="/srv/export/tftp/x"'
 )
-LIMIT = (
-    "pid=$(systemctl show -P MainPID nginx); for one in $pid $(cat /proc/$pid/task/$pid/children);"
-    " do prlimit --nofile={}: --pid $one; done"
-)
+DROP_IN = "/run/systemd/system/nginx.service.d"
 # All IPv4 and IPv6 addresses, in one socket.
 HOLDER = (
     f"{PROGRAMS}/python -c 'import http.server as h, socket; s = h.ThreadingHTTPServer; "
@@ -120,8 +117,9 @@ WAYS = [
     ),
     (
         "service.descriptors",
-        LIMIT.format(100),
-        LIMIT.format(1024),
+        f"mkdir -p {DROP_IN}; printf '[Service]\\nLimitNOFILE=100\\n' >{DROP_IN}/limit.conf;"
+        " systemctl daemon-reload; systemctl restart nginx",
+        f"rm -r {DROP_IN}; systemctl daemon-reload; systemctl restart nginx",
     ),
     (
         "config.changed service.unit_changed",
