@@ -108,6 +108,8 @@ def _once_each(found: list[Finding]) -> list[Finding]:
     def is_said(key: str, text: str) -> bool:
         if key == "menu.missing":
             return any(text.endswith(f"{iso} does not exist") for iso in isos)
+        if key == "dhcp.foreign":
+            return "probe.foreign" in keys
         return key == "pillar.interface" and bool(keys & _OF_INTERFACE)
 
     unique = {(key, text): (key, severity, text) for key, severity, text in found}
