@@ -1,4 +1,4 @@
-"""python3 -m lab demo | clean: boot real firmware once; remove what killed labs left."""
+"""python3 -m lab demo | rehearse | clean: boot firmware; remove what killed labs left."""
 
 import argparse
 import sys
@@ -9,6 +9,8 @@ from .lab import clean
 
 def main():
     """Run the subcommand of the command line; returns the exit status."""
+    if sys.argv[1:2] == ["rehearse"]:
+        return _rehearse(sys.argv[2:])
     parser = argparse.ArgumentParser(prog="lab", description="A virtual LAN on this machine.")
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("clean", help="remove what killed labs left")
@@ -25,6 +27,16 @@ def main():
         return 1
     print(f"Removed: {', '.join(f'nb{number}' for number in numbers) or 'nothing was left'}.")
     return 0
+
+
+def _rehearse(words):
+    from .rehearse import rehearse  # needs .venv
+
+    try:
+        return rehearse(words)
+    except LabError as error:
+        print(error, file=sys.stderr)
+        return 1
 
 
 if __name__ == "__main__":

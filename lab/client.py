@@ -76,6 +76,9 @@ HTTP_BOOT = tuple(
     for word in ("-fw_cfg", f"name=opt/org.tianocore/IPv{version}PXESupport,string=no")
 )
 
+#: QEMU's name of the network card that a client has unless it is told another.
+CARD = "virtio-net-pci"
+
 #: What Client.booted() has seen in this process, for tables.
 BOOTS = []
 
@@ -85,21 +88,24 @@ ESCAPES = re.compile(r"\x1b\[[0-9;?=]*[A-Za-z]")
 class Client:
     """A running client; made by Lab.client(). Leaving its `with` block switches it off.
 
-    mac, address: its network card's MAC and the IPv4 address that the router gives it.
+    mac, address: its network card's MAC, and the IPv4 address that the router gives to a MAC of the
+    lab's own.
     """
 
-    def __init__(self, lab, number, firmware, memory_mib, kernel, initrd, cmdline, extra):
+    def __init__(
+        self, lab, number, firmware, memory_mib, kernel, initrd, cmdline, extra, mac=None, card=CARD
+    ):
         if firmware not in FIRMWARE:
             raise LabError(f"No firmware {firmware!r}; there are {', '.join(FIRMWARE)}.")
         if number >= len(network.CLIENTS):
             raise LabError(f"One lab has addresses for {len(network.CLIENTS)} clients only.")
         self.name = f"client{number}"
-        self.mac = network.client_mac(lab.number, number)
+        self.mac = mac or network.client_mac(lab.number, number)
         self.address = f"{lab.address.rpartition('.')[0]}.{network.CLIENTS[number]}"
         self.serial_log = lab.logs / f"{self.name}-{firmware}-serial.log"
         self._log = lab.logs / f"{self.name}-{firmware}-qemu.log"
         self._lab, self._tap = lab, f"tap{number}"
-        self._firmware, self._started = firmware, time.monotonic()
+        self._firmware, self._started, self._card = firmware, time.monotonic(), card
         self._monitor = lab.directory / f"{self.name}.qmp"
         self.serial_log.write_bytes(b"")  # of a boot before, which would be taken for this one's
         network.add_tap(lab.name, self._tap)
@@ -131,8 +137,9 @@ class Client:
             f"tap,id=lan,ifname={self._tap},script=no,downscript=no",
             "-device",
             # First, however many disks there are.
-            f"virtio-net-pci,netdev=lan,mac={self.mac},bootindex=1"
-            + ("" if firmware.rom else ",romfile="),
+            f"{self._card},netdev=lan,mac={self.mac},bootindex=1"
+            # UEFI has a driver of its own for this card alone.
+            + ("" if firmware.rom or self._card != CARD else ",romfile="),
         ]
         if kernel:
             argv += ["-kernel", str(kernel)]

@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from . import network, roots
-from .client import Client
+from .client import CARD, Client
 from .guest import Guest
 from .host import LabError, require
 from .machine import Machine, remove_cgroups, run
@@ -177,16 +177,21 @@ class Lab:
         cmdline=None,
         extra=(),
         number=None,
+        mac=None,
+        card=CARD,
     ):
         """Switch on a client.
 
         firmware: a key of client.FIRMWARE; memory_mib: its memory in MiB; kernel, initrd, cmdline:
         boot these at once instead of the firmware; extra: more words for QEMU; number: which of the
-        lab's clients it is (network.client_mac), None for one that was not there before.
+        lab's clients it is (network.client_mac), None for one that was not there before; mac: of
+        its network card, None for the lab's own; card: QEMU's name of that card.
         """
         if number is None:
             number = next(self._client_numbers)
-        return Client(self, number, firmware, memory_mib, kernel, initrd, cmdline, extra)
+        return Client(
+            self, number, firmware, memory_mib, kernel, initrd, cmdline, extra, mac=mac, card=card
+        )
 
     def capture(self, path):
         """A `with` block during which all packets on the bridge are written to `path`, as pcap."""

@@ -116,14 +116,15 @@ def client_mac(lab_number, client_number):
 def start_router(lab):
     """Start what is in somebody's home router: a DHCP server that knows nothing of PXE, and IPv6.
 
-    Each MAC that a client can have gets the same address each time (udhcpd.conf: static_lease).
+    Each MAC of the lab's own gets the same address each time (udhcpd.conf: static_lease); other
+    machines get those above.
     """
     require("busybox")
     prefix = lab.address.rpartition(".")[0]
     settings = [
         f"interface {BRIDGE}",
         f"start {prefix}.{CLIENTS.start}",
-        f"end {prefix}.{CLIENTS.stop - 1}",
+        f"end {prefix}.254",
         "option subnet 255.255.255.0",
         f"option router {lab.address}",
         f"option dns {lab.address}",
