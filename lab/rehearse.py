@@ -58,6 +58,9 @@ PLATFORMS = CHECKOUT / "salt" / "netboot" / "platforms.yaml"
 _PREFIX, _WEB = "198.18.0", "http://198.18.0.1:8000"
 #: Seconds for firmware until its menu, with an emulated processor.
 _TO_MENU_S = 240
+#: How often one boot may come to the menu: over PXE, over HTTP, and the last time.
+_MENUS = 3
+_IPXE = "iPXE initialising devices"
 #: Boot loaders that the lab's Debian lacks, with the file's name in a newer one.
 _NEWER = {"efi-aarch64": ("aarch64", "ipxe-arm64.efi")}
 #: What firmware says on the serial port when it gives up, by what that means.
@@ -131,14 +134,24 @@ def prepared(given, folder):
     _refuse(wrong, given.pillar)
     user = pillar.get("netboot")
     if isinstance(user, dict):
-        images = dict(user, images=images_of(user)) if "images" in user else user
-        _refuse([f"{one}" for one in netboot_values.problems(images)], given.pillar)
+        _refuse(_wrong_values(user), given.pillar)
     else:
         _refuse(_problems(user, set(pillar)), given.pillar)
     fetch = given.out / "isos" if given.fetch else None
     isos = isos_of(user, folder, given.isos, fetch)
     _refuse(wrong_sums(user, isos), given.pillar)
     return user, isos, loaders_of(user, folder, given.isos)
+
+
+def _wrong_values(user):
+    """What is wrong with single values, those that the lab leaves out too."""
+    if not isinstance(user.get("images"), list):
+        return netboot_values.problems(user)
+    images = {
+        name: {key: value for key, value in image.items() if key != "name"}
+        for name, image in images_of(user).items()
+    }
+    return netboot_values.problems({**user, "images": images})
 
 
 def loaders_of(pillar, folder, isos):
@@ -326,7 +339,16 @@ class Rehearsal:
             if row.keys is not None:
                 _press(client, row)
             limit = self._given.timeout or (300 if self._is_made(row) else 1800)
-            what, said = self._end(client, row, config, limit)
+            again = begins["menu"]
+            for _ in range(_MENUS):
+                # UEFI that boots over HTTP too comes to the menu once more before the disk.
+                again = rf"(?:{begins['menu']})[\s\S]*?{_IPXE}[\s\S]*?(?:{again})"
+                more = {"menu": again} if row.entry is None and row.keys else {}
+                what, said = self._end(client, row, config, limit, more)
+                if what != "menu":
+                    break
+                time.sleep(2 * self._given.jobs)
+                _press(client, row)
         return self._judged(what, said, row)
 
     def _is_made(self, row):
@@ -338,9 +360,9 @@ class Rehearsal:
             self._menus.add(done.menu)
             client.screenshot(self._given.out / done.menu)
 
-    def _end(self, client, row, config, limit):
-        """How a boot ended that began in the menu: one of _ends(), and what was said."""
-        texts = {**_ends(self.menu_texts(config)), **_GAVE_UP}
+    def _end(self, client, row, config, limit, more):
+        """How a boot ended that began in the menu: one of _ends() or of more, and what was said."""
+        texts = {**_ends(self.menu_texts(config)), **_GAVE_UP, **more}
         if self._is_made(row):
             return _first(client, texts, limit)
         # A real ISO says nothing that the lab knows: what it fetched tells.
