@@ -62,7 +62,10 @@ FIRMWARE = {
     ),
     "efi-aarch64": Firmware(
         "qemu-system-aarch64",
-        ("-machine", "virt", "-cpu", "cortex-a57", "-device", "ramfb"),
+        (
+            *("-machine", "virt", "-cpu", "cortex-a57", "-device", "ramfb"),
+            *("-device", "qemu-xhci", "-device", "usb-kbd"),
+        ),
         code="/usr/share/AAVMF/AAVMF_CODE.fd",
         variables="/usr/share/AAVMF/AAVMF_VARS.fd",
     ),

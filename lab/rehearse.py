@@ -139,7 +139,8 @@ def prepared(given, folder):
         _refuse(_problems(user, set(pillar)), given.pillar)
     fetch = given.out / "isos" if given.fetch else None
     isos = isos_of(user, folder, given.isos, fetch)
-    _refuse(wrong_sums(user, isos), given.pillar)
+    if not given.list:  # it reads each ISO
+        _refuse(wrong_sums(user, isos), given.pillar)
     return user, isos, loaders_of(user, folder, given.isos)
 
 
@@ -286,7 +287,7 @@ class Rehearsal:
                 if row.once:
                     self.ask("netboot.arm", f"host={row.host}")
                 self._boot(number, row, config, done)
-            except LabError as err:
+            except (LabError, OSError, subprocess.SubprocessError) as err:
                 done.result = FAILED
                 done.text = done.text or str(err).partition("\n")[0]
         done.seconds = time.monotonic() - started
