@@ -16,11 +16,15 @@ _BITS_32 = ("486", "pentium", "pentium2", "pentium3", "coreduo", "n270", "qemu32
 
 
 class Chosen(NamedTuple):
-    """What of the plan was asked for: patterns; none: all. hosts: none are tried by default."""
+    """What of the plan was asked for: patterns; none: all. hosts: none are tried by default.
+
+    without: names of images that cannot be booted here.
+    """
 
     images: tuple = ()
     methods: tuple = ()
     hosts: tuple = ()
+    without: tuple = ()
 
 
 class Row(NamedTuple):
@@ -56,7 +60,11 @@ def plan(personas, config: Config, entries: list, hosts: dict, groups: dict, cho
 
     personas: those to try; config, entries: of the netboot server; hosts, groups: of the pillar.
     """
-    rows, notes = [], []
+    rows = []
+    notes = [
+        f"{name}: not tried, made ISOs of its architecture have no kernel"
+        for name in chosen.without
+    ]
     names = _names(entries)
     for persona in personas:
         arch = menu_of(persona, config)
@@ -112,9 +120,11 @@ def _names(entries):
 
 def _is_wanted(entry, chosen):
     named = (entry["image"].lower(), entry["label"])
-    images = [pattern.lower() for pattern in chosen.images]
-    return (not images or any(fnmatch.fnmatch(name, one) for name in named for one in images)) and (
-        not chosen.methods or entry["method"] in chosen.methods
+    images = [pattern.lower() for pattern in chosen.images] or ["*"]
+    return (
+        entry["image"] not in chosen.without
+        and any(fnmatch.fnmatch(name, one) for name in named for one in images)
+        and (not chosen.methods or entry["method"] in chosen.methods)
     )
 
 
@@ -171,6 +181,8 @@ def _of_hosts(personas, config, entries, hosts, groups, chosen, notes):
             elif wanted not in lines:
                 continue
             entry = by_id.get(wanted)
+            if entry and entry["image"] in chosen.without:
+                continue
             if wanted == "local" and persona.disk != "installed":
                 continue
             what = f"{name}: {names[wanted] if entry else 'its own disk'}"

@@ -35,6 +35,7 @@ from .demo import PACKAGES
 from .disk import MARKER
 from .host import say, tail
 from .ipxe import boot_loaders
+from .iso.debian import DEBIAN_ARCHES
 from .rehearsal_pillar import (
     PASSWORD,
     USER,
@@ -47,7 +48,7 @@ from .rehearsal_pillar import (
 )
 from .rehearsal_plan import Chosen, plan
 from .rehearsal_source import isos_of, pillar_of, sha256, wrong_sums
-from .results import BOOTED, FAILED, Result, as_json, junit, line, passed, summary, table, widths
+from .results import BOOTED, FAILED, Result, as_json, junit, line, passed, table, widths
 from .salt import CHECKOUT, GuestSaltCall, SaltCall
 
 OUT = CHECKOUT / ".cache" / "rehearse"
@@ -249,7 +250,6 @@ class Rehearsal:
         self._asking = threading.Lock()
         self._of_host = collections.defaultdict(threading.Lock)
         self._menus = set()
-        self.results = []
 
     def ask(self, function, *words):
         """Call a function on the netboot server, one at a time."""
@@ -496,14 +496,17 @@ def rehearse(words=None):
         _refuse(found["problems"], given.pillar)
         config = found["config"]
         entries, wrong = foreseen(config, isos)
-        made = _plan(given, people, config, entries, user)
+        made = _plan(given, people, config, entries, user, isos)
         if given.list:
             return _print_list(lab_pillar, isos, made, wrong)
         return _run(given, people, user, isos, loaders, folder)
 
 
-def _plan(given, people, config, entries, user):
-    chosen = Chosen(given.image, given.method, given.host)
+def _plan(given, people, config, entries, user, isos):
+    without = tuple(
+        name for name, iso in isos.items() if iso.made and iso.made.arch not in DEBIAN_ARCHES
+    )
+    chosen = Chosen(given.image, given.method, given.host, without)
     hosts, groups = user.get("hosts") or {}, user.get("groups") or {}
     return plan(people, config, entries, hosts, groups, chosen)
 
@@ -544,7 +547,7 @@ def _run(given, people, user, isos, loaders, folder):
     finally:
         write(given.out, state, {name: one.how for name, one in isos.items()})
     took = time.monotonic() - started
-    print(f"\n{summary(state.results)} {took:.0f} s; results: {given.out}")
+    print(f"\n{table(state.results)}\n{took:.0f} s; results: {given.out}")
     return 0 if passed(state.results) else 1
 
 
@@ -576,7 +579,7 @@ def _in_lab(given, people, user, isos, loaders, folder, state):
             print(f"apply  {one.what}  {FAILED}  {one.text}", flush=True)
         config = rehearsal.ask("netboot.applied")
         entries = rehearsal.ask("netboot.entries")
-        made = _plan(given, people, config, entries, lab_pillar.pillar)
+        made = _plan(given, people, config, entries, lab_pillar.pillar, isos)
         state.notes += [f"note: {one}" for one in made.notes]
         for one in made.notes:
             print(f"note: {one}", flush=True)

@@ -94,6 +94,7 @@ def test_forms_of_the_same_variant_are_told_apart():
         (Chosen(images=("ALT 1",)), 3),
         (Chosen(images=("alt_*",)), 6),
         (Chosen(images=("other",)), 0),
+        (Chosen(without=("ALT 1",)), 3),
         (Chosen(methods=("http",)), 6),
         (Chosen(methods=("nfs",)), 0),
     ],
