@@ -36,7 +36,9 @@ def _rehearse(words):
         return rehearse(words)
     except LabError as error:
         print(error, file=sys.stderr)
-        return 1
+    except KeyboardInterrupt:  # before there is a lab
+        print("\nInterrupted.", file=sys.stderr)
+    return 1
 
 
 if __name__ == "__main__":

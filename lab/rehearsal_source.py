@@ -42,6 +42,8 @@ def pillar_of(path, minion):
             found.append(f"{path}: has no top.sls; name the file itself with --pillar")
     if found:
         return {}, found
+    if path.is_file() and (plain := _plain(path)) is not None:
+        return plain, []
     with tempfile.TemporaryDirectory(prefix="netboot-rehearse.") as work:
         roots = [str(path)]
         if path.is_file():
@@ -65,6 +67,14 @@ def pillar_of(path, minion):
         said = done.stderr or "\n".join(f"[CRITICAL] {one}" for one in pillar["_errors"])
         return {}, slips.rendered(said, path if path.is_dir() else path.parent) or pillar["_errors"]
     return pillar, []
+
+
+def _plain(path):
+    """A file that Salt would not change, which takes Salt seconds; else None."""
+    if slips.renders(path) or path.read_text(encoding="utf-8").startswith("#!"):
+        return None
+    plain = yaml.safe_load(path.read_text(encoding="utf-8"))
+    return plain if isinstance(plain, dict) and "include" not in plain else None
 
 
 class IsoFile:

@@ -250,6 +250,7 @@ class Rehearsal:
         self._asking = threading.Lock()
         self._of_host = collections.defaultdict(threading.Lock)
         self._menus = set()
+        self._since = {}  # when a client was switched on, as netboot.trace writes it
 
     def ask(self, function, *words):
         """Call a function on the netboot server, one at a time."""
@@ -306,11 +307,14 @@ class Rehearsal:
                 card=row.persona.card,
             ) as client,
         ):
+            self._since[client] = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
             name = f"{number + 1:03}-{row.persona.name}-{row.what}"
             name = re.sub(r"[^A-Za-z0-9._-]+", "-", name)
             try:
                 done.cause, done.text = self._watch(client, row, config, done)
                 done.result = FAILED if done.text else BOOTED
+            except LabError as err:
+                done.result, done.text = FAILED, str(err).partition("\n")[0]
             finally:
                 done.bytes = client.received_bytes()
                 with contextlib.suppress(LabError, OSError):
@@ -331,42 +335,40 @@ class Rehearsal:
             **_GAVE_UP,
             **_ends(self.menu_texts(config)),
         }
+        limit = self._given.timeout or (300 if self._is_made(row) else 1800)
+        if row.keys is None and not self._is_made(row):  # without a menu, and silent
+            return self._judged(*self._end(client, row, config, limit), row)
         what, said = _first(client, begins, _TO_MENU_S)
-        if what == "menu":
-            time.sleep(
-                2 * self._given.jobs
-            )  # it is drawn after its title, and takes no keys before
-            self._picture_menu(client, row, config, done)
-            if row.keys is not None:
-                _press(client, row)
-            limit = self._given.timeout or (300 if self._is_made(row) else 1800)
-            again = begins["menu"]
-            for _ in range(_MENUS):
-                # UEFI that boots over HTTP too comes to the menu once more before the disk.
-                again = rf"(?:{begins['menu']})[\s\S]*?{_IPXE}[\s\S]*?(?:{again})"
-                more = {"menu": again} if row.entry is None and row.keys else {}
-                what, said = self._end(client, row, config, limit, more)
-                if what != "menu":
-                    break
-                time.sleep(2 * self._given.jobs)
-                _press(client, row)
+        again = begins["menu"]
+        for _ in range(_MENUS):
+            if what != "menu":
+                break
+            # The menu is drawn after its title, and takes no keys before.
+            time.sleep(2 * self._given.jobs)
+            self._picture_menu(client, row, done)
+            _press(client, row)
+            # UEFI that boots over HTTP too comes to the menu once more before the disk.
+            again = rf"(?:{begins['menu']})[\s\S]*?{_IPXE}[\s\S]*?(?:{again})"
+            more = {"menu": again} if row.entry is None and row.keys else {}
+            what, said = self._end(client, row, config, limit, more)
         return self._judged(what, said, row)
 
     def _is_made(self, row):
         return row.entry is None or self._isos[row.entry["image"]].made
 
-    def _picture_menu(self, client, row, config, done):
+    def _picture_menu(self, client, row, done):
         done.menu = f"menu-{row.host or row.persona.name}.png"
         if done.menu not in self._menus:
             self._menus.add(done.menu)
             client.screenshot(self._given.out / done.menu)
 
-    def _end(self, client, row, config, limit, more):
+    def _end(self, client, row, config, limit, more=()):
         """How a boot ended that began in the menu: one of _ends() or of more, and what was said."""
-        texts = {**_ends(self.menu_texts(config)), **_GAVE_UP, **more}
+        texts = {**_ends(self.menu_texts(config)), **_GAVE_UP, **dict(more)}
         if self._is_made(row):
             return _first(client, texts, limit)
         # A real ISO says nothing that the lab knows: what it fetched tells.
+        del texts["marker"]
         deadline = time.monotonic() + limit
         while time.monotonic() < deadline:
             with contextlib.suppress(_Quiet):
@@ -379,7 +381,7 @@ class Rehearsal:
         raise LabError(f"It did not fetch its stage in {limit} s.")
 
     def _judged(self, what, said, row):
-        if what in ("refused", "nothing", "failed", "missing", "wrong password", "stopped"):
+        if what in _SAID:
             return what, _SAID[what]
         if what == "panic":
             return what, f"Its kernel stopped: {said[0].strip()}"
@@ -410,9 +412,9 @@ class Rehearsal:
         return "", ""
 
     def _last(self, client):
-        """The last boot of a client, as netboot.trace has it."""
+        """The boot of a client, as netboot.trace has it; not one of the same host before it."""
         boots = self.ask("netboot.trace", client.mac)["boots"]
-        return boots[-1] if boots else {}
+        return boots[-1] if boots and boots[-1]["started"] >= self._since[client] else {}
 
     def _explain(self, client, done):
         """Add what the netboot server knows of why a boot failed."""
@@ -469,7 +471,7 @@ def _first(client, patterns, limit, quiet=False):
 
 
 def _press(client, row):
-    for key in row.keys:
+    for key in row.keys or ():
         if key == "pause":
             time.sleep(1)
         else:

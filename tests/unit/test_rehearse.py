@@ -8,7 +8,7 @@ import pytest
 
 from lab import LabError
 from lab.client import FIRMWARE
-from lab.rehearsal_source import isos_of, wrong_sums
+from lab.rehearsal_source import isos_of, pillar_of, wrong_sums
 from lab.rehearse import _ends, _first, arguments, chosen_personas, fit, loaders_of
 
 TEXTS = {"failed": "could not be loaded", "missing": "Not ready yet", "refused": "Wrong user"}
@@ -52,6 +52,27 @@ def test_names_that_are_not_there(words, said):
 def test_persona_of_the_user_is_plain_if_it_says_so(tmp_path):
     (tmp_path / "room7.yaml").write_text("{title: Room 7, firmware: bios, plain: true}")
     assert "room7" in people("--personas", str(tmp_path))
+
+
+def test_pillar_without_jinja_is_read_as_it_is(tmp_path):
+    path = tmp_path / "theirs.sls"
+    path.write_text("netboot: {interface: eth0}")
+    assert pillar_of(path, "netboot1") == ({"netboot": {"interface": "eth0"}}, [])
+
+
+@pytest.mark.parametrize("text", ["netboot: {a: 1", "netboot: {}\nnetboot: {}", "{% if x %}"])
+def test_slips_are_reported_before_salt_is_asked(tmp_path, text):
+    path = tmp_path / "theirs.sls"
+    path.write_text(text)
+    pillar, (slip,) = pillar_of(path, "netboot1")
+    assert pillar == {}
+    assert slip.startswith(f"{path}, line ")
+
+
+def test_pillar_that_is_not_there(tmp_path):
+    with pytest.raises(LabError, match="none.sls does not exist; --pillar takes a file or"):
+        pillar_of(tmp_path / "none.sls", "netboot1")
+    assert "has no top.sls" in pillar_of(tmp_path, "netboot1")[1][0]
 
 
 @pytest.fixture
