@@ -288,7 +288,8 @@ class Rehearsal:
                 if row.once:
                     self.ask("netboot.arm", f"host={row.host}")
                 self._boot(number, row, config, done)
-            except (LabError, OSError, subprocess.SubprocessError) as err:
+            # ValueError: a monitor that ended in the middle of its answer.
+            except (LabError, OSError, ValueError, subprocess.SubprocessError) as err:
                 done.result = FAILED
                 done.text = done.text or str(err).partition("\n")[0]
         done.seconds = time.monotonic() - started
@@ -317,7 +318,7 @@ class Rehearsal:
                 done.result, done.text = FAILED, str(err).partition("\n")[0]
             finally:
                 done.bytes = client.received_bytes()
-                with contextlib.suppress(LabError, OSError):
+                with contextlib.suppress(LabError, OSError, ValueError):
                     done.picture = client.screenshot(self._given.out / f"{name}.png").name
                 done.log = f"{name}.log"
                 shutil.copyfile(client.serial_log, self._given.out / done.log)
@@ -371,11 +372,18 @@ class Rehearsal:
         del texts["marker"]
         deadline = time.monotonic() + limit
         while time.monotonic() < deadline:
-            with contextlib.suppress(_Quiet):
-                return _first(client, texts, 5, quiet=True)
+            ended = None
+            try:
+                return _first(client, texts, 5)
+            except _Quiet:
+                pass
+            except _Ended as err:  # as an installer does at its end
+                ended = err
             last = self._last(client)
             if last.get("state") == "running" and not last["cause"]:
                 return "running", None
+            if ended:
+                raise ended
             if last.get("state") in ("failed", "gone silent"):
                 return "stopped", None
         raise LabError(f"It did not fetch its stage in {limit} s.")
@@ -432,6 +440,10 @@ class _Quiet(LabError):
     """Nothing was said in time."""
 
 
+class _Ended(LabError):
+    """The machine ended before it said anything."""
+
+
 _SAID = {
     "refused": "Its firmware refused the boot loader: Secure Boot.",
     "nothing": "Its firmware found nothing to boot.",
@@ -454,18 +466,20 @@ def _ends(texts):
     }
 
 
-def _first(client, patterns, limit, quiet=False):
-    """Which of the patterns comes first on the serial port, and its match."""
+def _first(client, patterns, limit):
+    """Which of the patterns comes first on the serial port, and its match.
+
+    Raises _Quiet when none comes in time, _Ended when the machine ends before.
+    """
     every = "|".join(f"(?P<p{at}>{one})" for at, one in enumerate(patterns.values()))
     try:
         match = client.wait_for(every, limit)
     except LabError as err:
-        if quiet and "was not there after" in str(err):
-            raise _Quiet(str(err)) from err
+        kind, what = _Ended, "It switched itself off or restarted"
         if "was not there after" in str(err):
-            ended = f"It said nothing for {limit} s; the last on its serial port:"
-            raise LabError(f"{ended} {tail(client.serial_log, 1).strip()[-200:]}") from err
-        raise
+            kind, what = _Quiet, f"It said nothing for {limit} s"
+        said = tail(client.serial_log, 1).strip()[-200:]
+        raise kind(f"{what}; the last on its serial port: {said}") from err
     at = next(at for at in range(len(patterns)) if match[f"p{at}"] is not None)
     return list(patterns)[at], match
 

@@ -180,7 +180,7 @@ def test_kernel_that_cannot_boot(tmp_path):
       variants: [livecd]
       {setting}"""
         for name, setting in (
-            ("kernel", "kernel: boot/grub/grub.cfg"),
+            ("kernel", "kernel: live"),
             ("argument", "arguments: [rdinit=/nothing]"),
         )
     )
