@@ -463,7 +463,7 @@ def done_without_samples(done):
     return done
 
 
-@pytest.mark.parametrize("command", ["demo", "clean", "test", "bench", "apply", "ssh"])
+@pytest.mark.parametrize("command", ["demo", "rehearse", "clean", "test", "bench", "apply", "ssh"])
 def test_help_of_a_command_runs_nothing(bench, command):
     bench.salt("salt-call", "3007.1")
     done = bench.run(command, "--help")
