@@ -126,6 +126,31 @@ def test_hosts_are_imported_for_a_machine_over_ssh(lan, checkout, roster):
     assert "netboot:hosts:pc2: has the same mac" in done.stderr
 
 
+@pytest.mark.long
+def test_another_machine_looks(lan, checkout, roster):
+    """`check --from`: it sees that TFTP is dropped on its way, which the server itself cannot."""
+    other = lan.lab.server("pc2", installed=["nftables"])
+    shutil.copy(other.ssh_key, checkout.base / "key2")
+    roster(ssh_options=["StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null"])
+    file = checkout.path / "conf/roster"
+    entries = yaml.safe_load(file.read_text())
+    entries["pc2"] = {**entries["netboot1"], "host": other.address}
+    entries["pc2"]["priv"] = str(checkout.base / "key2")
+    file.write_text(yaml.safe_dump(entries))
+    checkout.give_away()
+    words = ["check", "--from", "pc2", "--on", "netboot1"]
+    good = checkout.launch(*words, inside=inside(lan.lab.name))
+    assert (good.returncode, good.stderr) == (0, "")
+    assert "netboot1 from pc2:" in good.stdout
+    assert "bios gets all of" in good.stdout
+    chain = "nft add chain inet lab out '{ type filter hook output priority 0; }'"
+    drop = f"nft add table inet lab; {chain}; nft add rule inet lab out udp dport 69 drop"
+    other.run(["sh", "-ec", drop])
+    bad = checkout.launch(*words, inside=inside(lan.lab.name))
+    assert bad.returncode == 2
+    assert "no answer on UDP 69" in bad.stdout
+
+
 def answered(terminal):
     """What is printed on a terminal until its end; the question is answered."""
     text = ""
