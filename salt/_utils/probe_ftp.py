@@ -6,6 +6,7 @@ RFC 3659.
 from __future__ import annotations
 
 import ftplib
+import os
 import re
 from typing import Any
 
@@ -27,7 +28,7 @@ class _Ftp(ftplib.FTP):
         self.sock: Any = connect(host, port, self._budget)
         self.af = self.sock.family
         # Greetings may be in any encoding.
-        self.file = self.sock.makefile("r", encoding=self.encoding, errors="replace")
+        self.file = self.sock.makefile("r", encoding="utf-8", errors="replace")
         self.welcome = self.getresp()
 
     def ntransfercmd(self, cmd: str, rest: int | str | None = None) -> tuple[Wire, Any]:
@@ -67,9 +68,10 @@ def read(
     if any(char in path for char in "\r\n\0"):
         raise Unreachable("there is no such file", missing=True)
     ftp = _Ftp(Budget(timeout, kept(ranges)))
-    ftp.encoding = "utf-8"
     try:
         ftp.open(host, port)
+        # For commands: names are sent as the bytes that they are.
+        ftp.encoding, path = "latin-1", os.fsencode(path).decode("latin-1")
         _login(ftp)
         ftp.voidcmd("TYPE I")
         size = _size(ftp, path)

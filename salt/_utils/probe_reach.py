@@ -1,14 +1,18 @@
 """
 Read parts of a file by each method that clients have, without mounting anything.
 
-=========================================  ==========================================
-``http://HOST/path``                       see ``probe_http``
-``tftp://HOST/path``                       see ``probe_tftp``: a file comes from its beginning on
-``ftp://HOST/path``                        see ``probe_ftp``
-``nfs://HOST/what/is/mounted!/path``       over NFS 3, see ``probe_nfs``
-``nfs4://HOST/what/is/mounted!/path``      over NFS 4, or 3, as altboot does
-``smb://HOST/share/path``                  see ``probe_smb``
-=========================================  ==========================================
+``http://HOST/path``
+    in ranges
+``tftp://HOST/path``
+    from the file's beginning on
+``ftp://HOST/path``
+    without a password
+``smb://HOST/share/path``
+    as a guest
+``nfs://HOST/what/is/mounted!/path``
+    over NFS 3, as all first stages can
+``nfs4://HOST/what/is/mounted!/path``
+    over NFS 4, or 3 where altboot's mount.nfs would fall back to it
 """
 
 from __future__ import annotations

@@ -143,7 +143,8 @@ class _Transfer:
                 raise _refused(number, body)
             self._take(body)
         if not self._ended:
-            # RFC 1350, 7: ends the transfer; dnsmasq sends the last block again without it.
+            # RFC 1350, 7: ends the transfer. dnsmasq logs it, and "failed sending"; without it,
+            # that comes after minutes, in which it sends the last block again.
             self._send(_error(_UNDEFINED, "enough"))
         elif self.size is not None and len(self._data) != self.size:
             raise Unreachable(f"it ends after {len(self._data)} of {self.size} bytes")

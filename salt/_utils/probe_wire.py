@@ -185,7 +185,7 @@ def resolved(host: str) -> str:
     """
     try:
         return str(socket.getaddrinfo(host, None, socket.AF_INET)[0][4][0])
-    except (OSError, UnicodeError):
+    except (OSError, ValueError):
         raise Unreachable(f"{NO_ANSWER}: {one_line(host)} has no IPv4 address") from None
 
 

@@ -155,12 +155,28 @@ def test_web_server_knows_the_reader(served):
     assert '"netboot-probe/1"' in served.server.run(["cat", "/var/log/nginx/access.log"]).stdout
 
 
-def test_tftp_is_ended_politely(served):
-    """Without that, dnsmasq sends the last block again and again, and reports a failure."""
+def wait_for(served, text):
+    wait = f"until grep '{text}' /run/tftp.log; do sleep 0.1; done"
+    served.server.run(["timeout", "10", "sh", "-c", wait])
+
+
+def test_tftp_ends_at_once(served):
+    """Without an ERROR, dnsmasq sends the last block again for minutes before it gives up."""
     served.server.run(["truncate", "-s", "0", "/run/tftp.log"])
     read(served, URLS["tftp"], [(0, 2000)])
+    ended = "failed sending /srv/export/tftp/./file.iso to"
+    wait_for(served, ended)
+    assert "error 0 enough received from" in served.server.run(["cat", "/run/tftp.log"]).stdout
+
+
+def test_tftp_of_a_whole_file_is_a_success_in_the_log(served):
+    served.server.run(["truncate", "-s", "0", "/run/tftp.log"])
+    read(served, URLS["tftp"], [(0, SIZE)], 20)
+    sent = "sent /srv/export/tftp/./file.iso to"
+    wait_for(served, sent)
     log = served.server.run(["cat", "/run/tftp.log"]).stdout
-    assert "error 0 enough received from" in log
+    assert "error" not in log
+    assert "failed" not in log
 
 
 def test_shares(served):

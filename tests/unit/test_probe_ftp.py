@@ -31,6 +31,19 @@ def test_ranges(server):
     assert "REST 0" not in server.asked
 
 
+def test_names_are_sent_as_they_are():
+    asked = []
+
+    def play(_server, connection, _drip):
+        for answer in (*LOGIN, b"550 no"):
+            connection.sendall(answer + b"\r\n")
+            asked.append(connection.recv(4096))
+
+    with serving(Raw(play)) as raw, pytest.raises(Unreachable, match="550 no"):
+        probe_reach.read(f"ftp://{raw.at}/%d0%b9%ff", [(0, 1)], 5)
+    assert asked[-2] == b"SIZE /\xd0\xb9\xff\r\n"
+
+
 def test_file_that_is_not_there(server):
     with pytest.raises(Unreachable, match="^the server answers 550 ") as err:
         probe_reach.read(f"{server.url}/dist/b.iso", [(0, 1)], 3)
@@ -46,7 +59,10 @@ def test_name_with_a_command(server):
 def test_server_without_sizes(server):
     server.lacks = ("SIZE",)
     url = f"{server.url}/dist/a%20b.iso"
-    assert probe_reach.read(url, [(7, 9), (len(DATA) - 1, 9)], 3) == (None, [DATA[7:16], DATA[-1:]])
+    assert probe_reach.read(url, [(7, 9), (len(DATA) - 1, 9)], 3) == (
+        None,
+        [DATA[7:16], DATA[-1:]],
+    )
 
 
 def test_file_that_is_cut_off(server):
