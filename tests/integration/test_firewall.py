@@ -79,8 +79,9 @@ def lan(tmp_path_factory):
         )
         server.run(["apt-get", "-qq", "update"])
         server.run(["apt-get", "-qq", "-y", "install", *firewalls])
-        # Stopped while it starts, it leaves its rules.
-        server.run(["sh", "-c", "systemctl disable --now firewalld && nft flush ruleset"])
+        # Stopped while it starts, it leaves its rules, on a busy machine some of them late.
+        gone = "for again in 1 2 3; do nft flush ruleset; sleep 1; done"
+        server.run(["sh", "-c", f"systemctl disable --now firewalld && {gone}"])
         salt = SaltCall(server, {})
 
         def apply(*arguments, **netboot):
