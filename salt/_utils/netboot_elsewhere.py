@@ -37,7 +37,9 @@ def tried(plan: Any) -> dict[str, Any]:
     name = _interface(plan["server"])
     near = [one for one in plan["interfaces"] if one["address"] == plan["server"]]
     here = {**(near or plan["interfaces"])[0], "name": name}
-    return netboot_probe.probe({**plan, "interfaces": [here]}, True, all_numbers=False, own=False)
+    return netboot_probe.probe(
+        {**plan, "interfaces": [here], "at": {}}, True, all_numbers=False, own=False
+    )
 
 
 def _unpacked(text: str) -> Any:

@@ -7,12 +7,14 @@ compare.
 from __future__ import annotations
 
 import hashlib
+import ipaddress
 import json
 import os
 import random
 from typing import Any
 
 import netboot_images
+import netboot_machine
 from netboot_paths import in_url
 from netboot_records import Records
 from netboot_shapes import Config, Entry
@@ -32,7 +34,8 @@ def plan(records: Records, whole: bool = False) -> dict[str, Any]:
         Whether files are compared whole, by the digests on record; else samples, by those that the
         files on the disk have now.
 
-    Returns a map: ``server``, ``url`` and ``dhcp`` (the mode); ``interfaces``; ``firmware``, as in
+    Returns a map: ``server``, ``url`` and ``dhcp`` (the mode); ``interfaces``; ``at``, by which
+    address this machine reaches itself, if not by ``server``; ``firmware``, as in
     the configuration, of kinds that an apply put a boot loader in place for; ``entries``, each with
     the paths of its ``kernel``, ``initrd`` and ``stage``; and ``files`` by path: ``bytes`` and
     ``samples`` (offset, length and SHA-256), or None for a file that is not on the disk.
@@ -59,6 +62,7 @@ def plan(records: Records, whole: bool = False) -> dict[str, Any]:
         "dhcp": config["dhcp"]["mode"],
         "root": config["root"],
         "interfaces": [dict(one) for one in config["interfaces"]],
+        "at": _own_address(config),
         "firmware": firmware,
         "entries": [
             {
@@ -70,6 +74,21 @@ def plan(records: Records, whole: bool = False) -> dict[str, Any]:
         ],
         "files": files,
     }
+
+
+def _own_address(config: Config) -> dict[str, str]:
+    """
+    Return by which of its own addresses this machine reaches itself, if what clients use belongs to
+    a NAT or load balancer, through which it may not.
+    """
+    own = netboot_machine.target("")
+    here = [
+        str(ipaddress.ip_interface(address).ip)
+        for one in config["interfaces"]
+        for address in own["interfaces"].get(one["name"], [])
+    ]
+    missing = config["address"] not in own["addresses"]
+    return {config["address"]: here[0]} if missing and here else {}
 
 
 def _paths(entry: Entry) -> dict[str, str]:

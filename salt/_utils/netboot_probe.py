@@ -150,7 +150,8 @@ def _dhcp(
         name, address = interface["name"], interface["address"]
         try:
             offers = netboot_pxe.ask(name, [one.identity for one in wanted])
-            taken = netboot_pxe.taken(name, address) if own else ""
+            here = own and address not in plan.get("at", {})
+            taken = netboot_pxe.taken(name, address) if here else ""
         except OSError as err:
             unseen.append(f"DHCP on {name}: {err}")
             continue
@@ -159,13 +160,17 @@ def _dhcp(
         }
         for identity, kind, file in wanted:
             right = f"{interface['url']}{file}" if file.startswith("/") else file
-            cause = _offered(offers[identity.name], address, right) if kind else ""
+            ours = [one for one in offers[identity.name] if _is_ours(one, address, own)]
+            cause = _offered(ours, address, right) if kind else ""
             if cause:
                 wrong = Wrong(kind, "", "DHCP", cause, "netboot:dhcp", identity.name)
                 found["wrong"].append(wrong)
         if taken:
             found["foreign"].append(f"{taken} on {name} also has the address {address}.")
-        _foreign(plan, interface, offers, found)
+        others = [
+            one for said in offers.values() for one in said if not _is_ours(one, address, own)
+        ]
+        _foreign(plan, name, others, found)
         if plan["dhcp"] == "proxy" and not any(
             one.address for said in offers.values() for one in said
         ):
@@ -175,9 +180,14 @@ def _dhcp(
             )
 
 
+def _is_ours(offer: Offer, address: str, own: bool) -> bool:
+    """Return whether an offer is the server's; its address may be one that others have for it."""
+    return offer.server == address or (own and not offer.mac)
+
+
 def _offered(offers: list[Offer], server: str, right: str) -> str:
-    """Return what is wrong with the offer of this server, or an empty string."""
-    ours = [offer for offer in offers if offer.server == server and offer.boots]
+    """Return what is wrong with the offer of the server, or an empty string."""
+    ours = [offer for offer in offers if offer.boots]
     if not ours:
         return "this server offers nothing"
     if not right:
@@ -190,20 +200,14 @@ def _offered(offers: list[Offer], server: str, right: str) -> str:
     return ""
 
 
-def _foreign(
-    plan: dict[str, Any],
-    interface: dict[str, str],
-    offers: dict[str, list[Offer]],
-    found: dict[str, Any],
-) -> None:
+def _foreign(plan: dict[str, Any], name: str, others: list[Offer], found: dict[str, Any]) -> None:
     by_server: dict[str, list[Offer]] = {}
-    for offer in (one for said in offers.values() for one in said):
-        if offer.server != interface["address"]:
-            by_server.setdefault(offer.server, []).append(offer)
+    for offer in others:
+        by_server.setdefault(offer.server, []).append(offer)
     for server, said in sorted(by_server.items()):
         at = f"{server} ({next((one.mac for one in said if one.mac), 'here')})"
         files = sorted({one.file or "a boot" for one in said if one.boots})
-        where = f"on {interface['name']}"
+        where = f"on {name}"
         if files:
             found["others"].append(server)
             named = ", ".join(files[:3])
@@ -228,6 +232,7 @@ class _Files:
         self._files = plan["files"]
         self._scripts: dict[str, str | None] = {}
         self._compared: dict[str, str] = {}
+        self._at = plan.get("at", {})
         # Who does not answer, and how: it is waited for once.
         self._silent: dict[str, Unreachable] = {}
 
@@ -280,8 +285,11 @@ class _Files:
         if service in self._silent:
             raise self._silent[service]
         try:
+            at = re.sub(
+                r"(?<=://)[^/:]+", lambda host: self._at.get(host[0], host[0]), url, count=1
+            )
             size, (data,) = probe_reach.read(
-                url, [(offset, length)], _TIMEOUT_S, agent=f"{PROBE}/{VERSION}"
+                at, [(offset, length)], _TIMEOUT_S, agent=f"{PROBE}/{VERSION}"
             )
         except Unreachable as err:
             if str(err).startswith(NO_ANSWER):

@@ -284,6 +284,34 @@ def test_address_taken_and_a_second_server(monkeypatch):
     ]
 
 
+def test_address_of_a_nat_in_front(monkeypatch):
+    """dnsmasq names its own address as the server's; files are read by that one."""
+    behind = Offer("10.0.0.5", "", "undionly.kpxe", SERVER)
+    served = Served()
+    served.plan["at"] = {SERVER: "10.0.0.5"}
+    asked_of = []
+    monkeypatch.setattr(
+        netboot_probe.probe_reach,
+        "read",
+        lambda url, *words, **more: (
+            asked_of.append(url.split("/")[2]),
+            served.read(url, *words, **more),
+        )[1],
+    )
+    monkeypatch.setattr(
+        netboot_probe.netboot_pxe,
+        "ask",
+        lambda _name, _asks: {
+            name: [one._replace(server="10.0.0.5") for one in offers]
+            for name, offers in served_by_dhcp(**{"bios (0)": [behind]}).items()
+        },
+    )
+    # The NAT's own.
+    monkeypatch.setattr(netboot_probe.netboot_pxe, "taken", lambda *_: "52:54:00:00:00:07")
+    found = netboot_probe.probe(served.plan, network=True)
+    assert (lines(found), set(asked_of)) == ([], {"10.0.0.5"})
+
+
 def test_nobody_may_ask(monkeypatch):
     def refused(*_):
         raise PermissionError(1, "Operation not permitted")
