@@ -395,7 +395,9 @@ def stage_url(cmdline: str, entry: dict[str, Any], root: str) -> tuple[str, str]
     if method == "nfs":
         # What is mounted is the directory of the ISO, or that of the stage.
         mounted = stage.rpartition("/")[0] if entry["form"] == "iso" else directory
-        return f"nfs://{server}{root}{mounted}!{stage[len(mounted) :]}", ""
+        # altboot's mount.nfs begins with version 4, propagator's knows version 3 alone.
+        version = "4" if "root=bootchain" in cmdline else ""
+        return f"nfs{version}://{server}{root}{mounted}!{stage[len(mounted) :]}", ""
     scheme = {"cifs": "smb"}.get(method, method)
     return f"{scheme}://{server}{stage}", ""
 
