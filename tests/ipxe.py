@@ -19,7 +19,8 @@ class Client(netboot_ipxe.Client):
 
     def __init__(self, files, settings=None, **others):
         self.files = files
-        super().__init__(files.get, settings, **others)
+        # What is there may only come when it is asked for.
+        super().__init__(lambda url: files[url] if url in files else None, settings, **others)
 
     def _do_cpuid(self, rest, positional):
         return "cpuid" not in self.refused and super()._do_cpuid(rest, positional)
