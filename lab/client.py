@@ -11,6 +11,7 @@ from pathlib import Path
 
 from . import network
 from .host import LabError, require, tail
+from .roots import loaded, newer_qemu
 
 
 @dataclass(frozen=True)
@@ -19,7 +20,7 @@ class Firmware:
 
     machine: its words for QEMU; rom: the network card's boot ROM, None where the firmware has a
     driver of its own; code, variables: the two flash chips of UEFI (QEMU manual: "pflash"), None
-    for a BIOS.
+    for a BIOS; newer: whether QEMU and these are those of roots.newer_qemu().
     """
 
     program: str
@@ -27,6 +28,7 @@ class Firmware:
     rom: str | None = None
     code: str | None = None
     variables: str | None = None
+    newer: bool = False
 
 
 FIRMWARE = {
@@ -68,6 +70,22 @@ FIRMWARE = {
         ),
         code="/usr/share/AAVMF/AAVMF_CODE.fd",
         variables="/usr/share/AAVMF/AAVMF_VARS.fd",
+    ),
+    # Their UEFI is Debian 13's, which QEMU 7.2 does not start. Its network wants random numbers
+    # (tianocore/edk2, issue 9530), for which x86_64 has an instruction.
+    "efi-riscv64": Firmware(
+        "qemu-system-riscv64",
+        ("-machine", "virt", "-device", "virtio-rng-pci"),
+        code="/usr/share/qemu-efi-riscv64/RISCV_VIRT_CODE.fd",
+        variables="/usr/share/qemu-efi-riscv64/RISCV_VIRT_VARS.fd",
+        newer=True,
+    ),
+    "efi-loongarch64": Firmware(
+        "qemu-system-loongarch64",
+        ("-machine", "virt", "-device", "virtio-rng-pci"),
+        code="/usr/share/qemu-efi-loongarch64/QEMU_EFI.fd",
+        variables="/usr/share/qemu-efi-loongarch64/QEMU_VARS.fd",
+        newer=True,
     ),
 }
 
@@ -118,11 +136,16 @@ class Client:
         network.wait_until(self._monitor.exists, self._process, self._log, 10, "QEMU")
 
     def _argv(self, firmware, memory_mib, kernel, initrd, cmdline):
-        require(firmware.program, *filter(None, [firmware.rom, firmware.code]))
+        program, within = [firmware.program], ""
+        if firmware.newer:
+            within = newer_qemu()
+            program = [*loaded(within, firmware.program), "-L", f"{within}/usr/share/qemu"]
+        else:
+            require(firmware.program, *filter(None, [firmware.rom, firmware.code]))
         argv = [
             # KVM is not used: it exists but hangs on some machines, and the lab must be the same
             # everywhere.
-            firmware.program,
+            *program,
             *firmware.machine,
             "-accel",
             "tcg",
@@ -139,8 +162,10 @@ class Client:
             "-netdev",
             f"tap,id=lan,ifname={self._tap},script=no,downscript=no",
             "-device",
-            # First, however many disks there are.
-            f"{self._card},netdev=lan,mac={self.mac},bootindex=1"
+            f"{self._card},netdev=lan,mac={self.mac}"
+            # First, however many disks there are. Newer UEFI would look at nothing else, not even
+            # at what gives random numbers; without disks it takes the card by itself.
+            + ("" if firmware.newer else ",bootindex=1")
             # UEFI has a driver of its own for this card alone.
             + ("" if firmware.rom or self._card != CARD else ",romfile="),
         ]
@@ -150,10 +175,10 @@ class Client:
             argv += ["-append", cmdline] if cmdline else []
         elif firmware.code:
             variables = self._lab.directory / f"{self.name}.vars"
-            shutil.copyfile(firmware.variables, variables)
+            shutil.copyfile(f"{within}{firmware.variables}", variables)
             argv += [
                 "-drive",
-                f"if=pflash,format=raw,readonly=on,file={firmware.code}",
+                f"if=pflash,format=raw,readonly=on,file={within}{firmware.code}",
                 "-drive",
                 f"if=pflash,format=raw,file={variables}",
             ]

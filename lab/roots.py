@@ -20,6 +20,9 @@ BARE = ["ca-certificates", "dbus", "openssh-server", "python3", "sudo", "systemd
 # What a machine needs besides to boot in QEMU. The initrd has the disk's and the network's drivers.
 GUEST = ["initramfs-tools", "kmod", "linux-image-cloud-amd64", "udev", "zstd"]
 
+# QEMU and UEFI of architectures for which this machine's Debian has none that work together.
+QEMU = ["qemu-efi-loongarch64", "qemu-efi-riscv64", "qemu-system-misc", "qemu-system-riscv"]
+
 # Identity (host keys, machine id) belongs to a machine, not to a root that many share.
 # The timers would take apt's lock in the middle of a test.
 SET_UP = """set -e
@@ -119,7 +122,19 @@ def guest_root():
     return _root("the root with a kernel", [*BARE, *GUEST], [SET_UP, SET_UP_GUEST])
 
 
-def _root(what, packages, set_up, release=None):
+def newer_qemu():
+    """The path of a folder with Debian 13's QEMU, its UEFI and their libraries, unpacked only."""
+    return _root("QEMU of Debian 13", QEMU, [], "trixie", "extract")
+
+
+def loaded(root, program):
+    """The words that run a program of `root` with that root's libraries, on this host's files."""
+    libraries = root / "usr/lib/x86_64-linux-gnu"
+    loader = libraries / "ld-linux-x86-64.so.2"
+    return [str(loader), "--library-path", str(libraries), str(root / "usr/bin" / program)]
+
+
+def _root(what, packages, set_up, release=None, variant="minbase"):
     require("mmdebstrap", "apt-ftparchive")
     sources = debian_sources(release)
 
@@ -130,7 +145,7 @@ def _root(what, packages, set_up, release=None):
             [
                 "mmdebstrap",
                 "--mode=root",
-                "--variant=minbase",
+                f"--variant={variant}",
                 f"--include={','.join(packages)}",
                 f"--aptopt={target / 'apt.conf'}",
                 *(f"--customize-hook={commands}" for commands in set_up),

@@ -11,11 +11,19 @@ from lab.iso.scratch import IsoError, run, unfinished
 
 ARCH = "x86_64"
 # The architectures whose images boot, and Debian's names of them.
-DEBIAN_ARCHES = {"x86_64": "amd64", "aarch64": "arm64"}
+DEBIAN_ARCHES = {
+    "x86_64": "amd64",
+    "aarch64": "arm64",
+    "riscv64": "riscv64",
+    "loongarch64": "loong64",
+}
+# Debian 12 has none of these two, Debian 13 none of the last; neither has a cloud kernel.
+RELEASES = {"riscv64": "trixie", "loongarch64": "forky"}
 MODULES = ("virtio_pci", "virtio_net", "squashfs", "loop", "isofs")
-# Loaded when a share is mounted: the kernel's SMB 3.1.1 wants its ciphers even for guests.
-MOUNT_MODULES = ("nfsv4", "nfsv3", "cifs", "nls_utf8", "cmac", "sha512_generic", "ccm", "gcm")
-MOUNT_MODULES += ("ctr", "ghash_generic")
+# Loaded when a share is mounted: the kernel's SMB 3.1.1 wants these ciphers even for guests, where
+# they are modules.
+MOUNT_MODULES = ("nfsv4", "nfsv3", "cifs", "nls_utf8")
+CIPHERS = ("cmac", "sha512_generic", "ccm", "gcm", "ctr", "ghash_generic")
 # Loaded by the dialect, with a size; a kernel without it is one that ALT knows too (RT kernels).
 RAM_DISK = "brd"
 
@@ -33,7 +41,9 @@ class Kernel:
     @property
     def vmlinuz(self):
         """Path of the kernel."""
-        return next((self.root / "boot").glob("vmlinuz-*"))
+        return next(self.root.glob("boot/vmlinu?-*"), None) or next(
+            self.root.glob("**/lib/modules/*/vmlinuz")
+        )
 
     @property
     def busybox(self):
@@ -81,7 +91,7 @@ def _module_name(path):
 
 
 def debian_kernel(cache, arch=ARCH):
-    """Debian's newest cloud kernel, downloaded through apt once and kept.
+    """Debian's newest kernel, for clouds where there is one, downloaded through apt once and kept.
 
     cache: folder for downloads (Path); deleting it is how to get a newer kernel.
     arch: a key of DEBIAN_ARCHES.
@@ -89,16 +99,18 @@ def debian_kernel(cache, arch=ARCH):
     """
     kept = cache / "kernels" / arch
     if not kept.exists():
-        name = f"linux-image-cloud-{DEBIAN_ARCHES[arch]}"
-        with apt_of(arch=DEBIAN_ARCHES[arch]) as environment, unfinished(kept) as work:
-            shown = run("apt-cache", "show", "--no-all-versions", name, environment=environment)
-            kernel = re.search(r"^Depends:.*?(linux-image-[0-9]\S+)", shown, re.MULTILINE)
+        debian, release = DEBIAN_ARCHES[arch], RELEASES.get(arch)
+        name = f"linux-image-{debian}" if release else f"linux-image-cloud-{debian}"
+        with apt_of(release, debian) as environment, unfinished(kept) as work:
+            kernel = _needed(name, r"linux-image-[0-9]\S+", environment)
             if not kernel:
-                raise IsoError(f"{name} does not say which kernel it is for: {shown}")
+                raise IsoError(f"{name} does not say which kernel it is for")
+            # Since 7.0 the kernel and its modules are packages of their own.
+            parts = _needed(kernel[0], r"linux-(?:base|binary|modules)-[0-9]\S+", environment)
             packages = work / "packages"
             packages.mkdir(parents=True)
             run(
-                *("apt-get", "-q", "download", kernel[1], "busybox-static"),
+                *("apt-get", "-q", "download", kernel[0], *parts, "busybox-static"),
                 cwd=packages,
                 environment=environment,
             )
@@ -106,3 +118,13 @@ def debian_kernel(cache, arch=ARCH):
                 run("dpkg-deb", "-x", str(package), str(work / "root"))
     packages = tuple(sorted(path.name for path in (kept / "packages").iterdir()))
     return Kernel(root=kept / "root", packages=packages)
+
+
+def _needed(package, pattern, environment):
+    """Names of packages like pattern that the Debian package depends on."""
+    shown = run("apt-cache", "show", "--no-all-versions", package, environment=environment)
+    return [
+        name
+        for line in re.findall(r"^Depends: .*", shown, re.M)
+        for name in re.findall(pattern, line)
+    ]

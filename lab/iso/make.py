@@ -14,6 +14,7 @@ from pathlib import Path
 
 from lab.iso.debian import (
     ARCH,
+    CIPHERS,
     DEBIAN_ARCHES,
     MODULES,
     MOUNT_MODULES,
@@ -74,8 +75,8 @@ def make_iso(directory, generation="p11", name=None, edition="test", stage_mib=8
     directory: where it goes. generation: a key of GENERATIONS. name: its file name without ".iso",
     by default ``alt-<generation>-<edition>-<arch>``. edition: a word for the volume id and the
     menu; ISOs of different editions have different stages. stage_mib: size of a stage in MiB of
-    data that does not compress. arch: one of the generation's; of others than x86_64 and aarch64
-    kernel and initrd are placeholders: such an ISO can be looked into and unpacked, but not booted.
+    data that does not compress. arch: one of the generation's; of i586 kernel and initrd are
+    placeholders: such an ISO can be looked into and unpacked, but not booted.
     Returns TestIso. The same arguments give the same bytes; a copy is kept in the cache.
     Raises IsoError when a program is missing or fails.
     """
@@ -207,7 +208,7 @@ def _medium_files(generation, arch, product, title, stage_sizes):
 def _initramfs(tree, generation, kernel, epoch):
     """The initramfs as bytes; tree is a folder to make it in."""
     modules = kernel.modules(MODULES)
-    mount_modules = kernel.modules(MOUNT_MODULES)
+    mount_modules = kernel.modules([*MOUNT_MODULES, *filter(kernel.has_module, CIPHERS)])
     files = {
         "image.conf": f"GENERATION={generation.name}\nDIALECT={generation.dialect}\n"
         f"VERSION={generation.first_stage}\n",

@@ -25,5 +25,5 @@ def pytest_terminal_summary(terminalreporter):
         head = ["firmware", "dialect", "method", "form", "variant", "seconds", "MiB", "test"]
         terminalreporter.section("boots")
         for row in [head, *rows]:
-            columns = zip(row, (12, 11, 7, 5, 8, 8, 8))
+            columns = zip(row, (16, 11, 7, 5, 8, 8, 8))
             terminalreporter.line("".join(f"{text:{width}}" for text, width in columns) + row[-1])
