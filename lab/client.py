@@ -20,7 +20,8 @@ class Firmware:
 
     machine: its words for QEMU; rom: the network card's boot ROM, None where the firmware has a
     driver of its own; code, variables: the two flash chips of UEFI (QEMU manual: "pflash"), None
-    for a BIOS; newer: whether QEMU and these are those of roots.newer_qemu().
+    for a BIOS; U-Boot has no variables; newer: whether QEMU and these are those of
+    roots.newer_qemu(); kind: as netboot:firmware names it, None where that is its key.
     """
 
     program: str
@@ -29,6 +30,7 @@ class Firmware:
     code: str | None = None
     variables: str | None = None
     newer: bool = False
+    kind: str | None = None
 
 
 FIRMWARE = {
@@ -54,6 +56,7 @@ FIRMWARE = {
         ),
         code="/usr/share/OVMF/OVMF_CODE_4M.secboot.fd",
         variables="/usr/share/OVMF/OVMF_VARS_4M.ms.fd",
+        kind="efi-x86_64",
     ),
     # The processor has no long mode, so the menu is that of 32-bit UEFI for sure.
     "efi-i386": Firmware(
@@ -70,6 +73,13 @@ FIRMWARE = {
         ),
         code="/usr/share/AAVMF/AAVMF_CODE.fd",
         variables="/usr/share/AAVMF/AAVMF_VARS.fd",
+    ),
+    # Starts EFI programs. It asks the server that gives it an address, no proxy beside that.
+    "u-boot-aarch64": Firmware(
+        "qemu-system-aarch64",
+        ("-machine", "virt", "-cpu", "cortex-a57"),
+        code="/usr/lib/u-boot/qemu_arm64/u-boot.bin",
+        kind="efi-aarch64",
     ),
     # Their UEFI is Debian 13's, which QEMU 7.2 does not start. Its network wants random numbers
     # (tianocore/edk2, issue 9530), for which x86_64 has an instruction.
@@ -173,6 +183,8 @@ class Client:
             argv += ["-kernel", str(kernel)]
             argv += ["-initrd", str(initrd)] if initrd else []
             argv += ["-append", cmdline] if cmdline else []
+        elif firmware.code and not firmware.variables:
+            argv += ["-bios", firmware.code]
         elif firmware.code:
             variables = self._lab.directory / f"{self.name}.vars"
             shutil.copyfile(f"{within}{firmware.variables}", variables)

@@ -44,7 +44,7 @@ class Persona:
     @property
     def kind(self):
         """Its kind of firmware, as netboot:firmware names it."""
-        return "efi-x86_64" if self.firmware == "efi-secure" else self.firmware
+        return FIRMWARE[self.firmware].kind or self.firmware
 
     def words(self, directory, smbios=()):
         """QEMU's words for what a plain client lacks; directory: where its disk goes.

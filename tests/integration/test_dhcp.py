@@ -5,6 +5,7 @@ The ROMs are lab.pxe's, packet by packet; real firmware is in tests/boot/test_fi
 
 import json
 import re
+import sys
 import time
 from types import SimpleNamespace
 
@@ -13,6 +14,7 @@ import pytest
 from lab import Lab
 from lab.pxe import ask
 from lab.salt import CHECKOUT, SaltCall
+from tests.integration.test_platforms import TFTP as FETCH
 from tests.servers import INSTALLED
 
 DAEMONS = {
@@ -187,6 +189,21 @@ def test_raspberry_pi(request, mode, told):
     assert offer["file"] == ""
     other = answer_of(lan, arch=0)
     assert b"Raspberry" not in bytes.fromhex(other["options"].get("43", ""))
+
+
+def test_boot_roms_get_their_file_whole(dhcp_server):
+    """U-Boot on arm64 the boot loader, a Raspberry Pi its own firmware, where somebody put it."""
+    board = answer_of(dhcp_server, arch=22, vendor="U-Boot.armv8")["ack"]
+    pi = answer_of(dhcp_server, arch=0, machine=b"RPi4" + bytes(12))["ack"]
+    for answer, name in ((board, board["file"]), (pi, "start4.elf")):
+        dhcp_server.server.run(
+            ["sh", "-c", f"head -c 2500000 /dev/urandom > /srv/export/tftp/{name}"]
+        )
+        argv = [sys.executable, "-c", FETCH, answer["next_server"], name]
+        got = dhcp_server.lab.run(argv, capture_output=True).stdout
+        sent = dhcp_server.server.run(["sha256sum", f"/srv/export/tftp/{name}"]).stdout
+        assert got.split() == sent.split()[:1]
+    assert board["file"] == "snponly-aarch64.efi"
 
 
 @pytest.mark.parametrize(("client", "file", "option_60"), KINDS, ids=IDS)
