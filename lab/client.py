@@ -33,6 +33,13 @@ class Firmware:
     kind: str | None = None
 
 
+# UEFI of Debian 13, which QEMU 7.2 does not start. Its network wants random numbers
+# (tianocore/edk2, issue 9530), for which x86_64 has an instruction.
+NEWER_MACHINE = (
+    *("-machine", "virt", "-device", "virtio-rng-pci", "-device", "bochs-display"),
+    *("-device", "qemu-xhci", "-device", "usb-kbd"),
+)
+
 FIRMWARE = {
     # Without "graphics", SeaBIOS shows its screen, and so iPXE's, on the serial port too.
     # The ROM is the card's default one: QEMU fits only that one to the card (pci_patch_ids).
@@ -81,18 +88,16 @@ FIRMWARE = {
         code="/usr/lib/u-boot/qemu_arm64/u-boot.bin",
         kind="efi-aarch64",
     ),
-    # Their UEFI is Debian 13's, which QEMU 7.2 does not start. Its network wants random numbers
-    # (tianocore/edk2, issue 9530), for which x86_64 has an instruction.
     "efi-riscv64": Firmware(
         "qemu-system-riscv64",
-        ("-machine", "virt", "-device", "virtio-rng-pci"),
+        NEWER_MACHINE,
         code="/usr/share/qemu-efi-riscv64/RISCV_VIRT_CODE.fd",
         variables="/usr/share/qemu-efi-riscv64/RISCV_VIRT_VARS.fd",
         newer=True,
     ),
     "efi-loongarch64": Firmware(
         "qemu-system-loongarch64",
-        ("-machine", "virt", "-device", "virtio-rng-pci"),
+        NEWER_MACHINE,
         code="/usr/share/qemu-efi-loongarch64/QEMU_EFI.fd",
         variables="/usr/share/qemu-efi-loongarch64/QEMU_VARS.fd",
         newer=True,

@@ -63,7 +63,11 @@ _TO_MENU_S = 240
 _MENUS = 3
 _IPXE = "iPXE initialising devices"
 #: Boot loaders that the lab's Debian lacks, with the file's name in a newer one.
-_NEWER = {"efi-aarch64": ("aarch64", "ipxe-arm64.efi")}
+_NEWER = {
+    "efi-aarch64": ("aarch64", "ipxe-arm64.efi"),
+    "efi-riscv64": ("riscv64", "ipxe-riscv64.efi"),
+    "efi-loongarch64": ("loongarch64", "ipxe-loong64.efi"),
+}
 #: What firmware says on the serial port when it gives up, by what that means.
 _GAVE_UP = {
     "refused": r"Access Denied|Security Violation",

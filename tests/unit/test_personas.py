@@ -16,6 +16,8 @@ def test_those_of_the_project():
         "bios",
         "efi-x86_64",
         "efi-aarch64",
+        "efi-riscv64",
+        "efi-loongarch64",
     }
     assert len(known) >= 12
     assert known["secure-boot"].kind == "efi-x86_64"
