@@ -16,6 +16,7 @@ from netboot_shapes import Finding
 
 _OLD_S = 180 * 86400
 _MOUNTINFO = "/proc/self/mountinfo"
+_BLOCK = "/sys/block"
 
 
 def _isos(case: Case) -> Iterator[Finding]:
@@ -65,15 +66,20 @@ def _mounts(case: Case) -> Iterator[Finding]:
         if record.get("form") == "mount" and tree not in mounted:
             text = f"{tree} is not mounted: mount {tree}, or state.apply netboot.images."
             yield ("mount.missing", "error", text)
-        elif tree in mounted:
-            try:
-                os.listdir(tree)
-                stale = mounted[tree].endswith("//deleted")
-            except OSError:
-                stale = True
-            if stale:
-                text = f"{tree} is a stale mount: umount {tree}, then state.apply netboot.images."
-                yield ("mount.stale", "error", text)
+        elif tree in mounted and _is_stale(tree, mounted[tree]):
+            text = f"{tree} is a stale mount: umount {tree}, then state.apply netboot.images."
+            yield ("mount.stale", "error", text)
+
+
+def _is_stale(tree: str, device: str) -> bool:
+    """Return whether a mount cannot be read, or is of an ISO that was removed since."""
+    try:
+        os.listdir(tree)
+    except OSError:
+        return True
+    iso = netboot_files.read(f"{_BLOCK}/{os.path.basename(device)}/loop/backing_file") or ""
+    # drivers/block/loop.c writes it by d_path(9).
+    return iso.rstrip("\n").endswith(" (deleted)")
 
 
 def _boot_files(case: Case) -> Iterator[Finding]:

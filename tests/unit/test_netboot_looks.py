@@ -130,11 +130,11 @@ def test_when_a_certificate_ends():
 def test_mounts():
     said = (
         "36 35 98:0 /mnt1 /mnt\\0402 rw,noatime master:1 - ext3 /dev/root rw,errors=continue\n"
-        "37 35 7:0 / /srv/export/tftp/x ro - iso9660 /srv/export/dist/a.iso//deleted ro\n"
+        "37 35 7:0 / /srv/export/tftp/x ro - iso9660 /dev/loop0 ro\n"
     )
     assert netboot_looks.mounts(said) == {
         "/mnt 2": "/dev/root",
-        "/srv/export/tftp/x": "/srv/export/dist/a.iso//deleted",
+        "/srv/export/tftp/x": "/dev/loop0",
     }
 
 
@@ -540,10 +540,15 @@ def test_mounted_image(make, tmp_path, monkeypatch):
     assert found(netboot_looks_images._mounts, case) == [("mount.missing", "error")]
     mountinfo.write_text(f"37 35 7:0 / {path} ro - iso9660 /dev/loop0 ro\n")
     assert found(netboot_looks_images._mounts, case) == []
-    mountinfo.write_text(f"37 35 7:0 / {path} ro - iso9660 /x.iso//deleted ro\n")
+    monkeypatch.setattr(netboot_looks_images, "_BLOCK", str(tmp_path))
+    backing = tmp_path / "loop0/loop/backing_file"
+    backing.parent.mkdir(parents=True)
+    backing.write_text("/x.iso\n")
+    assert found(netboot_looks_images._mounts, case) == []
+    backing.write_text("/x.iso (deleted)\n")
     assert found(netboot_looks_images._mounts, case) == [("mount.stale", "error")]
+    backing.unlink()
     os.rmdir(path)  # as a stale handle, it cannot be listed
-    mountinfo.write_text(f"37 35 7:0 / {path} ro - iso9660 /dev/loop0 ro\n")
     assert found(netboot_looks_images._mounts, case) == [("mount.stale", "error")]
 
 
