@@ -1,10 +1,13 @@
 """netboot.doctor on a real server that is broken in one way after another, and mended again."""
 
 import json
+import subprocess
+import sys
 import time
 
 import pytest
 
+from lab.network import ip
 from lab.salt import PROGRAMS
 from tests.unit.test_netboot_looks import CERTIFICATE
 
@@ -17,7 +20,7 @@ opts = salt.config.minion_config(sys.argv[1] + "/minion")
 opts["file_client"] = "local"
 
 def sh(command):
-    done = subprocess.run(["sh", "-ec", command], capture_output=True, text=True, timeout=20)
+    done = subprocess.run(["sh", "-ec", command], capture_output=True, text=True, timeout=90)
     if done.returncode:
         sys.exit(f"{command}: {done.stderr}")
 
@@ -62,6 +65,11 @@ DENIED = (
     'path="/srv/export/tftp/x"'
 )
 DROP_IN = "/run/systemd/system/nginx.service.d"
+FAILING = "/run/systemd/system/netboot-dnsmasq.service.d"
+# Without systemd's limit of starts, after which it would be dead.
+FAILS = r"[Unit]\nStartLimitIntervalSec=0\n[Service]\nRestart=always\nRestartSec=200ms\n"
+FAILS += r'ExecStartPre=/bin/sh -c "exit 1"\n'
+SMALL = "/srv/small"
 # All IPv4 and IPv6 addresses, in one socket.
 HOLDER = (
     f"{PROGRAMS}/python -c 'import http.server as h, socket; s = h.ThreadingHTTPServer; "
@@ -186,17 +194,28 @@ WAYS = [
 ]
 
 
-def run(lan, steps):
+def run(lan, steps, timeout=120, python=(str(PROGRAMS / "python"),)):
     """What the doctor finds after each step of breaking the machine, and after mending that."""
     lan.server.run(["tee", "/root/doctor.py"], input=PROGRAM)
-    argv = [str(PROGRAMS / "python"), "/root/doctor.py", lan.salt.home]
+    argv = [*python, "/root/doctor.py", lan.salt.home]
     steps = json.dumps(steps).replace("ADDRESS", lan.server.address)
-    done = lan.server.run(argv, input=steps, timeout=120)
+    done = lan.server.run(argv, input=steps, timeout=timeout)
     return json.loads(done.stdout.rpartition("\n[[")[2].join(("[[", "")))
 
 
 def keys(answer):
     return " ".join(sorted(one["key"] for one in answer["found"] if one["key"] != HINT))
+
+
+#: The same, long: what takes seconds to break.
+LONG_WAYS = [
+    (
+        "service.restarting",
+        f"mkdir -p {FAILING}; printf '{FAILS}' >{FAILING}/fails.conf; systemctl daemon-reload;"
+        " systemctl restart --no-block netboot-dnsmasq; sleep 3",
+        f"rm -r {FAILING}; systemctl daemon-reload; systemctl restart netboot-dnsmasq",
+    ),
+]
 
 
 @pytest.fixture(scope="module")
@@ -234,9 +253,107 @@ def test_healthy(lan, applied):
         assert [one["key"] for one in found] == [HINT]
 
 
+@pytest.mark.long
+def test_50_times_nothing_on_a_healthy_machine(lan, applied):
+    step = {"breaks": ":", "mends": ":"}
+    answers = [one for pair in run(lan, [step] * 25, 600) for one in pair]
+    asked = [broken for broken, _mended in run(lan, [{**step, "network": True}] * 3, 600)]
+    for runs, limit in ((answers, 5), (asked, 20)):
+        slowest = max(one["took"] for one in runs)
+        print(f"{len(runs)} runs: the slowest took {slowest:.1f} s of {limit}")
+    found = [(one["key"], one["severity"]) for each in answers + asked for one in each["found"]]
+    assert len(answers) == 50
+    assert found == [(HINT, "info")] * 53
+
+
 def test_each_way_to_break_it_is_named_until_it_is_mended(lan, applied):
     steps = [{"breaks": breaks, "mends": mends} for _keys, breaks, mends in WAYS]
     compare([way[0] for way in WAYS], run(lan, steps))
+
+
+@pytest.mark.long
+def test_each_way_that_takes_long(lan, applied):
+    steps = [{"breaks": breaks, "mends": mends} for _keys, breaks, mends in LONG_WAYS]
+    compare([way[0] for way in LONG_WAYS], run(lan, steps))
+
+
+@pytest.mark.long
+def test_carrier(lan, applied):
+    """The other end of the machine's cable."""
+    port = ["-n", lan.lab.name, "link", "set", "machine0"]
+    ip(*port, "down")
+    try:
+        broken = lan.salt.call(lan.server, "netboot.doctor")
+    finally:
+        ip(*port, "up")
+    assert keys({"found": broken}) == "interface.no_carrier"
+    assert keys({"found": lan.salt.call(lan.server, "netboot.doctor")}) == ""
+
+
+@pytest.mark.long
+def test_another_server_that_boots_clients(lan, applied, tmp_path):
+    prefix = lan.lab.address.rpartition(".")[0]
+    conf = tmp_path / "udhcpd.conf"
+    conf.write_text(
+        f"interface br0\nstart {prefix}.200\nend {prefix}.210\nboot_file other.0\n"
+        f"lease_file {tmp_path}/leases\npidfile {tmp_path}/pid\n"
+    )
+    (tmp_path / "leases").touch()
+    asking = [{"breaks": ":", "mends": ":", "network": True}]
+    argv = ["busybox", "udhcpd", "-f", str(conf)]
+    with lan.lab.popen(argv, stderr=subprocess.DEVNULL) as other:
+        try:
+            ((broken, _),) = run(lan, asking)
+        finally:
+            other.terminate()
+    ((mended, _),) = run(lan, asking)
+    assert (keys(broken), keys(mended)) == ("dhcp.foreign", "")
+    (text,) = [one["text"] for one in broken["found"] if one["key"] == "dhcp.foreign"]
+    assert lan.lab.address in text
+    assert "other.0" in text
+
+
+# $1 address, $2 the file with the seconds by which its clock is ahead.
+CLOCK = """
+import http.server, sys, time
+class Mirror(http.server.SimpleHTTPRequestHandler):
+    def date_time_string(self, timestamp=None):
+        return super().date_time_string(timestamp or time.time() + int(open(sys.argv[2]).read()))
+http.server.ThreadingHTTPServer((sys.argv[1], 8002), Mirror).serve_forever()
+"""
+
+
+@pytest.mark.long
+def test_clock_of_the_mirror(lan, applied, tmp_path):
+    ahead = tmp_path / "ahead"
+    argv = [sys.executable, "-c", CLOCK, lan.lab.address, str(ahead)]
+    image = lan.pillar["images"]["ALT p11"]
+    url = image["url"].replace(":8000/", ":8002/")
+    pillar = {**lan.pillar, "images": {"ALT p11": {**image, "url": url}}}
+    asking = [{"breaks": ":", "mends": ":", "network": True, "pillar": pillar}]
+    found = []
+    with lan.lab.popen(argv, cwd=lan.iso.path.parent, stderr=subprocess.DEVNULL) as mirror:
+        try:
+            for seconds in (3600, -3600, 0):
+                ahead.write_text(str(seconds))
+                found.append(keys(run(lan, asking)[0][0]))
+        finally:
+            mirror.kill()
+    assert found == ["apply.outdated time.differs"] * 2 + ["apply.outdated"]
+
+
+@pytest.mark.long
+def test_user_without_rights(lan, applied):
+    home, mine = lan.salt.home, "/home/admin/salt"
+    lan.server.run(["tee", "/tmp/doctor.py"], input=PROGRAM)
+    copy = f"mkdir {mine}; cp -r {home}/minion {home}/pillar {mine}; chown -R admin {mine};"
+    lan.server.run(["sh", "-ec", f"{copy} sed -i 's,{home},{mine},' {mine}/minion"])
+    argv = ["setpriv", "--reuid=admin", "--clear-groups", "env", "HOME=/home/admin"]
+    argv += [str(PROGRAMS / "python"), "/tmp/doctor.py", mine]
+    done = lan.server.run(argv, input=json.dumps([{"breaks": ":", "mends": ":"}]))
+    ((found, _),) = json.loads(done.stdout.rpartition("\n")[2] or done.stdout.splitlines()[-1])
+    assert "user.rights" in keys(found).split()
+    assert keys(run(lan, [{"breaks": ":", "mends": ":"}])[0][0]) == ""
 
 
 def compare(wanted, answers):
@@ -299,3 +416,89 @@ def test_what_only_an_apply_mends(lan, applied):
     assert keys({"found": broken}) == "image.changed image.incomplete iso.gone"
     assert lan.salt.apply(lan.server).failed == {}
     assert keys({"found": lan.salt.call(lan.server, "netboot.doctor")}) == ""
+
+
+@pytest.mark.long
+def test_space_for_what_the_pillar_wants(lan, applied):
+    """A file system for netboot:root that is too small, and is made larger."""
+    image = lan.pillar["images"]["ALT p11"]
+    more = {**image, "url": image["url"].replace(lan.iso.path.name, "more.iso")}
+    pillar = {**lan.pillar, "root": SMALL}
+    larger = {**pillar, "images": {**pillar["images"], "More": more}}
+    ways = [
+        (pillar, "mkdir SMALL; mount -t tmpfs -o size=600m,nr_inodes=500 tmpfs SMALL", "inodes"),
+        (pillar, "mount -o remount,nr_inodes=9999 SMALL", ""),
+        (pillar, "mount -o remount,size=300m SMALL", "space: SMALL has only 300 MiB free"),
+        (pillar, "mount -o remount,size=600m SMALL", ""),
+        # An ISO that somebody has copied there and is to be unpacked; it takes no memory.
+        (larger, "mkdir SMALL/dist; truncate -s 3G SMALL/dist/more.iso", "space: unpacking"),
+        (larger, "mount -o remount,size=4G SMALL", ""),
+    ]
+    steps = [
+        {"breaks": breaks.replace("SMALL", SMALL), "mends": ":", "pillar": one}
+        for one, breaks, _text in ways
+    ]
+    answers = [broken for broken, _ in run(lan, steps)]
+    lan.server.run(["umount", SMALL])
+    for (_pillar, _breaks, wanted), answer in zip(ways, answers, strict=True):
+        kind, _, words = wanted.partition(": ")
+        key = f"apply.outdated disk.{kind}" if kind else "apply.outdated"
+        assert keys(answer) == key
+        texts = [one["text"] for one in answer["found"] if one["key"] == f"disk.{kind}"]
+        assert all(words.replace("SMALL", SMALL) in text for text in texts)
+
+
+@pytest.mark.long
+def test_disk_that_was_filled_while_an_iso_was_fetched(lan, applied):
+    slow = lan.lab.web(lan.iso.path.parent, 8003, rate=500_000)
+    image = lan.pillar["images"]["ALT p11"]
+    url = f"{slow.url}/new.iso"
+    (lan.iso.path.parent / "new.iso").hardlink_to(lan.iso.path)
+    images = {"New": {**image, "url": url}}
+    pillar = {**lan.pillar, "root": SMALL, "images": images, "default_image": {"x86_64": "New"}}
+    lan.server.run(["mkdir", "-p", SMALL])
+    lan.server.run(["mount", "-t", "tmpfs", "-o", "size=1G", "tmpfs", SMALL])
+    lan.salt.write_pillar({"netboot": pillar})
+    argv = [*lan.salt.program, f"--config-dir={lan.salt.home}", "state.apply"]
+    part = f"{SMALL}/.staging/new.iso.part"
+    killed = f'"$@" & for i in $(seq 300); do [ -s {part} ] && break; sleep 0.2; done; kill -9 -$$'
+    lan.server.run(["setsid", "-w", "sh", "-c", killed, "sh", *argv], check=False, timeout=100)
+    fill = f"mount -o remount,size=$(($(df --output=used -k {SMALL} | tail -1) + 1024))k {SMALL}"
+    lan.server.run(["sh", "-ec", fill])
+    broken = lan.salt.call(lan.server, "netboot.doctor")
+    lan.server.run(["mount", "-o", "remount,size=1G", SMALL])
+    mended = lan.salt.call(lan.server, "netboot.doctor")
+    lan.salt.write_pillar({"netboot": lan.pillar})
+    assert lan.salt.apply(lan.server).failed == {}
+    lan.server.run(["umount", SMALL])
+    (text,) = [one["text"] for one in broken if one["key"] == "disk.space"]
+    assert "of ISOs are still to be fetched" in text
+    assert "disk.space" not in keys({"found": mended}).split()
+    assert keys({"found": lan.salt.call(lan.server, "netboot.doctor")}) == ""
+
+
+@pytest.mark.long
+def test_lease_that_ends_before_the_download(lan, applied):
+    """As the DHCP server, with an image of another server that takes 6 minutes at 20 Mbit/s."""
+    place = f"http://{lan.lab.address}:8000"
+    big = {
+        "skip_iso_deploy": True,
+        "alt_arch": "x86_64",
+        "kernel_url": f"{place}/vmlinuz",
+        "initrd_url": f"{place}/full.cz",
+        "stage2_http_url": f"{place}/tree",
+        "live_size": 900_000_000,
+    }
+    prefix = lan.lab.address.rpartition(".")[0]
+    found = []
+    for lease_s in (120, 3600):
+        subnet = {"range": [f"{prefix}.60", f"{prefix}.69"], "lease_s": lease_s}
+        dhcp = {"mode": "server", "subnets": {lan.lab.network: subnet}}
+        images = {**lan.pillar["images"], "Big": big}
+        lan.salt.write_pillar({"netboot": {**lan.pillar, "images": images, "dhcp": dhcp}})
+        assert lan.salt.apply(lan.server).failed == {}
+        found.append({one["key"] for one in lan.salt.call(lan.server, "netboot.doctor")} - {HINT})
+    lan.salt.write_pillar({"netboot": lan.pillar})
+    assert lan.salt.apply(lan.server).failed == {}
+    # Of the other server's first stage nothing is known.
+    assert found == [{"dhcp.lease_short", "menu.first_stage"}, {"menu.first_stage"}]

@@ -247,3 +247,36 @@ def test_rules_written_by_hand_are_told_and_not_touched(lan, start, look, stop):
     again = lan.apply("netboot.firewall")
     assert "warnings" not in again.states["netboot-firewall"]
     lan.shell(stop)
+
+
+def doctored(lan):
+    return {one["key"] for one in lan.salt.call(lan.server, "netboot.doctor")}
+
+
+@pytest.mark.long
+def test_doctor_names_rules_written_by_hand(lan):
+    lan.apply()
+    assert not {key for key in doctored(lan) if key.startswith("firewall.")}
+    lan.shell(f"printf '{NFT}' | nft -f -")
+    closed = doctored(lan)
+    lan.shell("\n".join(lan.salt.call(lan.server, "netboot.firewall_rules")))
+    opened = doctored(lan)
+    lan.shell("nft flush ruleset")
+    assert "firewall.closed" in closed
+    assert "firewall.closed" not in opened
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", sorted(START))
+def test_doctor_names_a_firewall_that_was_started_later(lan, name):
+    lan.apply()
+    lan.shell(START[name])
+    found = [doctored(lan)]
+    lan.apply()
+    found.append(doctored(lan))
+    lan.apply(firewall="off")
+    found.append(doctored(lan))
+    lan.shell(STOP[name])
+    found.append(doctored(lan))
+    firewall = [sorted(key for key in keys if key.startswith("firewall.")) for keys in found]
+    assert firewall == [["firewall.closed"], [], ["firewall.unmanaged"], []]
