@@ -50,7 +50,7 @@ def _changed(case: Case) -> Iterator[Finding]:
     gone = [
         os.path.join(record["tree"], path)
         for record in case.records.ready()
-        if record.get("tree") and os.path.isdir(record["tree"])
+        if record.get("form") not in (None, "mount") and os.path.isdir(record["tree"])
         for path in record["boot_files"]
         if not os.path.exists(os.path.join(record["tree"], path))
     ]

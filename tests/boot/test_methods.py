@@ -12,10 +12,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from lab import Lab, network
+from lab import Lab, network, roots
 from lab.iso import make_iso
 from lab.salt import GuestSaltCall
 from tests.boot.test_mounts import assert_is_served, with_root_only_modes
+from tests.integration import test_doctor as doctor
 from tests.integration.test_kills import HOOKED
 from tests.integration.test_probe_methods import read
 from tests.servers import IN_GUEST
@@ -170,6 +171,56 @@ def test_every_entry_loads_by_its_own_method(applied):
 def test_second_apply_changes_nothing(applied):
     again = applied.salt.apply(applied.server)
     assert (again.failed, again.changed) == ({}, {})
+
+
+# What breaks the machine, and what mends it. Who exports a mount keeps it in use.
+MOUNTED_TREE = "/srv/export/tftp/netboot/x86_64/mounted"
+NO_NFS3 = "/etc/nfs.conf.d/no3.conf"
+NFS_RESTART = "systemctl restart nfs-mountd nfs-server"
+RPC = ("systemctl stop rpcbind.socket rpcbind", "systemctl start rpcbind.socket rpcbind")
+BREAKAGES = [
+    ("", ":", ":"),
+    ("nfs.dead service.dead", "systemctl stop nfs-server", "systemctl start nfs-server"),
+    ("nfs.rpcbind", RPC[0], f"{RPC[1]}; {NFS_RESTART}"),
+    (
+        "nfs.rpcbind",
+        f"{RPC[0]}; systemd-run -q --unit=own rpcbind -f -h 127.0.0.1; sleep 3",
+        f"systemctl stop own; {RPC[1]}; {NFS_RESTART}",
+    ),
+    (
+        "nfs.version",
+        f"mkdir -p /etc/nfs.conf.d; printf '[nfsd]\\nvers3=n\\n' >{NO_NFS3};"
+        " systemctl restart nfs-server",
+        f"rm {NO_NFS3}; systemctl restart nfs-server",
+    ),
+    ("mount.missing", f"exportfs -f; umount {MOUNTED_TREE}", f"mount {MOUNTED_TREE}"),
+    # As when the disk with the ISOs is not mounted.
+    ("iso.gone", "mount -t tmpfs tmpfs /srv/export/dist", "umount /srv/export/dist"),
+]
+
+
+@pytest.mark.long
+def test_doctor_names_what_is_broken_until_it_is_mended(applied):
+    wait_for_its_clients(applied.server)
+    steps = [{"breaks": breaks, "mends": mends} for _keys, breaks, mends in BREAKAGES]
+    path = f"PYTHONPATH={roots.THIN}/py3:{roots.THIN}/pyall"
+    answers = doctor.run(applied, steps, 900, ("env", path, "python3", "-S"))
+    found = [tuple(map(doctor.keys, pair)) for pair in answers]
+    # The first stage of p9 from before 2021-09-02 needs what the pillar has off.
+    wanted = [(f"{keys} smb.smb1".strip(), "smb.smb1") for keys, _breaks, _mends in BREAKAGES]
+    assert found == wanted
+
+
+@pytest.mark.long
+def test_doctor_names_an_iso_that_was_replaced_under_its_mount(applied):
+    """Clients would go on with the old one; what the message says mends it."""
+    iso = f"/srv/export/dist/{applied.isos['mounted'].path.name}"
+    applied.server.run(["sh", "-ec", f"cp -p {iso} /root/new; rm {iso}; cp -p /root/new {iso}"])
+    broken = doctor.keys({"found": applied.salt.call(applied.server, "netboot.doctor")})
+    applied.server.run(["sh", "-ec", f"exportfs -f; umount {MOUNTED_TREE}"])
+    assert applied.salt.apply(applied.server, "netboot.images").failed == {}
+    mended = doctor.keys({"found": applied.salt.call(applied.server, "netboot.doctor")})
+    assert (broken, mended) == ("image.changed mount.stale smb.smb1", "smb.smb1")
 
 
 @pytest.mark.parametrize(
@@ -389,6 +440,8 @@ def test_smb1_and_no_mount(applied):
     wait_for_its_clients(applied.server)
     done = again(applied, {"mounted": {"mount": None}}, smb={"smb1": True})
     assert done.failed == {}
+    found = applied.salt.call(applied.server, "netboot.doctor")
+    assert "smb.smb1" not in doctor.keys({"found": found}).split()
     assert "iso9660" not in applied.server.run(["cat", "/proc/mounts"]).stdout
     for ident in ("p9-livecd-cifs-iso", "mounted-livecd"):
         entry = applied.entries[ident]

@@ -567,6 +567,9 @@ def test_files_of_an_image(make):
     assert found(netboot_looks_images._changed, case) == [("image.changed", "error")]
     os.unlink(f"{path}/{P11['kernel']}")
     assert found(netboot_looks_images._changed, case) == [("image.incomplete", "error")]
+    # That it is not mounted is said already.
+    case.records.write("images", "a", image(P11, tree=path, identities={}, form="mount"))
+    assert found(netboot_looks_images._changed, case) == []
 
 
 # -- all of it ------------------------------------------------------------------------------------
