@@ -194,8 +194,12 @@ BREAKAGES = [
         f"rm {NO_NFS3}; systemctl restart nfs-server",
     ),
     ("mount.missing", f"exportfs -f; umount {MOUNTED_TREE}", f"mount {MOUNTED_TREE}"),
-    # As when the disk with the ISOs is not mounted.
-    ("iso.gone", "mount -t tmpfs tmpfs /srv/export/dist", "umount /srv/export/dist"),
+    # As when the disk with the four ISOs is not mounted.
+    (
+        "iso.gone iso.gone iso.gone iso.gone",
+        "mount -t tmpfs tmpfs /srv/export/dist",
+        "umount /srv/export/dist",
+    ),
 ]
 
 
