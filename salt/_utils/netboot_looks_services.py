@@ -64,8 +64,8 @@ def _units(case: Case) -> Iterator[Finding]:
             yield ("service.dead", "error", text)
         elif restarts.isdigit() and int(restarts) >= _RESTARTS:
             text = (
-                f"{name} failed and was started again {restarts} times: {log}; then "
-                f"systemctl restart {name}."
+                f"{name} failed and was started again {restarts} times: {log}; "
+                f"systemctl reset-failed {name} when that is mended."
             )
             yield ("service.restarting", "warning", text)
         elif unit.get("UnitFileState") in ("disabled", "masked"):
