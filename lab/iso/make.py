@@ -69,14 +69,17 @@ class TestIso:
         return directory
 
 
-def make_iso(directory, generation="p11", name=None, edition="test", stage_mib=8, arch=ARCH):
+def make_iso(
+    directory, generation="p11", name=None, edition="test", stage_mib=8, arch=ARCH, boots=True
+):
     """Makes an ISO as ALT lays out this generation, bootable over the network.
 
     directory: where it goes. generation: a key of GENERATIONS. name: its file name without ".iso",
     by default ``alt-<generation>-<edition>-<arch>``. edition: a word for the volume id and the
     menu; ISOs of different editions have different stages. stage_mib: size of a stage in MiB of
-    data that does not compress. arch: one of the generation's; of i586 kernel and initrd are
-    placeholders: such an ISO can be looked into and unpacked, but not booted.
+    data that does not compress. arch: one of the generation's; boots: False: kernel and
+    initrd are placeholders, as for i586 always: such an ISO can be looked into and unpacked, and
+    nothing is downloaded for it.
     Returns TestIso. The same arguments give the same bytes; a copy is kept in the cache.
     Raises IsoError when a program is missing or fails.
     """
@@ -84,7 +87,7 @@ def make_iso(directory, generation="p11", name=None, edition="test", stage_mib=8
         raise IsoError(f"no generation {generation}: there are {', '.join(GENERATIONS)}")
     if arch not in GENERATIONS[generation].arches:
         raise IsoError(f"{generation} has no {arch}: see its row in lab/iso/generations.py")
-    kernel = debian_kernel(CACHE, arch) if arch in DEBIAN_ARCHES else None
+    kernel = debian_kernel(CACHE, arch) if boots and arch in DEBIAN_ARCHES else None
     packages = kernel and kernel.packages
     recipe = hashlib.sha256(repr((generation, edition, stage_mib, arch, packages)).encode())
     for source in sorted((*SOURCES.glob("*.py"), *SOURCES.glob("*.sh"))):

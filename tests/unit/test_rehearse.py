@@ -21,7 +21,7 @@ def people(*words):
 @pytest.mark.parametrize(
     ("words", "found"),
     [
-        ([], ["bios", "efi-aarch64", "efi-x86_64"]),
+        ([], ["bios", "efi-aarch64", "efi-loongarch64", "efi-riscv64", "efi-x86_64"]),
         (["--firmware", "bios"], ["bios"]),
         (["--firmware", "bios,efi-i386"], ["bios", "efi-i386"]),
         (["--firmware", "bios", "--firmware", "efi-x86_64"], ["bios", "efi-x86_64"]),
