@@ -109,4 +109,5 @@ def summary(found: dict[str, Any]) -> str:
         return "There is nothing to boot yet."
     number = f"{len(entries)} {'entry' if len(entries) == 1 else 'entries'}"
     when = "" if found["fresh"] else "Nothing has changed since the last try: "
-    return f"{when}{', '.join(kinds)} can load all of {number}."
+    not_asked = "".join(f" Not seen: {one}." for one in found["unseen"] if one.startswith(_DHCP))
+    return f"{when}{', '.join(kinds)} can load all of {number}.{not_asked}"

@@ -320,7 +320,10 @@ def test_nobody_may_ask(monkeypatch):
     served = Served()
     monkeypatch.setattr(netboot_probe.probe_reach, "read", served.read)
     found = netboot_probe.probe(served.plan, network=True)
-    assert "DHCP on eth0: [Errno 1] Operation not permitted" in found["unseen"]
+    refusal = "DHCP on eth0: [Errno 1] Operation not permitted"
+    assert refusal in found["unseen"]
+    said = netboot_bootable.summary({**found, "fresh": True})
+    assert said == f"{BOTH} can load all of 2 entries. Not seen: {refusal}."
 
 
 # -- packets --------------------------------------------------------------------------------------
