@@ -130,8 +130,8 @@ def ask(interface: str, identities: Sequence[Identity]) -> dict[str, list[Offer]
             end = time.monotonic() + (LAST_S if identity is identities[-1] else PAUSE_S)
             for answered, offer in _answers([raw, sock], set(numbers), end):
                 own = found[numbers[answered].name]
-                # What came over the wire has an address of its card.
-                if not own.get(offer.server, offer).mac:
+                # What came over the wire comes by both sockets; one knows the card that sent it.
+                if offer.server not in own or not own[offer.server].mac:
                     own[offer.server] = offer
     for identity in identities:
         for server, offer in found[identity.name].items():

@@ -152,6 +152,21 @@ def test_another_server_is_a_warning(site, tmp_path):
     assert "also offers a boot (other.0)" in said[0]
 
 
+def test_another_proxy_is_a_warning(site):
+    """As the states themselves make one: it names its file on port 4011 alone."""
+    network = f"{site.lab.address.rpartition('.')[0]}.0,proxy,255.255.255.0"
+    words = ["--port=0", "--user=root", "--pid-file=/run/other.pid", f"--dhcp-range={network}"]
+    words += [f"--pxe-service={kind},other,other.efi" for kind in ("X86-64_EFI", "BC_EFI")]
+    site.other.run(["dnsmasq", *words])
+    try:
+        found, said = site.look("dhcp")
+    finally:
+        site.other.run(["sh", "-c", "kill $(cat /run/other.pid)"])
+    assert (found["others"], found["wrong"]) == ([site.other.address], [])
+    assert f"{site.other.address} (" in said[0]
+    assert "other.efi" in said[0]
+
+
 def test_from_another_machine(site):
     """It sees what the server itself cannot: here, that UDP 69 is dropped on the way."""
     plan = json.dumps(site.salt.call(site.server, "netboot.expected"))

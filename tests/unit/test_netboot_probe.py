@@ -1,5 +1,6 @@
 """The client in Python: what it says when something does not come, on files of a test."""
 
+import contextlib
 import hashlib
 
 import pytest
@@ -340,6 +341,31 @@ def answer(question, kind=2, server=SERVER, file="", **fields):
     head[0] = 2
     head[108 : 108 + len(file)] = file.encode()
     return bytes(head) + b"\x63\x82\x53\x63" + told + b"\xff"
+
+
+def test_offer_that_comes_by_both_sockets(monkeypatch):
+    """In whatever order: it is not this machine's own."""
+    raw, plain = OTHER, OTHER._replace(mac="")
+    for order in ([raw, plain], [plain, raw]):
+        monkeypatch.setattr(
+            netboot_pxe,
+            "_answers",
+            lambda _socks, numbers, _end, order=order: [(*numbers, one) for one in order],
+        )
+        for name in ("_raw", "_socket"):
+            monkeypatch.setattr(netboot_pxe, name, lambda _interface: StandInForASocket())
+        assert netboot_pxe.ask("eth0", [Identity("bios", 0)]) == {"bios": [raw]}
+
+
+class StandInForASocket(contextlib.nullcontext):
+    def __enter__(self):
+        return self
+
+    def getsockname(self):
+        return ("eth0", 0, 0, 0, MAC)
+
+    def sendto(self, *_):
+        pass
 
 
 @pytest.mark.parametrize(
