@@ -103,6 +103,16 @@ def check(asker, options):
     return found
 
 
+def doctor(asker, options):
+    """Slips in the YAML of this checkout's pillar, too, which Salt cannot read."""
+    found = asker.ask("netboot.doctor", **given(options, "network"))
+    slips = [] if options.on else applying.mistakes()
+    if slips:
+        of_yaml = [{"key": "pillar.yaml", "severity": "error", "text": slip} for slip in slips]
+        found["local"] = of_yaml + [one for one in found["local"] if one["key"] != "pillar.missing"]
+    return found
+
+
 def function(name):
     return lambda asker, _options: asker.ask(name)
 
@@ -129,7 +139,10 @@ FILE = {"metavar": "IMAGE", "help": "name of an image, or the path of a file on 
 PATH = {"metavar": "FILE", "help": "path of the file on the server, such as netboot.tar.gz"}
 SERVER = {"metavar": "SERVER", "nargs": "?", "help": "isc, kea, dnsmasq or table; default: all"}
 ARCH = {"default": "x86_64", "help": "architecture of the client (default: x86_64)"}
-STATE = {"help": "failed, 'gone silent', 'in menu', loading, running or 'local disk'"}
+STATE = {
+    "help": "stopped (the next two together), failed, 'gone silent', 'in menu', loading, running "
+    "or 'local disk'"
+}
 SINCE = {"help": "seen since then: 30m, 2h, 7d"}
 CLIENT = {"metavar": "HOST_OR_MAC", "help": "its name in the pillar or its MAC address"}
 CSV = {"metavar": "FILE", "help": "its first line names the columns, such as name,mac,group"}
@@ -209,7 +222,7 @@ COMMANDS = {
     ),
     "doctor": (
         "what keeps this machine from serving, before the first apply, too",
-        lambda asker, options: asker.ask("netboot.doctor", **given(options, "network")),
+        doctor,
         views.check,
         {"--network": NETWORK},
     ),

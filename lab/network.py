@@ -17,6 +17,7 @@ from .host import LabError, require, tail
 
 NAMESPACES = Path("/run/netns")
 BRIDGE = "br0"
+BRIDGE_MAC = "52:54:00:62:72:00"
 CLIENTS = range(100, 200)  # the last byte of the addresses that the router gives
 
 
@@ -41,7 +42,10 @@ def add_lan(namespace, address):
     _add_namespace(namespace)
     ip("-n", namespace, "link", "set", "lo", "up")
     # Without snooping the bridge passes all multicast, as a plain switch does.
-    ip("-n", namespace, "link", "add", BRIDGE, "type", "bridge", "mcast_snooping", "0")
+    # Without an address it takes that of a port later, and the DHCP server, which has read the old
+    # one, would say that when it looks whether an address is free.
+    bridge = [BRIDGE, "address", BRIDGE_MAC, "type", "bridge", "mcast_snooping", "0"]
+    ip("-n", namespace, "link", "add", *bridge)
     ip("-n", namespace, "address", "add", f"{address}/24", "dev", BRIDGE)
     ip("-n", namespace, "link", "set", BRIDGE, "up")
 

@@ -201,7 +201,7 @@ def clients(state=None, since=None):
 
     state : None
         Only those in this state: ``in menu``, ``loading``, ``running``, ``local disk``, ``failed``
-        or ``gone silent``.
+        or ``gone silent``; ``stopped``: in one of the last two.
 
     since : None
         Only those seen since then: ``30m``, ``2h``, ``7d``.
@@ -219,7 +219,7 @@ def clients(state=None, since=None):
     .. code-block:: bash
 
         salt 'netboot*' netboot.clients
-        salt 'netboot*' netboot.clients state=failed since=2h
+        salt 'netboot*' netboot.clients state=stopped since=2h
     """
     return netboot_clients.clients(_records(), state, since)
 

@@ -10,11 +10,13 @@ from typing import Any
 
 import netboot_plan
 import netboot_probe
-from netboot_names import some
+from netboot_names import iso8601, some
 from netboot_records import Records
 from netboot_shapes import Finding
 
 _DAY_S = 86400
+# What is not older was tried by the one who asks.
+_NOW_S = 60
 _DHCP = "DHCP"
 
 
@@ -78,11 +80,16 @@ def findings(found: dict[str, Any], told: bool = False) -> list[Finding]:
     for one in found.get("wrong", ()):
         same.setdefault((one["step"], one["cause"], one["key"]), []).append(one)
     listed: list[Finding] = []
+    old = time.time() - found.get("at", 0) > _NOW_S
+    at = iso8601(found["at"])[:16].replace("T", " ") if found else ""
+    tried_at = f" Tried {at} UTC; ./netboot check --probe tries again." if old else ""
     for (step, cause, key), those in same.items():
         kinds = some(dict.fromkeys(one["asked"] or one["firmware"] for one in those))
         entries = some(dict.fromkeys(one["entry"] for one in those if one["entry"]), 3)
         what = f"cannot boot {entries}" if entries else "cannot boot"
-        listed.append(("probe.failed", "error", f"{kinds} {what}: {step}: {cause} ({key})."))
+        listed.append(
+            ("probe.failed", "error", f"{kinds} {what}: {step}: {cause} ({key}).{tried_at}")
+        )
     listed += (("probe.foreign", "warning", text) for text in found.get("foreign", ()))
     if told:
         good: dict[str, list[str]] = {}

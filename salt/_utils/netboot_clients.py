@@ -32,6 +32,8 @@ _UNITS = {"m": 60, "h": 3600, "d": 86400}
 _MOST_BOOTS = 5
 #: Files of one directory, fetched one after the other, that are told one by one.
 _FEW = 4
+#: What ``stopped`` means.
+_STOPPED = ("failed", "gone silent")
 #: Causes that may be another server's doing.
 _NOT_TAKEN = ("offer-not-taken", "file-not-asked")
 
@@ -90,8 +92,10 @@ def clients(records: Records, state: str | None, since: str | None) -> list[dict
     state, since
         See ``netboot.clients``.
     """
-    if state is not None and state not in STATES:
-        raise SaltInvocationError(f"There is no state {state!r}; there are {', '.join(STATES)}.")
+    wanted = STATES if state is None else _STOPPED if state == "stopped" else (state,)
+    if not set(wanted) <= set(STATES):
+        known = ", ".join((*STATES, "stopped"))
+        raise SaltInvocationError(f"There is no state {state!r}; there are {known}.")
     after = time.time() - _ago(since) if since is not None else 0
     context, hosts = _context(records), netboot_boots.names(records.hosts())
     made = [
@@ -99,7 +103,7 @@ def clients(records: Records, state: str | None, since: str | None) -> list[dict
         for found in _by_mac(records).values()
         if found[-1].last >= after
     ]
-    listed = [one for one in made if state in (None, one["state"])]
+    listed = [one for one in made if one["state"] in wanted]
     return sorted(listed, key=lambda one: one["last"], reverse=True)
 
 

@@ -69,6 +69,7 @@ def findings(records: Records) -> list[Finding]:
         for name in netboot_images.missing(records)
         if f"netboot-image-{label(name)}-" not in told
     )
+    found += _services(records)
     found += _web_server(records)
     found += (
         ("firewall.closed", "warning", f"A firewall may keep clients out; add: {rule}")
@@ -85,6 +86,25 @@ def _scheduled(records: Records) -> Iterator[Finding]:
         text = f"The scheduled apply of {run['last']} failed; see journalctl -u netboot-apply, "
         text += "mend it, and run systemctl start netboot-apply."
         yield ("schedule.failed", "error", text)
+
+
+def _services(records: Records) -> Iterator[Finding]:
+    for name in records.names("services"):
+        state = netboot_run.tried("systemctl", "is-active", name).stdout.strip()
+        if state in ("inactive", "failed"):
+            yield dead(name, state)
+
+
+def dead(name: str, state: str) -> Finding:
+    """
+    Return the finding of a service that does not run.
+
+    name, state
+        Its unit; what systemd calls its state.
+    """
+    name = name[: -len(".service")] if name.endswith(".service") else name
+    advice = f"journalctl -u {name} says why; systemctl restart {name}"
+    return ("service.dead", "error", f"{name} does not run ({state}): {advice}.")
 
 
 def _web_server(records: Records) -> Iterator[Finding]:

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 
 import netboot_files
+import netboot_findings
 import netboot_images
 import netboot_live
 import netboot_looks
@@ -60,8 +61,7 @@ def _units(case: Case) -> Iterator[Finding]:
             text = f"{name} fails and is started over and over: {log}."
             yield ("service.restarting", "error", text)
         elif state not in ("active", "activating", "reloading"):
-            text = f"{name} does not run ({state}): {log}; systemctl restart {name}."
-            yield ("service.dead", "error", text)
+            yield netboot_findings.dead(name, state)
         elif restarts.isdigit() and int(restarts) >= _RESTARTS:
             text = (
                 f"{name} failed and was started again {restarts} times: {log}; "

@@ -304,8 +304,16 @@ def _loading(boot: Boot, context: Context, kind: str, silent: bool) -> Verdict:
     if changed and (silent or whole):
         # What was sent whole may run all the same, as not every first stage checks it.
         return _stopped("wrong-digest", "running" if whole else "", path=changed[-1])
+    needs = entry["memory_mib"] if entry else 0
+    told = {"entry": boot.entry, "needs": needs}
+    has = boot.facts.get("memory", "")
+    lacks = has.isdecimal() and int(has) < needs
     if whole:
-        return _slowly(boot, "running") or Verdict("running")
+        # It may run all the same, as what it needs is estimated.
+        doubt = (
+            f"It was sent everything; it has {has} MiB of memory, and {boot.entry} needs {needs}."
+        )
+        return _slowly(boot, "running") or Verdict("running", text=doubt if lacks else "")
     if stage and stage[-1].status >= 400:
         return _refused(stage[-1], "The stage")
     # The web server logs a request when it ends.
@@ -317,10 +325,7 @@ def _loading(boot: Boot, context: Context, kind: str, silent: bool) -> Verdict:
         return Verdict("running", text=f"Its stage comes over {entry['method']}, unseen from here.")
     if not entry and kind == "boot" and not stage:
         return Verdict("gone silent", text=f"{boot.entry} is no longer in the menu.")
-    needs = entry["memory_mib"] if entry else 0
-    told = {"entry": boot.entry, "needs": needs}
-    has = boot.facts.get("memory", "")
-    if (stage or kind == "boot") and has.isdecimal() and int(has) < needs:
+    if (stage or kind == "boot") and lacks:
         return _stopped("too-little-memory", **told, has=has)
     if stage:
         return _stopped("stage-not-fetched", **told)
