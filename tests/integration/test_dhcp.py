@@ -202,6 +202,7 @@ def test_boot_roms_get_their_file_whole(dhcp_server):
         argv = [sys.executable, "-c", FETCH, answer["next_server"], name]
         got = dhcp_server.lab.run(argv, capture_output=True).stdout
         sent = dhcp_server.server.run(["sha256sum", f"/srv/export/tftp/{name}"]).stdout
+        dhcp_server.server.run(["rm", f"/srv/export/tftp/{name}"])
         assert got.split() == sent.split()[:1]
     assert board["file"] == "snponly-aarch64.efi"
 
