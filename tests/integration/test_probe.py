@@ -128,8 +128,10 @@ def test_dhcp_that_is_dead(site):
     site.run("systemctl stop netboot-dnsmasq")
     try:
         _found, said = site.look("dhcp")
+        checked = site.salt.call(site.server, "netboot.check")
     finally:
         site.run("systemctl start netboot-dnsmasq")
+    assert "service.dead" in {one["key"] for one in checked}, "without a try, too"
     assert "cannot boot: DHCP: this server offers nothing (netboot:dhcp)." in said[0]
 
 

@@ -257,6 +257,20 @@ def test_nobody_answers_is_unknown_to_monitoring(tmp_path):
     assert (done.returncode, done.stdout) == (views.UNKNOWN, "")
 
 
+def test_doctor_names_slips_of_the_pillar(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "pillar").mkdir()
+    (tmp_path / "pillar/netboot.sls").write_text("netboot: {images: {ALT p11: [}\n")
+    there = [{"key": "pillar.missing", "severity": "error", "text": "it has no pillar"}]
+    ask = program(tmp_path, f"print(json.dumps({ {'local': there} }))")
+    with pytest.raises(SystemExit) as ended:
+        main(ask, "doctor")
+    assert ended.value.code == 2
+    shown = capsys.readouterr().out
+    assert "pillar/netboot.sls, line 1" in shown
+    assert "no pillar" not in shown
+
+
 def test_from_another_machine(tmp_path, monkeypatch, capsys):
     """The plan of each server goes to the other machine, packed."""
     plan = {"server": "192.0.2.10"}

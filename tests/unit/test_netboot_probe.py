@@ -161,6 +161,16 @@ def test_breakage(monkeypatch, name):
     assert [line[: len(start)] for line, start in zip(said, told, strict=True)] == told
 
 
+def test_old_failure_says_when(monkeypatch):
+    served = Served()
+    served.broken = {"tftp://": "no answer on UDP 69"}
+    found = {**served.probe(monkeypatch), "at": 1_795_000_000}
+    assert all(
+        line.endswith(" Tried 2026-11-18 11:06 UTC; ./netboot check --probe tries again.")
+        for line in lines(found)
+    )
+
+
 def test_method_that_does_not_work(monkeypatch):
     served = Served(methods=["cifs"])
     served.broken = {"smb://": "no answer on TCP 445"}

@@ -470,6 +470,15 @@ def test_boot_that_reports_nothing_runs_once_it_has_its_stage():
     assert verdict(log.stage(20)) == netboot_verdicts.Verdict("running")
 
 
+def test_little_memory_of_what_was_sent_everything():
+    """It may run: what it needs is an estimate."""
+    boot = Log().boot().stage(20)
+    assert verdict(boot, needs=256).text == ""
+    how = verdict(boot, needs=99_999)
+    assert (how.state, how.cause) == ("running", "")
+    assert how.text.endswith("needs 99999.")
+
+
 def test_lines_are_read_where_they_move_from_first(tmp_path):
     """From nginx's log to the one that is being read, and into the store."""
     store, log = tmp_path / "store", tmp_path / "clients.jsonl"
