@@ -159,9 +159,9 @@ FAULTS = [
     Fault(
         "HTTP boot is not recognized",
         DNSMASQ,
-        "dhcp-option-force=tag:{{ one.kind }}-http,60,HTTPClient",
+        "dhcp-pxe-vendor=PXEClient,HTTPClient\n",
         "",
-        "tests/integration/test_dhcp.py::test_server",
+        BY_PACKETS,
     ),
     Fault("others are answered", DNSMASQ, "dhcp-ignore=tag:!known", "", f"{BY_PACKETS}_is_silent"),
     # -- hosts
