@@ -35,6 +35,7 @@ KINDS = [
     ({"arch": 0}, "undionly.kpxe", PXE),
     ({"arch": 0, "features": BIOS}, "config-x86_64.ipxe", PXE),
     ({"arch": 0, "features": ROM}, "undionly.kpxe", PXE),
+    ({"arch": 0, "features": (TFTP, HTTP_19, BZIMAGE)}, "undionly.kpxe", PXE),
     ({"arch": 6}, "snponly-i586.efi", PXE),
     ({"arch": 6, "features": UEFI}, "config-i586.ipxe", PXE),
     ({"arch": 7}, "snponly-x86_64.efi", PXE),

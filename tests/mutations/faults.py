@@ -154,7 +154,7 @@ FAULTS = [
         DNSMASQ,
         "or one.kind == 'bios' %}",
         "or one.kind %}",
-        BY_PACKETS,
+        IN_DHCP,
     ),
     Fault(
         "HTTP boot is not recognized",
