@@ -13,6 +13,10 @@ from .iso import make_iso
 from .salt import CHECKOUT, SaltSsh
 
 PACKAGES = ["dnsmasq-base", "ipxe", "nginx"]
+# What servers have from the start where installing it is not the point.
+INSTALLED = [*PACKAGES, "iproute2", "logrotate"]
+# Of guests, whose emulated processor takes minutes to unpack packages.
+IN_GUEST = [*PACKAGES, "nfs-kernel-server", "samba", "vsftpd"]
 TITLE = "netboot-alt demo"
 BOOTED = ("efi-x86_64", "bios")
 # What the lab would install when it comes to it, so that this is a step of its own in the table.

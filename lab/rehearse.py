@@ -31,7 +31,7 @@ from netboot_labels import LABELS, language, latin
 
 from . import Lab, LabError, personas
 from .client import FIRMWARE
-from .demo import PACKAGES
+from .demo import IN_GUEST, INSTALLED
 from .disk import MARKER
 from .host import say, tail
 from .ipxe import boot_loaders
@@ -52,8 +52,6 @@ from .results import BOOTED, FAILED, Result, as_json, junit, line, passed, table
 from .salt import CHECKOUT, GuestSaltCall, SaltCall
 
 OUT = CHECKOUT / ".cache" / "rehearse"
-INSTALLED = [*PACKAGES, "iproute2", "logrotate"]
-IN_GUEST = [*PACKAGES, "nfs-kernel-server", "samba", "vsftpd"]
 PLATFORMS = CHECKOUT / "salt" / "netboot" / "platforms.yaml"
 # Of the plan before there is a lab; any number does.
 _PREFIX, _WEB = "198.18.0", "http://198.18.0.1:8000"

@@ -4,9 +4,29 @@ Few sets, as each becomes a root in .cache. Guests alone have vsftpd: where it i
 starts it, in the way of ours.
 """
 
-from lab.demo import PACKAGES
+import contextlib
+import subprocess
 
-INSTALLED = [*PACKAGES, "iproute2", "logrotate"]
+from lab.demo import IN_GUEST, INSTALLED
+
+__all__ = ["INSTALLED", "IN_GUEST", "WITH_CLIENTS", "other_server"]
+
 WITH_CLIENTS = [*INSTALLED, "curl", "python3-samba", "samba", "smbclient"]
-# Of guests, whose emulated processor takes minutes to unpack packages.
-IN_GUEST = [*PACKAGES, "nfs-kernel-server", "samba", "vsftpd"]
+
+
+@contextlib.contextmanager
+def other_server(lab, folder):
+    """While the block runs, the lab's own address gives addresses and offers a boot: other.0."""
+    prefix = lab.address.rpartition(".")[0]
+    conf = folder / "udhcpd.conf"
+    conf.write_text(
+        f"interface br0\nstart {prefix}.200\nend {prefix}.210\nboot_file other.0\n"
+        f"lease_file {folder}/leases\npidfile {folder}/pid\n"
+    )
+    (folder / "leases").touch()
+    argv = ["busybox", "udhcpd", "-f", str(conf)]
+    with lab.popen(argv, stderr=subprocess.DEVNULL) as server:
+        try:
+            yield
+        finally:
+            server.terminate()

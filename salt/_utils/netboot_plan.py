@@ -11,7 +11,7 @@ import ipaddress
 import json
 import os
 import random
-from typing import Any
+from typing import Any, BinaryIO
 
 import netboot_images
 import netboot_machine
@@ -21,6 +21,7 @@ from netboot_shapes import Config, Entry
 
 #: How much of a file is compared by default: its beginning, its end, and two places between.
 _SAMPLE_BYTES = 65536
+_CHUNK_BYTES = 1 << 20
 
 
 def plan(records: Records, whole: bool = False) -> dict[str, Any]:
@@ -123,11 +124,19 @@ def _file(path: str, sha256: str, whole: bool) -> dict[str, Any] | None:
             places = _places(size) if not whole else [(0, size)]
             samples = []
             for offset, length in places:
-                file.seek(offset)
-                samples.append([offset, length, hashlib.sha256(file.read(length)).hexdigest()])
+                samples.append([offset, length, _digest(file, offset, length)])
     except OSError:
         return None
     return {"bytes": size, "samples": samples}
+
+
+def _digest(file: BinaryIO, offset: int, length: int) -> str:
+    hashed = hashlib.sha256()
+    file.seek(offset)
+    while length and (chunk := file.read(min(length, _CHUNK_BYTES))):
+        hashed.update(chunk)
+        length -= len(chunk)
+    return hashed.hexdigest()
 
 
 def _places(size: int) -> list[tuple[int, int]]:

@@ -15,7 +15,7 @@ from lab import Lab
 from lab.pxe import ask
 from lab.salt import CHECKOUT, SaltCall
 from tests.integration.test_platforms import TFTP as FETCH
-from tests.servers import INSTALLED
+from tests.servers import INSTALLED, other_server
 
 DAEMONS = {
     "isc": ("isc-dhcp-server", ["dhcpd", "-t", "-4", "-cf"]),
@@ -372,17 +372,8 @@ def test_why_firmware_went_elsewhere(proxy, off, tmp_path):
 
     assert told(BOARD)[0] == "unknown-firmware"
     assert told(PC)[0] == "file-not-asked"
-    conf = tmp_path / "udhcpd.conf"
-    conf.write_text(
-        f"interface br0\nstart {off.prefix}.200\nend {off.prefix}.210\nboot_file other.0\n"
-        f"lease_file {tmp_path}/leases\npidfile {tmp_path}/pid\n"
-    )
-    (tmp_path / "leases").touch()
-    with off.lab.popen(["busybox", "udhcpd", "-f", str(conf)]) as router:
-        try:
-            cause, text = told(PC)
-        finally:
-            router.terminate()
+    with other_server(off.lab, tmp_path):
+        cause, text = told(PC)
     assert cause == "other-server"
     assert re.search(rf"{off.lab.address} \(([0-9a-f]{{2}}:){{5}}..\) offers other[.]0", text)
     log = off.server.run(["journalctl", "-u", "netboot-dnsmasq", "-o", "cat"]).stdout

@@ -9,6 +9,7 @@ import pytest
 
 from lab.network import ip
 from lab.salt import PROGRAMS
+from tests.servers import other_server
 from tests.unit.test_netboot_looks import CERTIFICATE
 
 # Breaks, examines and mends the machine in one process: starting Salt takes longer than all looks.
@@ -295,20 +296,9 @@ def test_carrier(lan, applied):
 
 @pytest.mark.long
 def test_another_server_that_boots_clients(lan, applied, tmp_path):
-    prefix = lan.lab.address.rpartition(".")[0]
-    conf = tmp_path / "udhcpd.conf"
-    conf.write_text(
-        f"interface br0\nstart {prefix}.200\nend {prefix}.210\nboot_file other.0\n"
-        f"lease_file {tmp_path}/leases\npidfile {tmp_path}/pid\n"
-    )
-    (tmp_path / "leases").touch()
     asking = [{"breaks": ":", "mends": ":", "network": True}]
-    argv = ["busybox", "udhcpd", "-f", str(conf)]
-    with lan.lab.popen(argv, stderr=subprocess.DEVNULL) as other:
-        try:
-            ((broken, _),) = run(lan, asking)
-        finally:
-            other.terminate()
+    with other_server(lan.lab, tmp_path):
+        ((broken, _),) = run(lan, asking)
     ((mended, _),) = run(lan, asking)
     assert (keys(broken), keys(mended)) == ("dhcp.foreign", "")
     (text,) = [one["text"] for one in broken["found"] if one["key"] == "dhcp.foreign"]

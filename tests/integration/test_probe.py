@@ -7,7 +7,7 @@ import pytest
 
 from lab.salt import CHECKOUT, SaltCall
 from tests.conftest import made_lan
-from tests.servers import INSTALLED
+from tests.servers import INSTALLED, other_server
 
 # Without waiting for others: the only servers here are ours and those of a test.
 LOOK = """
@@ -136,18 +136,8 @@ def test_dhcp_that_is_dead(site):
 
 
 def test_another_server_is_a_warning(site, tmp_path):
-    prefix = site.lab.address.rpartition(".")[0]
-    conf = tmp_path / "udhcpd.conf"
-    conf.write_text(
-        f"interface br0\nstart {prefix}.200\nend {prefix}.210\nboot_file other.0\n"
-        f"lease_file {tmp_path}/leases\npidfile {tmp_path}/pid\n"
-    )
-    (tmp_path / "leases").touch()
-    with site.lab.popen(["busybox", "udhcpd", "-f", str(conf)]) as router:
-        try:
-            found, said = site.look("dhcp")
-        finally:
-            router.terminate()
+    with other_server(site.lab, tmp_path):
+        found, said = site.look("dhcp")
     assert found["others"] == [site.lab.address]
     assert found["wrong"] == []
     assert f"{site.lab.address} (" in said[0]
