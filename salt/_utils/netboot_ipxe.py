@@ -2,8 +2,9 @@
 What an iPXE script does, without iPXE: a reader of its script language. Pure.
 
 It knows the commands that our menus use, and none that iPXE of 2019 lacks. Rules: iPXE's
-src/core/exec.c (terminators), src/image/script.c (labels), src/core/settings.c (``${...}``), and
-https://ipxe.org/cmd.
+src/core/exec.c (terminators, comments), src/image/script.c (labels), src/core/settings.c
+(``${...}``), and https://ipxe.org/cmd. A script that comes over the network may be hostile: what it
+costs is limited.
 """
 
 from __future__ import annotations
@@ -15,9 +16,23 @@ from typing import NamedTuple, Optional
 
 # Commands that do nothing that anybody looks at.
 _SILENT = {"imgfree", "login"}
-_ENDS = {"boot", "exit", "reboot", "sanboot", "shell"}
+_ENDS = {"boot", "exit", "poweroff", "reboot", "sanboot", "shell"}
+#: Further commands of iPXE, which lines of the pillar (``extra_ipxe_conf``) may use: they draw,
+#: wait, show, or set up the network, and change nothing of what is loaded.
+OTHERS = frozenset(
+    (
+        "certfree certstat certstore colour config console cpair dhcp ifclose ifconf iflinkwait "
+        "ifopen ifstat imgextract imgstat imgtrust imgverify ipstat lotest md5sum neighstat "
+        "nslookup nstat ntp param params pciscan ping profstat route sanhook sanunhook sha1sum "
+        "shim show sleep startpxe stoppxe sync usbscan vcreate vdestroy"
+    ).split()
+)
 _MOST_STEPS = 4000
-_MOST_MENUS = 2000
+_MOST_CHOICES = 4000
+_DEEPEST = 32
+# Characters of words with settings, each time that one is filled in; and what that costs besides.
+_MOST_EXPANDED = 1 << 20
+_EXPANSION = 64
 #: Returns the text of a script by its URL, or None when the server does not have it.
 Get = Callable[[str], Optional[str]]
 
@@ -55,6 +70,9 @@ class Client:
     waits : False
         Whether a menu raises ``Waits`` once ``chosen`` is used up.
 
+    silent : ()
+        More commands that succeed, and do nothing that anybody looks at.
+
     What happens is in ``titled``, ``items`` and ``gaps`` (the last menu: title; label and title;
     lines that nobody can choose), ``said`` (what it prints), ``fetched`` (URLs), ``seen`` (steps
     that it reported), ``asked`` (whether a password was), ``kernel`` and ``initrd`` (URL, with the
@@ -71,6 +89,7 @@ class Client:
         refused: Iterable[str] = (),
         sums: dict[str, str] | None = None,
         waits: bool = False,
+        silent: Iterable[str] = (),
     ):
         self.get = get
         self.settings: dict[str, str | int] = dict(settings or {})
@@ -79,6 +98,7 @@ class Client:
         self.refused = set(refused)
         self.sums = sums
         self.waits = waits
+        self.silent = _SILENT | set(silent)
         self.items: list[tuple[str, str]] = []
         self.gaps: list[str] = []
         self.titled = ""
@@ -87,7 +107,7 @@ class Client:
         self.seen: list[str] = []
         self.asked = False
         self.kernel = self.initrd = self.end = ""
-        self._steps = 0
+        self._steps = self._depth = self._expanded = 0
 
     def run(self, url: str) -> bool:
         """
@@ -103,20 +123,32 @@ class Client:
         lines = text.splitlines()
         if lines[:1] != ["#!ipxe"]:
             raise ScriptError(f"{url} does not begin with #!ipxe.")
+        if self._depth == _DEEPEST:
+            raise ScriptError(f"{url} is chained without end.")
+        self._depth += 1
+        # iPXE looks from the top of the script (script.c, goto_find_label).
+        labels: dict[str, int] = {}
+        for number, line in enumerate(lines):
+            if line.startswith(":"):
+                labels.setdefault(line, number)
         number = 0
         while number < len(lines) and not self.end:
             self._steps += 1
             if self._steps > _MOST_STEPS:
                 raise ScriptError(f"{url} is an endless loop.")
-            target = self._line(lines[number], lines)
+            target = self._line(lines[number], labels)
             if target is False:
-                return False
+                break
             number = number + 1 if target is None else target
-        return True
+        self._depth -= 1
+        return number >= len(lines) or bool(self.end)
 
     def _expand(self, word: str) -> str:
         """Expand the innermost ``${...}`` first (settings.c, expand_settings)."""
         while match := re.search(r"\$\{([^${}]*)\}", word):
+            self._expanded += len(word) + _EXPANSION
+            if self._expanded > _MOST_EXPANDED:
+                raise ScriptError("Its settings grow without end.")
             word = word[: match.start()] + self._value(match[1]) + word[match.end() :]
         return word
 
@@ -126,7 +158,7 @@ class Client:
         if isinstance(text, int):
             return f"{text:08x}" if kind == "hexraw" else str(text)
         if kind in ("int32", "uint8"):
-            if not text:
+            if not re.fullmatch("(0x)?[0-9a-fA-F]{1,16}", text):
                 return ""
             number = int(text, 16)
             return hex(number) if kind == "uint8" else str(number)
@@ -141,29 +173,31 @@ class Client:
             return ""
         return f"{self.modules[int(match[1])][int(match[2])]:02x}"
 
-    def _line(self, line: str, lines: list[str]) -> int | bool | None:
+    def _line(self, line: str, labels: dict[str, int]) -> int | bool | None:
         """Return the number of the next line if it is not the one below; False: an error."""
         if line.startswith(("#", ":")):
             return None
         success, wanted = True, True
         words: list[str] = []
-        for word in [*line.split(), ";"]:
-            if word not in ("||", "&&", ";"):
+        for word in [*line.split(), "#"]:
+            ends = word.startswith("#")  # a comment, or the end of the line
+            if not ends and word not in ("||", "&&", ";"):
                 # Values with spaces stay one word (exec.c, expand_tokens).
                 words.append(self._expand(word))
                 continue
             if wanted:
                 if words[:1] == ["goto"]:
                     label = f":{words[1]}" if len(words) > 1 else ":"
-                    # iPXE looks from the top of the script (script.c, goto_find_label).
-                    if label in lines:
-                        return lines.index(label)
+                    if label in labels:
+                        return labels[label]
                     success = False
                 else:
                     success = self._command(words)
-                if self.end:
-                    return None
-            words, wanted = [], {"||": not success, "&&": success, ";": False}[word]
+            if self.end:
+                return None
+            if ends:
+                break
+            words, wanted = [], {"||": not success, "&&": success, ";": True}[word]
         return None if success else False
 
     def _command(self, words: list[str]) -> bool:
@@ -172,7 +206,7 @@ class Client:
         name, *rest = words
         if name in self.refused or " ".join(words[:2]) in self.refused:
             return False
-        if name in _SILENT:
+        if name in self.silent:
             return True
         if name in _ENDS:
             self.end = " ".join([self.kernel, *words]) if name == "boot" else " ".join(words)
@@ -180,7 +214,10 @@ class Client:
         known = getattr(self, f"_do_{name}", None)
         if not known:
             raise ScriptError(f"{name} is a command that this reader of scripts does not know.")
-        return bool(known(rest, [word for word in rest if not word.startswith("--")]))
+        try:
+            return bool(known(rest, [word for word in rest if not word.startswith("--")]))
+        except (IndexError, ValueError):
+            return False  # iPXE says how the command is used
 
     def _do_menu(self, rest: list[str], _positional: list[str]) -> bool:
         self.items, self.gaps, self.titled = [], [], " ".join(rest)
@@ -213,7 +250,7 @@ class Client:
 
     def _do_inc(self, rest: list[str], _positional: list[str]) -> bool:
         name, increment = [*rest, "1"][:2]
-        self.settings[name] = int(self.settings[name]) + int(increment, 0)
+        self.settings[name] = int(self.settings.get(name, 0)) + int(increment, 0)
         return True
 
     def _do_clear(self, rest: list[str], _positional: list[str]) -> bool:
@@ -302,7 +339,6 @@ def choices(
     """
     ways: list[list[str]] = [[]]
     done: set[str] = set()
-    menus = 0
     while ways:
         way = ways.pop(0)
         client, wrong = make(list(way)), ""
@@ -310,10 +346,9 @@ def choices(
             if not client.run(url):
                 wrong = f"the script {client.fetched[-1]} is missing or ends with an error"
         except Waits:
-            menus += 1
-            for label, _title in client.items if menus < _MOST_MENUS else ():
+            for label, _title in client.items:
                 plain = label.lstrip("!")
-                if plain not in done and wanted(plain):
+                if plain not in done and len(done) < _MOST_CHOICES and wanted(plain):
                     done.add(plain)
                     ways.append([*way, label])
             continue

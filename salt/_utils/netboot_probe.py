@@ -16,12 +16,15 @@ from typing import Any, NamedTuple
 
 import netboot_pxe
 import probe_reach
-from netboot_ipxe import Choice, Client, ScriptError, choices
+from netboot_ipxe import OTHERS, Choice, Client, ScriptError, choices
 from netboot_names import PROBE, VERSION
 from netboot_pxe import Identity, Offer
 from probe_wire import NO_ANSWER, Unreachable
 
 _SCRIPT_BYTES = 4 << 20
+# What all scripts together may take.
+_SCRIPTS_BYTES, _SCRIPTS_S = 64 << 20, 120
+_LONGEST_TEXT = 400
 _TIMEOUT_S = 10.0
 # How much of a file that is compared whole is read at a time.
 _CHUNK_BYTES = 16 << 20
@@ -231,9 +234,10 @@ class _Files:
     def __init__(self, plan: dict[str, Any]) -> None:
         self._files = plan["files"]
         self._scripts: dict[str, str | None] = {}
+        self._script_bytes, self._script_s = 0, 0.0
         self._compared: dict[str, str] = {}
         self._at = plan.get("at", {})
-        # Who does not answer, and how: it is waited for once.
+        # Who does not answer, or stops in the middle, and how: it is waited for once.
         self._silent: dict[str, Unreachable] = {}
 
     def script(self, url: str) -> str | None:
@@ -243,12 +247,18 @@ class _Files:
         return self._scripts[url]
 
     def _script(self, url: str) -> str | None:
+        if self._script_bytes > _SCRIPTS_BYTES or self._script_s > _SCRIPTS_S:
+            raise ScriptError(f"{url}: the menu has too many scripts")
+        began = time.monotonic()
         try:
             _size, data = self._read(url, 0, _SCRIPT_BYTES)
         except Unreachable as err:
             if err.missing:
                 return None
             raise ScriptError(f"{url}: {err}") from None
+        finally:
+            self._script_s += time.monotonic() - began
+        self._script_bytes += len(data)
         return data.decode("utf-8", "replace")
 
     def wrong(self, url: str, path: str) -> str:
@@ -284,6 +294,7 @@ class _Files:
         service = "/".join(url.split("/", 3)[:3])
         if service in self._silent:
             raise self._silent[service]
+        began = time.monotonic()
         try:
             at = re.sub(
                 r"(?<=://)[^/:]+", lambda host: self._at.get(host[0], host[0]), url, count=1
@@ -292,7 +303,7 @@ class _Files:
                 at, [(offset, length)], _TIMEOUT_S, agent=f"{PROBE}/{VERSION}"
             )
         except Unreachable as err:
-            if str(err).startswith(NO_ANSWER):
+            if str(err).startswith(NO_ANSWER) or time.monotonic() - began >= _TIMEOUT_S:
                 self._silent[service] = err
             raise
         return size, data
@@ -317,6 +328,8 @@ def _firmware(
     try:
         for choice in _chosen(plan, row, files, set(entries)):
             reached.add(choice.label)
+            if choice.label not in entries:
+                continue  # a page that does not come; its entries are missing below
             wrong = _entry(plan, kind, entries[choice.label], choice, files)
             if wrong:
                 found["wrong"].append(wrong)
@@ -343,7 +356,7 @@ def _chosen(
     }
 
     def make(chosen: list[str]) -> Client:
-        return Client(files.script, settings, chosen=chosen, waits=True)
+        return Client(files.script, settings, chosen=chosen, waits=True, silent=OTHERS)
 
     url = f"tftp://{plan['server']}/./config-{row['arch']}.ipxe"
     return choices(make, url, lambda label: label.startswith("@") or label in wanted)
@@ -354,10 +367,8 @@ def _entry(
 ) -> Wrong | None:
     key = f"netboot:images:{entry['image']}"
     if choice.wrong or not choice.client.end.endswith(" boot"):
-        cause = (
-            shown(choice.wrong) or f"the menu does not boot it ({choice.client.end or 'nothing'})"
-        )
-        return Wrong(kind, entry["id"], "menu", cause, key)
+        cause = choice.wrong or f"the menu does not boot it ({choice.client.end or 'nothing'})"
+        return Wrong(kind, entry["id"], "menu", shown(cause), key)
     kernel, _, cmdline = choice.client.kernel.partition(" ")
     kernel = kernel if "://" in kernel else ""
     for what, url in (("kernel", kernel), ("initrd", choice.client.initrd)):
@@ -409,9 +420,10 @@ def _marked(url: str) -> str:
 
 def shown(url: str) -> str:
     """
-    Return an address as people write it.
+    Return an address as people write it, on one line.
 
     url
-        The address, or a text with one.
+        The address, or a text with one; it may come from the network.
     """
-    return url.replace("/./", "/", 1).replace("!", "")
+    plain = "".join(char if char.isprintable() else " " for char in url[:_LONGEST_TEXT])
+    return plain.replace("/./", "/", 1).replace("!", "")

@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import time
 
 import pytest
 
@@ -205,6 +206,86 @@ def test_fault_in_a_menu(monkeypatch, old, new, told):
     served.files[name] = text.replace(old, new).encode()
     (line,) = lines(served.probe(monkeypatch))
     assert line.startswith(f"{BOTH} cannot boot alt_0-livecd: {told}")
+
+
+GETS_IN = f"#!ipxe\nchain {URL}/tftp/config-x86_64.ipxe\n"
+HOSTILE = {
+    "endless settings": ("#!ipxe\nset s a b\nset ${s} ${a b}\necho ${${s}}\n", "grow without end"),
+    "doubled settings": ("#!ipxe\nset a xxxx\n" + "set a ${a}${a}\n" * 99, "grow without end"),
+    "a huge number": (f"#!ipxe\nset a {'f' * 9999}\necho ${{a:int32}}\n", "without a menu"),
+    "scripts in scripts": (GETS_IN, "is chained without end"),
+    "far labels": ("#!ipxe\n:a\ngoto z ||\n" + "\n" * 400_000 + ":z\ngoto a\n", "endless loop"),
+    "nothing to choose": ("#!ipxe\nmenu\nchoose\n", "it is not in the menu"),
+    "no arguments": ("#!ipxe\nset ||\nitem ||\ninitrd ||\ninc a x ||\n", "without a menu"),
+    "what terminals act on": ("#!ipxe\n\x1b]0;title\x07 " + "x" * 9999, " is a command"),
+    "pages without labels": (
+        "#!ipxe\nmenu\n"
+        + "".join(f"item @{n} page\n" for n in range(50))
+        + "choose a\ngoto ${a}\n",
+        "it is not in the menu",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_script(monkeypatch, name):
+    text, told = HOSTILE[name]
+    served = Served()
+    served.files["/tftp/config-x86_64.ipxe"] = text.encode()
+    began = time.monotonic()
+    (line,) = lines(served.probe(monkeypatch))
+    assert told in line
+    assert line.isprintable()
+    assert len(line) < 600
+    assert time.monotonic() - began < 10
+
+
+def test_line_that_prints_a_title_of_the_network(monkeypatch):
+    served = Served()
+    change(served, ":alt_0-livecd\n", ":alt_0-livecd\nexit \x1b[2J\n")
+    (line,) = lines(served.probe(monkeypatch))
+    assert "the menu does not boot it (exit  [2J)" in line
+
+
+def change(served, old, new):
+    text = served.files["/tftp/config-x86_64.ipxe"].decode()
+    assert old in text
+    served.files["/tftp/config-x86_64.ipxe"] = text.replace(old, new, 1).encode()
+
+
+@pytest.mark.parametrize(
+    "words", ["console --x 1024", "sleep 1", "ntp pool.example", "inc new", "set a b # c || goto d"]
+)
+def test_commands_of_the_pillar(monkeypatch, words):
+    """extra_ipxe_conf may use what our menus do not."""
+    served = Served()
+    change(served, ":alt_0-livecd\n", f":alt_0-livecd\n{words}\n")
+    assert lines(served.probe(monkeypatch)) == []
+
+
+def test_comment_cuts_a_command_line(monkeypatch):
+    served = Served()
+    change(served, " automatic=", " #automatic=")
+    (line,) = lines(served.probe(monkeypatch))
+    assert "the command line has method none instead of http" in line
+
+
+def test_server_that_stops_in_the_middle_is_waited_for_once(monkeypatch):
+    served = Served(count=5)
+    now = [0.0]
+    monkeypatch.setattr(netboot_probe.time, "monotonic", lambda: now[0])
+    stops = f"{URL}/tftp/netboot/"
+    read = served.read
+
+    def slowly(url, *words, **more):
+        if url.startswith(stops):
+            now[0] += 10
+            raise Unreachable("TCP 80 stopped answering after 1 bytes")
+        return read(url, *words, **more)
+
+    served.read = slowly
+    assert served.probe(monkeypatch)["good"] == []
+    assert now[0] == 10
 
 
 def test_endless_script(monkeypatch):
