@@ -39,6 +39,8 @@ _NOBODY, _EVERYBODY = "0.0.0.0", "255.255.255.255"  # noqa: S104 (in packets)
 PAUSE_S = 2
 #: Servers look for up to 3 s whether an address is free (dnsmasq: PING_WAIT).
 LAST_S = 4
+# A hostile machine may answer as any number of servers.
+_MOST_SERVERS = 16
 
 
 class Identity(NamedTuple):
@@ -130,13 +132,20 @@ def ask(interface: str, identities: Sequence[Identity]) -> dict[str, list[Offer]
             end = time.monotonic() + (LAST_S if identity is identities[-1] else PAUSE_S)
             for answered, offer in _answers([raw, sock], set(numbers), end):
                 own = found[numbers[answered].name]
+                if offer.server not in own and len(own) == _MOST_SERVERS:
+                    continue
                 # What came over the wire comes by both sockets; one knows the card that sent it.
                 if offer.server not in own or not own[offer.server].mac:
                     own[offer.server] = offer
+    silent: set[str] = set()
     for identity in identities:
         for server, offer in found[identity.name].items():
-            if offer.boots and not offer.file:
+            # Another machine that says nothing there is waited for once.
+            waits = not offer.mac or (server not in silent and len(silent) < _MOST_SERVERS)
+            if offer.boots and not offer.file and waits:
                 found[identity.name][server] = _completed(interface, mac, identity, offer)
+                if not found[identity.name][server].file:
+                    silent.add(server)
     return {name: sorted(offers.values()) for name, offers in found.items()}
 
 
@@ -169,13 +178,14 @@ def taken(interface: str, address: str, seconds: float = 1) -> str:
 
 
 def _completed(interface: str, mac: bytes, identity: Identity, offer: Offer) -> Offer:
-    """Return an offer with the file that its boot server names."""
+    """Return an offer with the file that its boot server names, if that can be reached."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, interface.encode())
-        sock.connect((offer.server, _BOOT_SERVER))
         number = int.from_bytes(os.urandom(4), "big")
-        own = sock.getsockname()[0]
         with contextlib.suppress(OSError):
+            # What a server calls itself may be no address of a machine.
+            sock.connect((offer.server, _BOOT_SERVER))
+            own = sock.getsockname()[0]
             sock.send(discover(mac, number, identity, _REQUEST, own))
             sock.settimeout(PAUSE_S)
             said = packet(sock.recv(65535), {number}, _ACK, offer.server, offer.mac)

@@ -448,6 +448,37 @@ def test_offer_that_comes_by_both_sockets(monkeypatch):
         assert netboot_pxe.ask("eth0", [Identity("bios", 0)]) == {"bios": [raw]}
 
 
+def heard(monkeypatch, said, names=("bios",)):
+    """What ask() returns when this is said to each question; and whom it asked on port 4011."""
+    monkeypatch.setattr(
+        netboot_pxe, "_answers", lambda _socks, numbers, _end: [(max(numbers), one) for one in said]
+    )
+    numbers = iter(range(1, 99))
+    monkeypatch.setattr(netboot_pxe.os, "urandom", lambda _length: next(numbers).to_bytes(4, "big"))
+    for name in ("_raw", "_socket"):
+        monkeypatch.setattr(netboot_pxe, name, lambda _interface: StandInForASocket())
+    return netboot_pxe.ask("lo", [Identity(name, 0) for name in names])
+
+
+@pytest.mark.parametrize("server", ["255.255.255.255", "0.0.0.0", "224.0.0.1", "203.0.113.9"])  # noqa: S104
+def test_server_that_calls_itself_by_no_address(monkeypatch, server):
+    """What it says is told, and what others say, too."""
+    nowhere = Offer(server, "52:54:00:00:00:03", "", server)
+    monkeypatch.setattr(netboot_pxe, "PAUSE_S", 0.1)
+    assert heard(monkeypatch, [nowhere, OTHER]) == {"bios": sorted([nowhere, OTHER])}
+
+
+def test_machine_that_answers_as_many_servers(monkeypatch):
+    many = [Offer(f"198.18.0.{n}", "52:54:00:00:00:03", "", "") for n in range(200)]
+    waited = []
+    monkeypatch.setattr(
+        netboot_pxe, "_completed", lambda *words: (waited.append(words[-1].server), words[-1])[1]
+    )
+    found = heard(monkeypatch, many, names=[str(n) for n in range(20)])
+    assert (len(found), {len(offers) for offers in found.values()}) == (20, {16})
+    assert len(waited) == 16
+
+
 class StandInForASocket(contextlib.nullcontext):
     def __enter__(self):
         return self
