@@ -85,6 +85,17 @@ def config(pillar: Pillar, packaged: dict[str, list[str]]) -> dict[str, Any]:
     return {"firmware": firmware, "boot_files": files}
 
 
+def started(row: Firmware) -> str:
+    """
+    Return the file name of the boot loader that a kind's shim starts; empty: it has none.
+
+    row
+        The kind, of the configuration.
+    """
+    files = SECURE_BOOT.get(row["kind"], {})
+    return files["ipxe"] if files and row["file"] == files["shim"] else ""
+
+
 def _binary(kind: str, file: str, given: dict[str, Any]) -> BootFile:
     checksum = {algorithm: digest.lower() for algorithm, digest in given["checksum"].items()}
     return {"kind": kind, "file": file, "url": given["url"], "checksum": checksum}

@@ -11,10 +11,13 @@ import ipaddress
 import json
 import os
 import random
+from collections.abc import Iterator
 from typing import Any, BinaryIO
 
 import netboot_images
 import netboot_machine
+from netboot_firmware import started
+from netboot_names import some
 from netboot_paths import in_url
 from netboot_records import Records
 from netboot_shapes import Config, Entry
@@ -37,9 +40,11 @@ def plan(records: Records, whole: bool = False) -> dict[str, Any]:
 
     Returns a map: ``server``, ``url`` and ``dhcp`` (the mode); ``interfaces``; ``at``, by which
     address this machine reaches itself, if not by ``server``; ``firmware``, as in
-    the configuration, of kinds that an apply put a boot loader in place for; ``entries``, each with
+    the configuration, of kinds that an apply put a boot loader in place for, each with the name of
+    what that ``starts``; ``entries``, each with
     the paths of its ``kernel``, ``initrd`` and ``stage``; and ``files`` by path: ``bytes`` and
-    ``samples`` (offset, length and SHA-256), or None for a file that is not on the disk.
+    ``samples`` (offset, length and SHA-256), or None for a file that is not on the disk; and
+    ``untried``, what of the menu is not in it, in words.
     """
     config = records.config()
     entries: list[Entry] = netboot_images.built(records)["entries"]
@@ -47,9 +52,12 @@ def plan(records: Records, whole: bool = False) -> dict[str, Any]:
     sums, touched = _sums(records), netboot_images.changed(records)
     files: dict[str, Any] = {}
     placed = records.owned("firmware", [])
-    firmware = [row for row in config["firmware"] if row["file"] in placed]
+    firmware = [
+        {**row, "starts": started(row)} for row in config["firmware"] if row["file"] in placed
+    ]
     for row in firmware:
-        files[f"/tftp/{row['file']}"] = _file(f"{config['paths']['tftp']}/{row['file']}", "", True)
+        for name in filter(None, (row["file"], row["starts"])):
+            files[f"/tftp/{name}"] = _file(f"{config['paths']['tftp']}/{name}", "", True)
     for entry in entries:
         for path in _paths(entry).values():
             if path.startswith("/") and path not in files:
@@ -74,7 +82,18 @@ def plan(records: Records, whole: bool = False) -> dict[str, Any]:
             if entry["label"] not in elsewhere
         ],
         "files": files,
+        "untried": list(_untried(config, records)),
     }
+
+
+def _untried(config: Config, records: Records) -> Iterator[str]:
+    titles = [extra["title"] for extra in config["menu"]["extra"]]
+    if titles:
+        yield f"lines of netboot:menu:extra: {some(titles)}"
+    if config["elsewhere"]:
+        yield f"images of other servers: {some(one['name'] for one in config['elsewhere'])}"
+    if records.hosts():
+        yield "what hosts of the pillar boot by themselves (./netboot rehearse --host NAME)"
 
 
 def _own_address(config: Config) -> dict[str, str]:
@@ -155,7 +174,7 @@ def fingerprint(config: Config, records: Records) -> str:
         The configuration; the records of this machine.
     """
     tftp = config["paths"]["tftp"]
-    loaders = [_stamp(os.path.join(tftp, row["file"])) for row in config["firmware"]]
+    loaders = [_stamp(os.path.join(tftp, one["file"])) for one in config["boot_files"]]
     menus = [_stamp(os.path.join(tftp, name)) for name in records.owned("menus", [])]
     services = {name: records.read("services", name) for name in records.names("services")}
     images = sorted(netboot_images.identities(records).items())

@@ -28,6 +28,8 @@ _LONGEST_TEXT = 400
 _TIMEOUT_S = 10.0
 # How much of a file that is compared whole is read at a time.
 _CHUNK_BYTES = 16 << 20
+# Up to this size samples of a file are read by TFTP, which sends all from the beginning on.
+_TFTP_BYTES = 16 << 20
 #: Whose key it is when a method does not work.
 _KEYS = {"http": "netboot:http", "cifs": "netboot:smb", "nfs": "netboot:nfs", "ftp": "netboot:ftp"}
 #: What no machine can see for another.
@@ -127,6 +129,12 @@ def probe(
         unseen.append("DHCP: nobody was asked")
     for row in plan["firmware"]:
         _firmware(plan, row, files, found)
+    unseen += plan.get("untried", ())
+    if files.unseen:
+        unseen.append(
+            "what comes by TFTP after the first 64 KiB of files larger than "
+            f"{_TFTP_BYTES >> 20} MiB (--whole compares it)"
+        )
     # Of a kind that gets no boot loader, no entry is good.
     stuck = {one.firmware for one in found["wrong"] if not one.entry}
     return {
@@ -237,6 +245,8 @@ class _Files:
         self._script_bytes, self._script_s = 0, 0.0
         self._compared: dict[str, str] = {}
         self._at = plan.get("at", {})
+        #: Whether more than was read would have come by TFTP.
+        self.unseen = False
         # Who does not answer, or stops in the middle, and how: it is waited for once.
         self._silent: dict[str, Unreachable] = {}
 
@@ -277,9 +287,14 @@ class _Files:
         right = self._files[path]
         if right is None:
             return "it is not on the disk"
+        if url.startswith("tftp://"):
+            # All that is before a place comes, too.
+            if right["bytes"] <= _TFTP_BYTES:
+                return self._by_tftp(url, right)
+            self.unseen = len(right["samples"]) > 1 or self.unseen
         for offset, length, digest in right["samples"]:
             if url.startswith("tftp://") and offset:
-                continue  # comes from the beginning alone
+                continue
             hashed = hashlib.sha256()
             for at in range(offset, offset + length, _CHUNK_BYTES) or [0]:
                 size, data = self._read(url, at, min(_CHUNK_BYTES, offset + length - at))
@@ -289,6 +304,16 @@ class _Files:
             if hashed.hexdigest() != digest:
                 return "other bytes come than are on record"
         return ""
+
+    def _by_tftp(self, url: str, right: dict[str, Any]) -> str:
+        size, data = self._read(url, 0, right["bytes"])
+        if size not in (None, right["bytes"]):
+            return f"it has {size} bytes instead of {right['bytes']}"
+        same = all(
+            hashlib.sha256(data[offset : offset + length]).hexdigest() == digest
+            for offset, length, digest in right["samples"]
+        )
+        return "" if same else "other bytes come than are on record"
 
     def _read(self, url: str, offset: int, length: int) -> tuple[int | None, bytes]:
         service = "/".join(url.split("/", 3)[:3])
@@ -315,36 +340,70 @@ class _Files:
 def _firmware(
     plan: dict[str, Any], row: dict[str, Any], files: _Files, found: dict[str, Any]
 ) -> None:
-    kind, server = row["kind"], plan["server"]
-    loader = f"/tftp/{row['file']}"
-    urls = [f"tftp://{server}/./{row['file']}"] if row["pxe"] else []
-    urls += [f"{plan['url']}{loader}"] if row["http"] else []
-    for url in urls:
-        if cause := files.wrong(url, loader):
-            text = f"{shown(url)}: {cause}"
-            found["wrong"].append(Wrong(kind, "", "boot loader", text, f"netboot:firmware:{kind}"))
+    kind = row["kind"]
+    wrong = list(_loaders(plan, row, files))
     entries = {one["id"]: one for one in plan["entries"] if one["arch"] in row["boots"]}
-    reached = set()
+    wrong += _menu(plan, row, entries, files)
+    if kind == "bios":
+        old = {name: one for name, one in entries.items() if one["arch"] == "i586"}
+        wrong += _menu(plan, row, old, files, of_32_bits=True) if old else []
+    found["wrong"] += wrong
+    bad = {one.entry for one in wrong}
+    found["good"] += [[kind, name] for name in entries if name not in bad]
+
+
+def _loaders(plan: dict[str, Any], row: dict[str, Any], files: _Files) -> Iterator[Wrong]:
+    """What keeps a kind of firmware from its boot loader, on each interface."""
+    kind, menu = row["kind"], f"config-{row['arch']}.ipxe"
+    # A shim starts a second one.
+    names = [row["file"], *([row["starts"]] if row.get("starts") else [])]
+    servers = {plan["server"]: plan["url"]}
+    more = {one["address"]: one["url"] for one in plan["interfaces"]}
+    # Behind a NAT only its own address is known to lead here.
+    servers.update(more if plan["server"] in more else {})
+    for server, web in servers.items():
+        urls = {f"tftp://{server}/./{name}": name for name in names if row["pxe"]}
+        urls.update({f"{web}/tftp/{name}": name for name in names if row["http"]})
+        if server != plan["server"] and row["pxe"]:
+            urls[f"tftp://{server}/./{menu}"] = ""  # what it contains is looked at once
+        for url, name in urls.items():
+            if cause := files.wrong(url, f"/tftp/{name}" if name else ""):
+                step, key = ("boot loader", f"firmware:{kind}") if name else ("menu", "menu")
+                yield Wrong(kind, "", step, f"{shown(url)}: {cause}", f"netboot:{key}")
+
+
+def _menu(
+    plan: dict[str, Any],
+    row: dict[str, Any],
+    entries: dict[str, dict[str, Any]],
+    files: _Files,
+    of_32_bits: bool = False,
+) -> list[Wrong]:
+    """What keeps entries of a menu from booting."""
+    kind, step = row["kind"], "menu of a CPU without 64 bits" if of_32_bits else "menu"
+    wrong, reached = [], set()
     try:
-        for choice in _chosen(plan, row, files, set(entries)):
-            reached.add(choice.label)
+        for choice in _chosen(plan, row, files, set(entries), {"cpuid"} if of_32_bits else set()):
             if choice.label not in entries:
                 continue  # a page that does not come; its entries are missing below
-            wrong = _entry(plan, kind, entries[choice.label], choice, files)
-            if wrong:
-                found["wrong"].append(wrong)
-            else:
-                found["good"].append([kind, choice.label])
+            reached.add(choice.label)
+            if cause := _entry(plan, kind, entries[choice.label], choice, files):
+                wrong.append(cause)
     except ScriptError as err:
-        found["wrong"].append(Wrong(kind, "", "menu", shown(str(err)), "netboot:menu"))
-        return
+        cannot = entries if of_32_bits else [""]
+        return [Wrong(kind, name, step, shown(str(err)), "netboot:menu") for name in cannot]
     for name in sorted(set(entries) - reached):
         key = f"netboot:images:{entries[name]['image']}"
-        found["wrong"].append(Wrong(kind, name, "menu", "it is not in the menu", key))
+        wrong.append(Wrong(kind, name, step, "it is not in the menu", key))
+    return wrong
 
 
 def _chosen(
-    plan: dict[str, Any], row: dict[str, Any], files: _Files, wanted: set[str]
+    plan: dict[str, Any],
+    row: dict[str, Any],
+    files: _Files,
+    wanted: set[str],
+    refused: set[str],
 ) -> Iterator[Choice]:
     settings = {
         "platform": "pcbios" if row["kind"] == "bios" else "efi",
@@ -356,7 +415,9 @@ def _chosen(
     }
 
     def make(chosen: list[str]) -> Client:
-        return Client(files.script, settings, chosen=chosen, waits=True, silent=OTHERS)
+        return Client(
+            files.script, settings, (), chosen, refused=refused, waits=True, silent=OTHERS
+        )
 
     url = f"tftp://{plan['server']}/./config-{row['arch']}.ipxe"
     return choices(make, url, lambda label: label.startswith("@") or label in wanted)

@@ -13,7 +13,7 @@ import netboot_pxe
 from netboot_names import PROBE
 from netboot_pxe import Identity, Offer
 from probe_wire import Unreachable
-from tests.unit.test_netboot_entries import P11
+from tests.unit.test_netboot_entries import P11, PROPAGATOR
 from tests.unit.test_netboot_menus import TEMPLATE, USERS, made
 
 SERVER = "192.0.2.10"
@@ -27,8 +27,8 @@ class Served:
     files: bytes by path; broken: causes by how an address begins.
     """
 
-    def __init__(self, without=("rescue",), **pillar):
-        config, entries = made(facts={**P11, **dict.fromkeys(without)}, **pillar)
+    def __init__(self, without=("rescue",), facts=P11, **pillar):
+        config, entries = made(facts={**facts, **dict.fromkeys(without)}, **pillar)
         self.files = {
             f"/tftp/{name}": text.encode()
             for name, text in netboot_menus.render(TEMPLATE, config, entries).items()
@@ -295,6 +295,96 @@ def test_endless_script(monkeypatch):
     assert line.startswith(
         f"{BOTH} cannot boot: menu: tftp://{SERVER}/config-x86_64.ipxe is an end"
     )
+
+
+SECOND = {"name": "eth1", "address": "198.18.1.10", "url": "http://198.18.1.10"}
+
+
+@pytest.mark.parametrize(
+    ("broken", "told"),
+    [
+        ("", []),
+        (
+            "tftp://198.18.1.10/",
+            [
+                f"{kind} cannot boot: {step}: tftp://198.18.1.10/{file}: refused"
+                for kind, step, file in (
+                    ("bios", "boot loader", "undionly.kpxe"),
+                    (BOTH, "menu", "config-x86_64.ipxe"),
+                    ("efi-x86_64", "boot loader", "snponly-x86_64.efi"),
+                )
+            ],
+        ),
+        (
+            "http://198.18.1.10/",
+            [
+                "efi-x86_64 cannot boot: boot loader: http://198.18.1.10/tftp/snponly-x86_64.efi: "
+                "refused"
+            ],
+        ),
+    ],
+)
+def test_clients_of_a_second_interface(monkeypatch, broken, told):
+    served = Served()
+    served.plan["interfaces"].append(SECOND)
+    served.broken = {broken: "refused"} if broken else {}
+    found = lines(served.probe(monkeypatch))
+    assert [line[: len(wanted)] for line, wanted in zip(found, told)] == told
+    assert len(found) == len(told)
+
+
+def test_what_a_shim_starts(monkeypatch):
+    served = Served()
+    for row in served.plan["firmware"]:
+        row["starts"] = "ipxe.efi" if row["kind"] == "efi-x86_64" else ""
+    served.plan["files"]["/tftp/ipxe.efi"] = None
+    tftp, http = lines(served.probe(monkeypatch))
+    start = "efi-x86_64 cannot boot: boot loader:"
+    assert tftp.startswith(f"{start} tftp://{SERVER}/ipxe.efi: it is not on the disk")
+    assert http.startswith(f"{start} {URL}/tftp/ipxe.efi: it is not on the disk")
+
+
+def test_menu_of_an_old_cpu(monkeypatch):
+    """A BIOS sends it to another script."""
+    served = Served(facts=PROPAGATOR, arch="i586")
+    found = served.probe(monkeypatch)
+    assert (lines(found), found["good"][0]) == ([], ["bios", "alt_0-livecd"])
+    del served.files["/tftp/config-i586.ipxe"]
+    found = served.probe(monkeypatch)
+    assert found["good"] == []
+    assert lines(found)[0].startswith(
+        "bios cannot boot alt_0-livecd, alt_0-install: menu of a CPU without 64 bits: "
+    )
+
+
+def samples(data, *places):
+    return {
+        "bytes": len(data),
+        "samples": [
+            [at, length, hashlib.sha256(data[at : at + length]).hexdigest()]
+            for at, length in places
+        ],
+    }
+
+
+@pytest.mark.parametrize(("size", "seen"), [(1 << 20, True), (17 << 20, False)])
+def test_kernel_by_tftp(monkeypatch, size, seen):
+    """Its middle, too; else it is said that this was not seen."""
+    served = Served(without=("rescue", "installer"), kernel_over={"x86_64": "tftp"})
+    kernel = f"{TREE}/boot/vmlinuz"
+    data = bytes(size)
+    served.plan["files"][kernel] = samples(data, (0, 65536), (size // 2, 65536))
+    served.files[kernel] = data[: size // 2] + b"x" + data[size // 2 + 1 :]
+    found = served.probe(monkeypatch)
+    assert [line.partition("kernel: ")[2] for line in lines(found)] == (
+        [
+            f"tftp://{SERVER}{kernel[5:]}: other bytes come than are on record "
+            "(netboot:images:ALT 0)."
+        ]
+        if seen
+        else []
+    )
+    assert any("by TFTP after the first 64 KiB" in text for text in found["unseen"]) != seen
 
 
 # -- DHCP -----------------------------------------------------------------------------------------
