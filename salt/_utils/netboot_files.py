@@ -264,6 +264,16 @@ def identity(path: str) -> dict[str, int] | None:
     }
 
 
+def is_written(identity: Mapping[str, int], was: Mapping[str, int]) -> bool:
+    """
+    Return whether a file was written or replaced, not only its owner, rights or links changed.
+
+    identity, was
+        What ``identity`` returns now, and returned then.
+    """
+    return any(identity[key] != was[key] for key in ("size", "mtime_ns", "inode"))
+
+
 def difference(
     directory: str, files: Mapping[str, str], owned: Collection[str] = ()
 ) -> dict[str, str]:

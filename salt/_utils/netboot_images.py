@@ -262,17 +262,38 @@ def changed(records: Records) -> dict[str, float]:
     Return the paths, as clients ask for them, of files that are not what was verified or unpacked,
     with the time of their last change.
 
-    Only size, times and inode are looked at; ``netboot.verify`` hashes.
+    Only size, time and inode are looked at; ``netboot.verify`` hashes.
 
     records
         The records of this machine.
     """
+    return {
+        path: now["ctime_ns"] / 1e9
+        for path, (now, was) in _touched(records).items()
+        if netboot_files.is_written(now, was)
+    }
+
+
+def touched(records: Records) -> set[str]:
+    """
+    Return the paths, as clients ask for them, of files that may be other than what was verified or
+    unpacked: of those that ``changed`` returns, and those whose rights alone changed, or their
+    time back.
+
+    records
+        The records of this machine.
+    """
+    return set(_touched(records))
+
+
+def _touched(records: Records) -> dict[str, tuple[Any, Any]]:
+    """Return what there is and what was, see ``netboot_files.identity``."""
     root = records.config()["root"]
     found = {}
-    for path, identity in identities(records).items():
+    for path, was in identities(records).items():
         now = netboot_files.identity(path)
-        if now not in (None, identity):
-            found[path[len(root) :]] = now["ctime_ns"] / 1e9 if now else 0
+        if now not in (None, was):
+            found[path[len(root) :]] = (now, was)
     return found
 
 

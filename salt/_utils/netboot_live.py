@@ -193,8 +193,9 @@ def _changed(files: dict[str, list[Any]]) -> dict[str, float]:
     for path, (url, identity) in files.items():
         with contextlib.suppress(FileNotFoundError):
             there = os.stat(path)
-            ours = [there.st_size, there.st_mtime_ns, there.st_ctime_ns, there.st_ino]
-            if ours != identity:
+            size, mtime_ns, _ctime_ns, inode = identity
+            # As netboot_files.is_written: not when its rights alone changed.
+            if [there.st_size, there.st_mtime_ns, there.st_ino] != [size, mtime_ns, inode]:
                 found[url] = there.st_ctime
     return found
 

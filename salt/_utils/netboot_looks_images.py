@@ -42,8 +42,8 @@ def _isos(case: Case) -> Iterator[Finding]:
 def _changed(case: Case) -> Iterator[Finding]:
     if not case.applied:
         return
-    known = netboot_images.identities(case.records)
-    paths = [path for path, was in known.items() if netboot_files.identity(path) not in (None, was)]
+    root = case.applied["root"]
+    paths = [f"{root}{path}" for path in netboot_images.changed(case.records)]
     if paths:
         text = f"{some(paths)}: not what was verified or unpacked; apply the states again."
         yield ("image.changed", "error", text)

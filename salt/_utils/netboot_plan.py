@@ -49,7 +49,7 @@ def plan(records: Records, whole: bool = False) -> dict[str, Any]:
     config = records.config()
     entries: list[Entry] = netboot_images.built(records)["entries"]
     # What was touched since it was unpacked or verified is read whole.
-    sums, touched = _sums(records), netboot_images.changed(records)
+    sums, touched = _sums(records), netboot_images.touched(records)
     files: dict[str, Any] = {}
     placed = records.owned("firmware", [])
     firmware = [
@@ -178,7 +178,7 @@ def fingerprint(config: Config, records: Records) -> str:
     menus = [_stamp(os.path.join(tftp, name)) for name in records.owned("menus", [])]
     services = {name: records.read("services", name) for name in records.names("services")}
     images = sorted(netboot_images.identities(records).items())
-    changed = sorted(netboot_images.changed(records))
+    changed = sorted(netboot_images.touched(records))
     # Within an apply the configuration is not that of a file: keys in another order, tuples.
     told = json.dumps((config, loaders, menus, services, images, changed), sort_keys=True)
     return hashlib.sha256(told.encode("ascii")).hexdigest()

@@ -219,7 +219,7 @@ def test_doctor_names_what_is_broken_until_it_is_mended(applied):
 def test_doctor_names_an_iso_that_was_replaced_under_its_mount(applied):
     """Clients would go on with the old one; what the message says mends it."""
     iso = f"/srv/export/dist/{applied.isos['mounted'].path.name}"
-    applied.server.run(["sh", "-ec", f"cp -p {iso} /root/new; rm {iso}; cp -p /root/new {iso}"])
+    applied.server.run(["sh", "-ec", f"cp {iso} /root/new; rm {iso}; cp /root/new {iso}"])
     broken = doctor.keys({"found": applied.salt.call(applied.server, "netboot.doctor")})
     applied.server.run(["sh", "-ec", f"exportfs -f; umount {MOUNTED_TREE}"])
     assert applied.salt.apply(applied.server, "netboot.images").failed == {}

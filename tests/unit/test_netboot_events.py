@@ -123,3 +123,16 @@ def test_reactor_of_the_documents_quotes_what_clients_say():
     made = environment.from_string(sls.removeprefix("yaml\n")).render(data={"data": client})
     (call,) = yaml.safe_load(made)["tell_chat"]["runner.http.query"]
     assert json.loads(call["args"]["data"]) == {"text": f"{client['mac']}: {client['text']}"}
+
+
+def test_files_that_were_written_or_only_touched(tmp_path):
+    """Without Salt, by what the snapshot says of them."""
+    file = tmp_path / "vmlinuz"
+    file.write_bytes(b"kernel")
+    there = file.stat()
+    known = [there.st_size, there.st_mtime_ns, there.st_ctime_ns, there.st_ino]
+    files = {str(file): ["/tftp/vmlinuz", known], str(tmp_path / "gone"): ["/gone", known]}
+    file.chmod(0o600)
+    assert netboot_live._changed(files) == {}
+    file.write_bytes(b"another kernel")
+    assert set(netboot_live._changed(files)) == {"/tftp/vmlinuz"}

@@ -8,7 +8,9 @@ from types import SimpleNamespace
 import pytest
 
 import netboot_doctor
+import netboot_files
 import netboot_firewalld
+import netboot_images
 import netboot_live
 import netboot_looks
 import netboot_looks_images
@@ -565,6 +567,21 @@ def test_files_of_an_image(make):
     record = image(P11, tree=path, identities={P11["kernel"]: other})
     case.records.write("images", "a", record)
     assert found(netboot_looks_images._changed, case) == [("image.changed", "error")]
+    # A chmod that was taken back, or a backup's link, writes nothing.
+    kernel = f"{path}/{P11['kernel']}"
+    record["identities"][P11["kernel"]] = netboot_files.identity(kernel)
+    case.records.write("images", "a", record)
+    os.chmod(kernel, 0o600)
+    os.chmod(kernel, 0o644)
+    assert found(netboot_looks_images._changed, case) == []
+    assert netboot_images.changed(case.records) == {}
+    # But a probe reads such files whole, as their time may have been set back.
+    name = f"/{os.path.relpath(kernel, case.applied['root'])}"
+    assert netboot_images.touched(case.records) == {name}
+    with open(kernel, "a", encoding="ascii") as file:
+        file.write("x")
+    assert found(netboot_looks_images._changed, case) == [("image.changed", "error")]
+    assert set(netboot_images.changed(case.records)) == {name}
     os.unlink(f"{path}/{P11['kernel']}")
     assert found(netboot_looks_images._changed, case) == [("image.incomplete", "error")]
     # That it is not mounted is said already.
