@@ -30,10 +30,10 @@ class Chosen(NamedTuple):
 class Row(NamedTuple):
     """One boot.
 
-    what: its name; arch: of the menu; keys: what is pressed in the menu, None where nobody presses
-    anything; entry: what must boot, None for the machine's own disk; password: whether the menu
-    asks for one; host: its name in the pillar; once: whether it must be armed; mac, smbios: what it
-    is known by.
+    what: its name; arch: of the menu; keys: what is pressed in the menu, empty: nothing, until it
+    times out, None: there may be no menu; entry: what must boot, None for the machine's own disk;
+    password: whether the menu asks for one; host: its name in the pillar; once: whether it must be
+    armed; mac, smbios: what it is known by.
     """
 
     persona: Persona
@@ -84,6 +84,8 @@ def plan(personas, config: Config, entries: list, hosts: dict, groups: dict, cho
             rows.append(Row(persona, names[entry["id"]], arch, entry, keys, asks))
         if persona.disk == "installed":
             rows.append(Row(persona, "local", arch, None, ("l",)))
+        if wanted and (persona.plain or persona.disk == "installed"):
+            rows += _timed_out(persona, config, arch, lines, entries, wanted, chosen)
     if chosen.hosts:
         made = _of_hosts(personas, config, entries, hosts, groups, chosen, notes)
         rows += made
@@ -91,6 +93,28 @@ def plan(personas, config: Config, entries: list, hosts: dict, groups: dict, cho
     if extras:
         notes.append(f"netboot:menu:extra: not tried: {', '.join(extras)}")
     return Plan(rows, notes)
+
+
+def _timed_out(persona, config, arch, lines, entries, wanted, chosen):
+    """What starts when nobody presses a key: a row, or none if that cannot be tried."""
+    shown = netboot_menus.view(config, arch, entries)
+    # A default that asks for a password is not started; the first line is.
+    free = {line["id"] for line in lines if not line["password"]}
+    default = shown["default"] if shown["default"] in free else "local"
+    fit = [one for one in wanted if one["id"] == default]
+    if fit:
+        return [Row(persona, f"time-out: {_names(entries)[default]}", arch, fit[0], ())]
+    persona = with_disk(persona)
+    if default != "local" or chosen.images or chosen.methods or persona.disk != "installed":
+        return []
+    return [Row(persona, "time-out: its own disk", arch, None, ())]
+
+
+def with_disk(persona):
+    """The persona with an installed disk, where the lab has one for its firmware."""
+    if persona.firmware in ("bios", "efi-x86_64"):
+        return dataclasses.replace(persona, disk="installed")
+    return persona
 
 
 def menu_of(persona, config):
@@ -176,8 +200,8 @@ def _of_hosts(personas, config, entries, hosts, groups, chosen, notes):
             arch = menu_of(persona, config)
             lines = {one["id"] for one in _lines(persona, config, arch, entries)}
             wanted = default or netboot_menus.view(config, arch, entries)["default"]
-            if wanted == "local" and persona.firmware in ("bios", "efi-x86_64"):
-                persona = dataclasses.replace(persona, disk="installed")
+            if wanted == "local":
+                persona = with_disk(persona)
             elif wanted not in lines:
                 continue
             entry = by_id.get(wanted)

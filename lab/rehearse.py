@@ -48,7 +48,7 @@ from .rehearsal_pillar import (
 )
 from .rehearsal_plan import Chosen, plan
 from .rehearsal_source import isos_of, pillar_of, sha256, wrong_sums
-from .results import BOOTED, FAILED, Result, as_json, junit, line, passed, table, widths
+from .results import BOOTED, FAILED, Result, as_json, junit, line, matrix, passed, table, widths
 from .salt import CHECKOUT, GuestSaltCall, SaltCall
 
 OUT = CHECKOUT / ".cache" / "rehearse"
@@ -339,6 +339,9 @@ class Rehearsal:
             **_ends(self.menu_texts(config)),
         }
         limit = self._given.timeout or (300 if self._is_made(row) else 1800)
+        if row.keys == ():
+            menu = config["menu"]
+            limit += _MENUS * menu["arch_timeout_s"].get(row.arch, menu["timeout_s"])
         if row.keys is None and not self._is_made(row):  # without a menu, and silent
             return self._judged(*self._end(client, row, config, limit), row)
         what, said = _first(client, begins, _TO_MENU_S)
@@ -514,10 +517,30 @@ def rehearse(words=None):
         _refuse(found["problems"], given.pillar)
         config = found["config"]
         entries, wrong = foreseen(config, isos)
+        _check_names(given, config, user.get("hosts") or {})
         made = _plan(given, people, config, entries, user, isos)
         if given.list:
             return _print_list(lab_pillar, isos, made, wrong)
+        if not made.rows:
+            raise LabError("\n".join([*wrong, *made.notes, "There is nothing to boot."]))
         return _run(given, people, user, isos, loaders, folder)
+
+
+def _check_names(given, config, hosts):
+    """Raise LabError for a pattern of the command line that nothing in the pillar has."""
+    images = [*config["images"], *config["elsewhere"]]
+    labels = [image["label"] for image in images]
+    there = {
+        "image": ([image["name"] for image in images], labels),
+        "method": (config["serves"], ()),
+        "host": (list(map(str, hosts)), ()),
+    }
+    for kind, (names, more) in there.items():
+        known = [name.lower() for name in (*names, *more)]
+        for pattern in getattr(given, kind):
+            if not fnmatch.filter(known, pattern.lower()):
+                has = f"there are {', '.join(names)}" if names else "there are none"
+                raise LabError(f"No {kind} {pattern!r} in the pillar; {has}.")
 
 
 def _plan(given, people, config, entries, user, isos):
@@ -565,7 +588,7 @@ def _run(given, people, user, isos, loaders, folder):
     finally:
         write(given.out, state, {name: one.how for name, one in isos.items()})
     took = time.monotonic() - started
-    print(f"\n{table(state.results)}\n{took:.0f} s; results: {given.out}")
+    print(f"\n{matrix(state.results)}\n{took:.0f} s; results: {given.out}")
     return 0 if passed(state.results) else 1
 
 

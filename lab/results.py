@@ -57,12 +57,37 @@ def table(results):
     """All results, with advice and pictures of those that failed, and a summary."""
     wide = widths(results)
     lines = [line(one, at, len(results), wide) for at, one in enumerate(results, 1)]
+    return "\n".join([*lines, *_ended(results)])
+
+
+def matrix(results):
+    """The same for who has seen each line: what was to boot down, who across."""
+    names = list(dict.fromkeys(one.who for one in results))
+    found = {(one.what, one.who): one for one in results}
+    rows = [["", *names]]
+    for what in dict.fromkeys(one.what for one in results):
+        rows.append([what, *(_cell(found.get((what, who))) for who in names)])
+    wide = [max(map(len, column)) for column in zip(*rows)]
+    lines = [
+        "  ".join(f"{cell:{width}}" for cell, width in zip(row, wide)).rstrip() for row in rows
+    ]
+    return "\n".join([*lines, *_ended(results)])
+
+
+def _cell(result):
+    if result is None:
+        return "-"
+    return f"{result.seconds:.0f} s" if result.result == BOOTED else result.result
+
+
+def _ended(results):
+    lines = []
     bad = [one for one in results if one.result == FAILED]
     for one in bad:
         lines += ["", f"{one.who}  {one.what}"]
         lines += [f"    {text}" for text in (one.text, one.advice) if text]
         lines += [f"    {name}" for name in (one.picture, one.log) if name]
-    return "\n".join([*lines, "", summary(results)])
+    return [*lines, "", summary(results)]
 
 
 def summary(results):

@@ -9,6 +9,7 @@ from lab.iso import make_iso
 from lab.rehearse import rehearse
 
 SHA = "a" * 64
+OWN = "time-out: its own disk"
 
 
 def run(tmp_path, pillar, *words):
@@ -35,18 +36,19 @@ netboot:
 def test_one_entry(tmp_path, capsys):
     status, found = run(tmp_path, ONE, "--firmware", "bios")
     out = tmp_path / "out"
-    (name, result) = found.popitem()
-    assert (status, found) == (0, {})
-    assert name == ("bios", "alt_server_11.1/livecd/http")
+    assert (status, set(found)) == (0, {("bios", "alt_server_11.1/livecd/http"), ("bios", OWN)})
+    result = found["bios", "alt_server_11.1/livecd/http"]
     assert (result["result"], result["entry"]) == ("booted", "alt_server_11.1-livecd")
     said = capsys.readouterr().out
-    assert "1/1  bios  alt_server_11.1/livecd/http  booted  " in said
+    assert "1/2  bios  alt_server_11.1/livecd/http  booted  " in said
+    assert "\nalt_server_11.1/livecd/http  " in said
+    assert "\n2 of 2 booted." in said
     assert "differs: netboot:interface: left out" in said
     assert "made in the layout of p11" in said
     table = (out / "table.txt").read_text()
-    assert table.startswith("1/1  bios  alt_server_11.1/livecd/http  booted  ")
+    assert table.startswith("1/2  bios  alt_server_11.1/livecd/http  booted  ")
     (suite,) = ElementTree.parse(out / "junit.xml").getroot()  # noqa: S314
-    assert (suite.get("tests"), suite.get("failures")) == ("1", "0")
+    assert (suite.get("tests"), suite.get("failures")) == ("2", "0")
     for picture in (result["picture"], result["menu"]):
         assert (out / picture).read_bytes().startswith(b"\x89PNG")
     assert "NETBOOT-ALT-MARKER" in (out / result["log"]).read_text(errors="replace")
@@ -81,7 +83,7 @@ def test_list_of_netinstall_alt(tmp_path):
         for who in ("bios", "efi-x86_64")
         for image in ("p10_jeos", "alt_education_9.1")
         for variant in ("livecd", "install")
-    }
+    } | {(who, "time-out: p10_jeos/livecd/http") for who in ("bios", "efi-x86_64")}
 
 
 # A class room whose server is the network's DHCP server; the installer asks for a password.
@@ -120,6 +122,8 @@ def test_class_room_with_passwords(tmp_path):
         ("disk-first", "its own disk"),
         ("network-first", "alt_education_11.0/install/http"),
         ("network-first", "local"),
+        ("bios", OWN),
+        ("network-first", OWN),
     }
 
 
@@ -163,7 +167,8 @@ def test_other_methods(tmp_path, methods):
     status, found = run(tmp_path, pillar, "--firmware", "bios")
     assert {name: one["text"] for name, one in found.items() if one["text"]} == {}
     assert status == 0
-    assert set(found) == {("bios", f"alt_server_11.1/livecd/{one}") for one in methods}
+    lines = {("bios", f"alt_server_11.1/livecd/{one}") for one in methods}
+    assert set(found) == {*lines, ("bios", OWN)}
 
 
 # -- mistakes -------------------------------------------------------------------------------------
@@ -192,6 +197,7 @@ def test_kernel_that_cannot_boot(tmp_path):
         "alt_server_11.1/livecd/http": ("booted", ""),
         "kernel/livecd/http": ("FAILED", "not-bootable"),
         "argument/livecd/http": ("FAILED", "stage-not-asked"),
+        OWN: ("booted", ""),
     }
     (suite,) = ElementTree.parse(tmp_path / "out" / "junit.xml").getroot()  # noqa: S314
     assert suite.get("failures") == "2"

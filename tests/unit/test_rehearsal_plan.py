@@ -12,10 +12,15 @@ EFI = load()["efi-x86_64"]
 MAC = "52:54:00:aa:00:01"
 
 
+def pressed(made):
+    """A plan without the rows in which nobody presses a key in the menu."""
+    return made._replace(rows=[row for row in made.rows if row.keys != ()])
+
+
 def planned(*personas, count=1, hosts=None, groups=None, chosen=None, **pillar):
     config, entries = made(count, **pillar)
     people = personas or (BIOS,)
-    return plan(people, config, entries, hosts or {}, groups or {}, chosen or Chosen())
+    return pressed(plan(people, config, entries, hosts or {}, groups or {}, chosen or Chosen()))
 
 
 def keys(count, **pillar):
@@ -55,7 +60,7 @@ def test_lines_that_uefi_does_not_show_have_digits():
     """The menu numbers the i586 image's lines too, and hides them from UEFI."""
     config, entries = made(2)
     entries = [{**one, "arch": "i586"} if one["image"] == "ALT 0" else one for one in entries]
-    rows = plan([EFI], config, entries, {}, {}, Chosen()).rows
+    rows = pressed(plan([EFI], config, entries, {}, {}, Chosen())).rows
     assert [(row.what, row.keys) for row in rows] == [
         ("alt_1/livecd/http", ("4",)),
         ("alt_1/install/http", ("5",)),
@@ -66,7 +71,7 @@ def test_lines_that_uefi_does_not_show_have_digits():
 def test_lines_that_uefi_does_not_show_are_not_counted_by_arrows():
     config, entries = made(4)
     entries = [{**one, "arch": "i586"} if one["image"] == "ALT 0" else one for one in entries]
-    rows = plan([EFI], config, entries, {}, {}, Chosen()).rows
+    rows = pressed(plan([EFI], config, entries, {}, {}, Chosen())).rows
     assert rows[-1].keys == ("home", *["down"] * 9, "ret")
 
 
@@ -84,7 +89,7 @@ def test_processor_of_32_bits_has_the_other_menu():
 def test_forms_of_the_same_variant_are_told_apart():
     config, entries = made(1)
     entries = [entries[0], {**entries[0], "id": "alt_0-livecd-http-iso", "form": "iso"}]
-    rows = plan([BIOS], config, entries, {}, {}, Chosen()).rows
+    rows = pressed(plan([BIOS], config, entries, {}, {}, Chosen())).rows
     assert [row.what for row in rows] == ["alt_0/livecd/http/tree", "alt_0/livecd/http/iso"]
 
 
@@ -107,6 +112,49 @@ def test_disks():
     rows = planned(load()["disk-first"], load()["network-first-bios"]).rows
     assert (rows[0].what, rows[0].entry, rows[0].keys) == ("its own disk", None, None)
     assert (rows[-1].what, rows[-1].entry, rows[-1].keys) == ("local", None, ("l",))
+
+
+def timed_out(*personas, chosen, **pillar):
+    config, entries = made(2, **pillar)
+    rows = plan(personas, config, entries, {}, {}, chosen).rows
+    return [
+        (row.persona.name, row.what, row.persona.disk, row.entry and row.entry["id"])
+        for row in rows
+        if row.keys == ()
+    ]
+
+
+DEFAULT = {"default_image": {"x86_64": "ALT 1"}}
+OWN = "time-out: its own disk"
+STARTS = ("bios", "time-out: alt_1/livecd/http", "none", "alt_1-livecd")
+
+
+@pytest.mark.parametrize(
+    ("chosen", "pillar", "found"),
+    [
+        (Chosen(), {}, [("bios", OWN, "installed", None)]),
+        (Chosen(images=("ALT*",)), {}, []),
+        (Chosen(), DEFAULT, [STARTS]),
+        (Chosen(images=("ALT 1",)), DEFAULT, [STARTS]),
+        (Chosen(images=("ALT 0",)), DEFAULT, []),
+        (Chosen(without=("ALT 1",)), DEFAULT, []),
+        # Not started without its password.
+        (
+            Chosen(),
+            {**DEFAULT, "menu": {"password": {**USERS, "variants": ["livecd"]}}},
+            [("bios", OWN, "installed", None)],
+        ),
+    ],
+)
+def test_menu_that_times_out(chosen, pillar, found):
+    assert timed_out(BIOS, chosen=chosen, **pillar) == found
+
+
+def test_who_waits_for_the_menu_to_time_out():
+    people = load()
+    names = ("network-first", "disk-first", "hyper-v", "efi-aarch64", "efi-x86_64")
+    found = timed_out(*(people[name] for name in names), chosen=Chosen())
+    assert [name for name, *_ in found] == ["network-first", "efi-x86_64"]
 
 
 def test_extra_lines_are_not_tried():
@@ -168,7 +216,7 @@ def test_identities():
 def test_keys_are_those_of_the_menu_that_is_shown():
     """Every line's keys, one by one, lead to that line."""
     config, entries = made(2)
-    rows = plan([BIOS], config, entries, {}, {}, Chosen()).rows
+    rows = pressed(plan([BIOS], config, entries, {}, {}, Chosen())).rows
     lines = netboot_menus.view(config, "x86_64", entries)["lines"]
     for row in rows:
         (digit,) = keys_to(row.entry["id"], lines, config, "x86_64", entries)

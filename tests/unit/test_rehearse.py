@@ -9,7 +9,7 @@ import pytest
 from lab import LabError
 from lab.client import FIRMWARE
 from lab.rehearsal_source import isos_of, pillar_of, wrong_sums
-from lab.rehearse import _ends, _first, arguments, chosen_personas, fit, loaders_of
+from lab.rehearse import _ends, _first, arguments, chosen_personas, fit, loaders_of, rehearse
 
 TEXTS = {"failed": "could not be loaded", "missing": "Not ready yet", "refused": "Wrong user"}
 
@@ -47,6 +47,34 @@ def test_all_personas():
 def test_names_that_are_not_there(words, said):
     with pytest.raises(LabError, match=re.escape(said)):
         people(*words)
+
+
+PILLAR = """
+netboot:
+  images:
+    ALT Server 11.1:
+      url: http://192.0.2.7/alt-server-11.1-x86_64.iso
+      checksum: {sha256: SHA}
+      variants: [livecd]
+  hosts: {pc1: {mac: '52:54:00:aa:00:01'}}
+""".replace("SHA", "a" * 64)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--image", "nothing*"], "No image 'nothing*' in the pillar; there are ALT Server 11.1."),
+        (["--method", "nfs"], "No method 'nfs' in the pillar; there are http."),
+        (["--host", "pc9"], "No host 'pc9' in the pillar; there are pc1."),
+        (["--firmware", "efi-i386"], "There is nothing to boot."),
+    ],
+)
+def test_pillar_without_what_is_asked_for(tmp_path, words, said):
+    path = tmp_path / "theirs.sls"
+    path.write_text(PILLAR)
+    with pytest.raises(LabError, match=re.escape(said)):
+        rehearse(["--pillar", str(path), "--out", str(tmp_path / "out"), *words])
+    assert not (tmp_path / "out" / "results.json").exists()
 
 
 def test_persona_of_the_user_is_plain_if_it_says_so(tmp_path):

@@ -3,7 +3,7 @@
 import json
 from xml.etree import ElementTree
 
-from lab.results import FAILED, Result, as_json, junit, line, passed, summary, table, widths
+from lab.results import FAILED, Result, as_json, junit, line, matrix, passed, summary, table, widths
 
 GOOD = Result("bios", "p11-kworkstation/install/http", "booted", 34.2)
 BAD = Result(
@@ -31,6 +31,19 @@ def test_table_says_what_to_do_about_failures():
     assert "    ./netboot apply brings it." in lines
     assert "    002.png" in lines
     assert lines[-1] == "1 of 3 booted, 1 failed, 1 not tried."
+
+
+def test_matrix_has_each_result_once():
+    lines = matrix([GOOD, BAD, LEFT, Result("efi-x86_64", GOOD.what, "booted", 41.0)]).splitlines()
+    assert lines[:4] == [
+        "                               bios       efi-x86_64",
+        "p11-kworkstation/install/http  34 s       41 s",
+        "p11/livecd/http                -          FAILED",
+        "p11/rescue/http                not tried  -",
+    ]
+    assert "    ./netboot apply brings it." in lines
+    assert lines[-1] == "2 of 4 booted, 1 failed, 1 not tried."
+    assert matrix([]) == "\n\n0 of 0 booted."
 
 
 def test_passed():
