@@ -96,7 +96,7 @@ def check(asker, options):
         return asker.ask("netboot.check", **tries)
     other = Asker(os.environ.get("NETBOOT_OTHER_SALT", "salt"), options.from_)
     found = {}
-    for machine, plan in asker.ask("netboot.expected").items():
+    for machine, plan in asker.ask("netboot.expected", **given(options, "whole")).items():
         packed = base64.b64encode(zlib.compress(json.dumps(plan).encode(), 9)).decode()
         for name, listed in other.ask("netboot.probe", packed).items():
             found[f"{machine} from {name}" if options.on else f"from {name}"] = listed

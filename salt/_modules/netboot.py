@@ -500,9 +500,12 @@ def check(probe=False, whole=False):
     return _listed([*netboot_findings.findings(records), *told])
 
 
-def expected():
+def expected(whole=False):
     """
     Return what clients should get from this machine, for ``netboot.probe`` on another one.
+
+    whole : False
+        Whether files are compared whole there, by the digests on record, instead of samples.
 
     Returns a map, see ``netboot_plan.plan``.
 
@@ -514,7 +517,7 @@ def expected():
 
         salt 'netboot*' netboot.expected
     """
-    return netboot_plan.plan(_records())
+    return netboot_plan.plan(_records(), whole)
 
 
 def probe(plan):

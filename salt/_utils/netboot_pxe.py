@@ -94,11 +94,10 @@ def others(interface: str, arch: int, seconds: float = 5) -> list[Offer]:
         mac = sock.getsockname()[4]
         number = int.from_bytes(os.urandom(4), "big")
         sock.send(_framed(mac, discover(mac, number, Identity("", arch))))
-        found = {
-            offer.server: offer
-            for _number, offer in _answers([sock], {number}, time.monotonic() + seconds)
-            if offer.boots
-        }
+        found: dict[str, Offer] = {}
+        for _number, offer in _answers([sock], {number}, time.monotonic() + seconds):
+            if offer.boots and (offer.server in found or len(found) < _MOST_SERVERS):
+                found[offer.server] = offer
     return sorted(found.values())
 
 

@@ -271,11 +271,13 @@ def test_doctor_names_slips_of_the_pillar(tmp_path, monkeypatch, capsys):
     assert "no pillar" not in shown
 
 
-def test_from_another_machine(tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize("words", [(), ("--whole",)])
+def test_from_another_machine(tmp_path, monkeypatch, capsys, words):
     """The plan of each server goes to the other machine, packed."""
     plan = {"server": "192.0.2.10"}
     found = [{"key": "probe.failed", "severity": "error", "text": "bios cannot boot"}]
-    server = program(tmp_path, f"print(json.dumps({ {'netboot1': plan} }))")
+    asked = "assert ('whole=true' in sys.argv) == ('--whole' in os.environ['WORDS'])"
+    server = program(tmp_path, f"import os\n{asked}\nprint(json.dumps({ {'netboot1': plan} }))")
     (tmp_path / "other").mkdir()
     reads = (
         "import base64, zlib\nplan = zlib.decompress(base64.b64decode(json.loads(sys.argv[-1])))"
@@ -283,8 +285,9 @@ def test_from_another_machine(tmp_path, monkeypatch, capsys):
     answers = f"assert json.loads(plan) == {plan}\nprint(json.dumps({ {'pc2': found} }))"
     other = program(tmp_path / "other", f"{reads}\n{answers}")
     monkeypatch.setenv("NETBOOT_OTHER_SALT", other)
+    monkeypatch.setenv("WORDS", " ".join(words))
     with pytest.raises(SystemExit) as ended:
-        main(server, "check", "--from", "pc2", "--on", "netboot1")
+        main(server, "check", *words, "--from", "pc2", "--on", "netboot1")
     assert ended.value.code == 2
     shown = capsys.readouterr().out
     assert "netboot1 from pc2:" in shown

@@ -567,6 +567,7 @@ def test_machine_that_answers_as_many_servers(monkeypatch):
     found = heard(monkeypatch, many, names=[str(n) for n in range(20)])
     assert (len(found), {len(offers) for offers in found.values()}) == (20, {16})
     assert len(waited) == 16
+    assert len(netboot_pxe.others("lo", 0)) == 16
 
 
 class StandInForASocket(contextlib.nullcontext):
@@ -577,6 +578,9 @@ class StandInForASocket(contextlib.nullcontext):
         return ("eth0", 0, 0, 0, MAC)
 
     def sendto(self, *_):
+        pass
+
+    def send(self, *_):
         pass
 
 
