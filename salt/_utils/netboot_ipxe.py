@@ -290,8 +290,8 @@ class Client:
         return True
 
     def _do_sha256sum(self, rest: list[str], _positional: list[str]) -> bool:
-        if self.sums is None:
-            return False  # command not found
+        if self.sums is None or rest[2] not in self.sums:
+            return False  # command not found, or no such file
         self.settings[rest[1]] = self.sums[rest[2]]
         return True
 
@@ -346,12 +346,15 @@ def choices(
             if not client.run(url):
                 wrong = f"the script {client.fetched[-1]} is missing or ends with an error"
         except Waits:
+            before = len(done)
             for label, _title in client.items:
                 plain = label.lstrip("!")
                 if plain not in done and len(done) < _MOST_CHOICES and wanted(plain):
                     done.add(plain)
                     ways.append([*way, label])
-            continue
+            if not client.kernel or len(done) > before:
+                continue
+            wrong = f"it comes back after it says: {' '.join(client.said[-1:])}"
         except ScriptError as err:
             wrong = str(err)
         if not way:

@@ -42,8 +42,9 @@ def plan(records: Records, whole: bool = False) -> dict[str, Any]:
     address this machine reaches itself, if not by ``server``; ``firmware``, as in
     the configuration, of kinds that an apply put a boot loader in place for, each with the name of
     what that ``starts``; ``entries``, each with
-    the paths of its ``kernel``, ``initrd`` and ``stage``; and ``files`` by path: ``bytes`` and
-    ``samples`` (offset, length and SHA-256), or None for a file that is not on the disk; and
+    the paths of its ``kernel``, ``initrd`` and ``stage``; and ``files`` by path: ``bytes``,
+    ``samples`` (offset, length and SHA-256) and ``sha256`` (on record, or empty), or None for a
+    file that is not on the disk; and
     ``untried``, what of the menu is not in it, in words.
     """
     config = records.config()
@@ -139,14 +140,14 @@ def _file(path: str, sha256: str, whole: bool) -> dict[str, Any] | None:
         with open(path, "rb") as file:
             size = os.fstat(file.fileno()).st_size
             if whole and sha256:
-                return {"bytes": size, "samples": [[0, size, sha256]]}
+                return {"bytes": size, "samples": [[0, size, sha256]], "sha256": sha256}
             places = _places(size) if not whole else [(0, size)]
             samples = []
             for offset, length in places:
                 samples.append([offset, length, _digest(file, offset, length)])
     except OSError:
         return None
-    return {"bytes": size, "samples": samples}
+    return {"bytes": size, "samples": samples, "sha256": sha256}
 
 
 def _digest(file: BinaryIO, offset: int, length: int) -> str:

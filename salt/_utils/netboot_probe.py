@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import netboot_pxe
 import probe_reach
 from netboot_ipxe import OTHERS, Choice, Client, ScriptError, choices
-from netboot_names import PROBE, VERSION
+from netboot_names import PROBE, VERSION, boot_file
 from netboot_pxe import Identity, Offer
 from probe_wire import NO_ANSWER, Unreachable
 
@@ -250,6 +250,10 @@ class _Files:
         # Who does not answer, or stops in the middle, and how: it is waited for once.
         self._silent: dict[str, Unreachable] = {}
 
+    def sha256(self, path: str) -> str:
+        """Return the digest on record of a file; empty: there is none."""
+        return str((self._files.get(path) or {}).get("sha256", ""))
+
     def script(self, url: str) -> str | None:
         """Return the text of a script, or None when the server does not have it."""
         if url not in self._scripts:
@@ -383,7 +387,7 @@ def _menu(
     kind, step = row["kind"], "menu of a CPU without 64 bits" if of_32_bits else "menu"
     wrong, reached = [], set()
     try:
-        for choice in _chosen(plan, row, files, set(entries), {"cpuid"} if of_32_bits else set()):
+        for choice in _chosen(plan, row, files, entries, {"cpuid"} if of_32_bits else set()):
             if choice.label not in entries:
                 continue  # a page that does not come; its entries are missing below
             reached.add(choice.label)
@@ -402,7 +406,7 @@ def _chosen(
     plan: dict[str, Any],
     row: dict[str, Any],
     files: _Files,
-    wanted: set[str],
+    entries: dict[str, dict[str, Any]],
     refused: set[str],
 ) -> Iterator[Choice]:
     settings = {
@@ -415,12 +419,16 @@ def _chosen(
     }
 
     def make(chosen: list[str]) -> Client:
+        entry = entries.get(chosen[-1].lstrip("!") if chosen else "", {})
+        loads = (entry[what] for what in ("kernel", "initrd") if entry)
+        # As an iPXE does that can: what comes is compared with what is on record, see _entry.
+        sums = {boot_file(path): files.sha256(path) for path in loads if files.sha256(path)}
         return Client(
-            files.script, settings, (), chosen, refused=refused, waits=True, silent=OTHERS
+            *(files.script, settings, (), chosen, refused, sums), waits=True, silent=OTHERS
         )
 
     url = f"tftp://{plan['server']}/./config-{row['arch']}.ipxe"
-    return choices(make, url, lambda label: label.startswith("@") or label in wanted)
+    return choices(make, url, lambda label: label.startswith("@") or label in entries)
 
 
 def _entry(
@@ -435,6 +443,12 @@ def _entry(
     for what, url in (("kernel", kernel), ("initrd", choice.client.initrd)):
         if cause := files.wrong(_marked(url), entry[what]):
             return Wrong(kind, entry["id"], what, f"{shown(url)}: {cause}", key)
+    wants = re.search(r"\bhash=([0-9a-f]{64})\b", cmdline)
+    # Of a stage in an ISO that is mounted nothing is on record here.
+    if wants and (entry["form"] == "tree" or entry["method"] in ("http", "ftp")):
+        if files.sha256(entry["stage"]) not in ("", wants[1]):
+            cause = f"it has the digest {wants[1]} for {entry['stage']}, which is another file's"
+            return Wrong(kind, entry["id"], "menu", cause, key)
     url, cause = stage_url(cmdline, entry, plan["root"])
     cause = cause or files.wrong(url, entry["stage"])
     if not cause:

@@ -39,8 +39,9 @@ _NOBODY, _EVERYBODY = "0.0.0.0", "255.255.255.255"  # noqa: S104 (in packets)
 PAUSE_S = 2
 #: Servers look for up to 3 s whether an address is free (dnsmasq: PING_WAIT).
 LAST_S = 4
-# A hostile machine may answer as any number of servers.
+# A hostile machine may answer as any number of servers, and say nothing further.
 _MOST_SERVERS = 16
+_MOST_SILENT = 32
 
 
 class Identity(NamedTuple):
@@ -136,15 +137,12 @@ def ask(interface: str, identities: Sequence[Identity]) -> dict[str, list[Offer]
                 # What came over the wire comes by both sockets; one knows the card that sent it.
                 if offer.server not in own or not own[offer.server].mac:
                     own[offer.server] = offer
-    silent: set[str] = set()
+    silent = 0
     for identity in identities:
         for server, offer in found[identity.name].items():
-            # Another machine that says nothing there is waited for once.
-            waits = not offer.mac or (server not in silent and len(silent) < _MOST_SERVERS)
-            if offer.boots and not offer.file and waits:
+            if offer.boots and not offer.file and not (offer.mac and silent >= _MOST_SILENT):
                 found[identity.name][server] = _completed(interface, mac, identity, offer)
-                if not found[identity.name][server].file:
-                    silent.add(server)
+                silent += not found[identity.name][server].file
     return {name: sorted(offers.values()) for name, offers in found.items()}
 
 

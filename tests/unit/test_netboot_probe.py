@@ -263,6 +263,32 @@ def test_commands_of_the_pillar(monkeypatch, words):
     assert lines(served.probe(monkeypatch)) == []
 
 
+@pytest.mark.parametrize(
+    ("old", "told"),
+    [
+        ("", ""),
+        ("set nb-initrd-sum ", "it comes back after it says: full.cz: "),
+        (" hash=", "it has the digest "),
+    ],
+)
+def test_menu_of_another_image(monkeypatch, old, told):
+    """An iPXE that can compares what it loads with the menu, and a first stage what it loads."""
+    loads = [PROPAGATOR["kernel"], PROPAGATOR["initrd"], "live"]
+    sums = {name: f"{number}{'a' * 63}" for number, name in enumerate(loads)}
+    without = ("rescue", "installer")
+    served = Served(without=without, facts={**PROPAGATOR, "sha256": sums})
+    (entry,) = served.plan["entries"]
+    for name, what in zip(loads, ("kernel", "initrd", "stage")):
+        served.plan["files"][entry[what]]["sha256"] = sums[name]
+    if old:
+        digest = sums["live" if "hash" in old else PROPAGATOR["initrd"]]
+        change(served, old + digest, old + "f" * 64)
+    wanted = [f"{BOTH} cannot boot alt_0-livecd: menu: {told}"] if old else []
+    found = lines(served.probe(monkeypatch))
+    assert [line[: len(one)] for line, one in zip(found, wanted)] == wanted
+    assert len(found) == len(wanted)
+
+
 def test_comment_cuts_a_command_line(monkeypatch):
     served = Served()
     change(served, " automatic=", " #automatic=")
@@ -566,7 +592,7 @@ def test_machine_that_answers_as_many_servers(monkeypatch):
     )
     found = heard(monkeypatch, many, names=[str(n) for n in range(20)])
     assert (len(found), {len(offers) for offers in found.values()}) == (20, {16})
-    assert len(waited) == 16
+    assert len(waited) == 32
     assert len(netboot_pxe.others("lo", 0)) == 16
 
 
