@@ -501,4 +501,4 @@ def shown(url: str) -> str:
         The address, or a text with one; it may come from the network.
     """
     plain = "".join(char if char.isprintable() else " " for char in url[:_LONGEST_TEXT])
-    return plain.replace("/./", "/", 1).replace("!", "")
+    return plain.replace("/./", "/", 1).replace("!/", "/", 1)

@@ -217,6 +217,7 @@ HOSTILE = {
     "far labels": ("#!ipxe\n:a\ngoto z ||\n" + "\n" * 400_000 + ":z\ngoto a\n", "endless loop"),
     "nothing to choose": ("#!ipxe\nmenu\nchoose\n", "it is not in the menu"),
     "no arguments": ("#!ipxe\nset ||\nitem ||\ninitrd ||\ninc a x ||\n", "without a menu"),
+    "no script": ("<html>", "does not begin with #!ipxe. (netboot:menu)"),
     "what terminals act on": ("#!ipxe\n\x1b]0;title\x07 " + "x" * 9999, " is a command"),
     "pages without labels": (
         "#!ipxe\nmenu\n"
