@@ -11,10 +11,12 @@ from __future__ import annotations
 import hashlib
 import re
 import time
+import urllib.parse
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import netboot_pxe
+import probe_http
 import probe_reach
 from netboot_ipxe import OTHERS, Choice, Client, ScriptError, choices
 from netboot_names import PROBE, VERSION, boot_file
@@ -26,6 +28,7 @@ _SCRIPT_BYTES = 4 << 20
 _SCRIPTS_BYTES, _SCRIPTS_S = 64 << 20, 120
 _LONGEST_TEXT = 400
 _TIMEOUT_S = 10.0
+_AGENT = f"{PROBE}/{VERSION}"
 # How much of a file that is compared whole is read at a time.
 _CHUNK_BYTES = 16 << 20
 # Up to this size samples of a file are read by TFTP, which sends all from the beginning on.
@@ -254,6 +257,19 @@ class _Files:
         """Return the digest on record of a file; empty: there is none."""
         return str((self._files.get(path) or {}).get("sha256", ""))
 
+    def guard(self, url: str) -> str:
+        """Return what is wrong with the file that passwords are tried on; asked once."""
+        if url not in self._compared:
+            parts = urllib.parse.urlsplit(url)
+            host = parts.hostname or ""
+            try:
+                self._compared[url] = probe_http.guarded(
+                    self._at.get(host, host), parts.path, _TIMEOUT_S, parts.port or 80, _AGENT
+                )
+            except Unreachable as err:
+                self._compared[url] = str(err)
+        return self._compared[url]
+
     def script(self, url: str) -> str | None:
         """Return the text of a script, or None when the server does not have it."""
         if url not in self._scripts:
@@ -328,9 +344,7 @@ class _Files:
             at = re.sub(
                 r"(?<=://)[^/:]+", lambda host: self._at.get(host[0], host[0]), url, count=1
             )
-            size, (data,) = probe_reach.read(
-                at, [(offset, length)], _TIMEOUT_S, agent=f"{PROBE}/{VERSION}"
-            )
+            size, (data,) = probe_reach.read(at, [(offset, length)], _TIMEOUT_S, agent=_AGENT)
         except Unreachable as err:
             if str(err).startswith(NO_ANSWER) or time.monotonic() - began >= _TIMEOUT_S:
                 self._silent[service] = err
@@ -438,6 +452,9 @@ def _entry(
     if choice.wrong or not choice.client.end.endswith(" boot"):
         cause = choice.wrong or f"the menu does not boot it ({choice.client.end or 'nothing'})"
         return Wrong(kind, entry["id"], "menu", shown(cause), key)
+    if choice.asked and (cause := files.guard(f"{plan['url']}/private/granted")):
+        cause = f"{plan['url']}/private/granted: {cause}"
+        return Wrong(kind, entry["id"], "password", cause, "netboot:menu:password")
     kernel, _, cmdline = choice.client.kernel.partition(" ")
     kernel = kernel if "://" in kernel else ""
     for what, url in (("kernel", kernel), ("initrd", choice.client.initrd)):

@@ -5,7 +5,9 @@ curl does not follow them.
 
 from __future__ import annotations
 
+import base64
 import http.client
+import os
 import re
 import urllib.parse
 from typing import Any
@@ -66,6 +68,32 @@ def read(
     finally:
         connection.close()
     return size, parts
+
+
+def guarded(host: str, target: str, timeout: float = 10, port: int = PORT, agent: str = "") -> str:
+    """
+    Return what is wrong with a file for which the server wants a password; empty: it refuses a
+    wrong one.
+
+    host, target, timeout, port, agent
+        See ``read``.
+
+    Raises Unreachable.
+    """
+    connection = _Http(host, port, Budget(timeout, 0))
+    nobody = base64.b64encode(os.urandom(12).hex().encode() + b":").decode("ascii")
+    headers = {"Authorization": f"Basic {nobody}", **({"User-Agent": agent} if agent else {})}
+    try:
+        connection.request("GET", target, headers=headers)
+        answer = connection.getresponse()
+    except (http.client.HTTPException, ValueError) as err:
+        raise Unreachable(f"the server does not answer in HTTP: {_words(err)}") from None
+    finally:
+        connection.close()
+    if answer.status == 200:
+        return "the server gives it for any password"
+    # 429: somebody else guesses, which the server limits.
+    return "" if answer.status in (401, 429) else str(_refused(answer, 0))
 
 
 def _words(err: Exception) -> str:

@@ -94,10 +94,19 @@ def test_healthy(monkeypatch, count, methods):
     assert all(agent.startswith(PROBE) for agent in served.agents)
 
 
-def test_entry_behind_a_password(monkeypatch):
-    found = Served(menu={"password": {**USERS, "variants": ["install"]}}).probe(monkeypatch)
-    assert found["wrong"] == []
-    assert ["bios", "alt_0-install"] in found["good"]
+@pytest.mark.parametrize("cause", ["", "the server answers 403 Forbidden"])
+def test_entry_behind_a_password(monkeypatch, cause):
+    served = Served(menu={"password": {**USERS, "variants": ["install"]}})
+    asked = []
+    monkeypatch.setattr(
+        netboot_probe.probe_http, "guarded", lambda *words: (asked.append(words[:2]), cause)[1]
+    )
+    found = served.probe(monkeypatch)
+    assert asked == [(SERVER, "/private/granted")]
+    assert ["bios", "alt_0-livecd"] in found["good"]
+    assert (["bios", "alt_0-install"] in found["good"]) != bool(cause)
+    told = f"{BOTH} cannot boot alt_0-install: password: {URL}/private/granted: {cause}"
+    assert lines(found) == ([f"{told} (netboot:menu:password)."] if cause else [])
 
 
 BOTH = "bios, efi-x86_64"

@@ -207,3 +207,18 @@ def test_no_server():
 def test_addresses_without_a_method(url):
     with pytest.raises(Unreachable, match="^the address has no method that clients have$"):
         probe_reach.read(url, [(0, 1)], 1)
+
+
+@pytest.mark.parametrize(
+    ("status", "cause"),
+    [
+        ("401 Unauthorized", ""),
+        ("429 Too Many Requests", ""),  # others guess
+        ("200 OK", "the server gives it for any password"),
+        ("403 Forbidden", "the server answers 403 Forbidden"),
+    ],
+)
+def test_file_for_which_a_password_is_wanted(status, cause):
+    with serving(answering(head(status, Content_Length=0))) as server:
+        port = server.server_address[1]
+        assert probe_http.guarded("127.0.0.1", "/private/granted", 5, port) == cause
