@@ -97,10 +97,26 @@ def check(asker, options):
     other = Asker(os.environ.get("NETBOOT_OTHER_SALT", "salt"), options.from_)
     found = {}
     for machine, plan in asker.ask("netboot.expected", **given(options, "whole")).items():
-        packed = base64.b64encode(zlib.compress(json.dumps(plan).encode(), 9)).decode()
-        for name, listed in other.ask("netboot.probe", packed).items():
+        for name, listed in other.ask("netboot.probe", packed(plan)).items():
             found[f"{machine} from {name}" if options.on else f"from {name}"] = listed
     return found
+
+
+def packed(plan):
+    """A plan as a word of a command line; of many images it has fewer samples."""
+    for most in (2, 1, 1):
+        word = base64.b64encode(zlib.compress(json.dumps(plan).encode(), 9)).decode()
+        if len(word) < LONGEST_WORD:
+            return word
+        files = {
+            path: one and {**one, "samples": one["samples"][:most]}
+            for path, one in plan["files"].items()
+        }
+        plan = {**plan, "files": files}
+    raise AskError(
+        "There are too many images for --from: write what netboot.expected returns to a file on "
+        "that machine, as JSON, and call netboot.probe /FILE there."
+    )
 
 
 def doctor(asker, options):
@@ -151,6 +167,8 @@ AS = {"metavar": "as", "help": "the word as"}
 NAME = {"metavar": "NAME", "help": "of the host, new or in that file"}
 GROUP = {"help": "its group in the pillar"}
 YES = {"action": "store_true", "help": "write without asking"}
+#: Linux: MAX_ARG_STRLEN is 128 KiB.
+LONGEST_WORD = 130_000
 PROBE = {"action": "store_true", "help": "try all entries now, as each kind of firmware loads them"}
 WHOLE = {"action": "store_true", "help": "and compare each file whole"}
 FROM = {"dest": "from_", "metavar": "MACHINE", "help": "try that from another machine"}

@@ -1,16 +1,18 @@
 """What ./netboot prints: tables and sentences, from what the functions return."""
 
+import base64
 import json
 import os
 import subprocess
 import sys
 import threading
+import zlib
 from pathlib import Path
 
 import pytest
 
 from cli import applying, screen, views, words
-from cli.__main__ import main
+from cli.__main__ import main, packed
 from cli.asking import Asker, AskError, sentence
 
 CHECKOUT = Path(__file__).parents[2]
@@ -292,6 +294,30 @@ def test_from_another_machine(tmp_path, monkeypatch, capsys, words):
     shown = capsys.readouterr().out
     assert "netboot1 from pc2:" in shown
     assert "bios cannot boot" in shown
+
+
+@pytest.mark.parametrize(("images", "samples"), [(20, 4), (150, 2), (230, 1)])
+def test_plan_of_many_images_fits_into_a_word(images, samples):
+    files = {
+        f"/tftp/netboot/x86_64/image_{number}/{name}": {
+            "bytes": 1 << 30,
+            "sha256": os.urandom(32).hex(),
+            "samples": [[place, 65536, os.urandom(32).hex()] for place in range(4)],
+        }
+        for number in range(images)
+        for name in ("boot/vmlinuz", "boot/initrd.img", "altinst", "live")
+    }
+    word = packed({"server": "192.0.2.10", "files": {**files, "/gone": None}})
+    assert len(word) < 1 << 17
+    plan = json.loads(zlib.decompress(base64.b64decode(word)))
+    assert plan["files"].pop("/gone") is None
+    assert {len(one["samples"]) for one in plan["files"].values()} == {samples}
+
+
+def test_too_many_images_for_a_word():
+    files = {os.urandom(32).hex(): {"samples": []} for _ in range(9000)}
+    with pytest.raises(AskError, match=r"too many images for --from: .* netboot.probe /FILE"):
+        packed({"files": files})
 
 
 def test_words_reach_salt_unchanged(tmp_path):
