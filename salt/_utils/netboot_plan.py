@@ -180,8 +180,9 @@ def fingerprint(config: Config, records: Records) -> str:
     services = {name: records.read("services", name) for name in records.names("services")}
     images = sorted(netboot_images.identities(records).items())
     changed = sorted(netboot_images.touched(records))
+    gone = [path for path, _identity in images if not os.path.exists(path)]
     # Within an apply the configuration is not that of a file: keys in another order, tuples.
-    told = json.dumps((config, loaders, menus, services, images, changed), sort_keys=True)
+    told = json.dumps((config, loaders, menus, services, images, changed, gone), sort_keys=True)
     return hashlib.sha256(told.encode("ascii")).hexdigest()
 
 

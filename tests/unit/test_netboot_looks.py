@@ -16,6 +16,7 @@ import netboot_looks
 import netboot_looks_images
 import netboot_looks_machine
 import netboot_looks_services
+import netboot_plan
 import netboot_pxe
 import netboot_rules
 import netboot_run
@@ -582,8 +583,13 @@ def test_files_of_an_image(make):
         file.write("x")
     assert found(netboot_looks_images._changed, case) == [("image.changed", "error")]
     assert set(netboot_images.changed(case.records)) == {name}
-    os.unlink(f"{path}/{P11['kernel']}")
+    record["identities"][P11["kernel"]] = netboot_files.identity(kernel)
+    case.records.write("images", "a", record)
+    before = netboot_plan.fingerprint(case.applied, case.records)
+    assert netboot_plan.fingerprint(case.applied, case.records) == before
+    os.unlink(kernel)
     assert found(netboot_looks_images._changed, case) == [("image.incomplete", "error")]
+    assert netboot_plan.fingerprint(case.applied, case.records) != before, "it is tried again"
     # That it is not mounted is said already.
     case.records.write("images", "a", image(P11, tree=path, identities={}, form="mount"))
     assert found(netboot_looks_images._changed, case) == []
