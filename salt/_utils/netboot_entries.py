@@ -91,6 +91,9 @@ _MIB = 1024 * 1024
 _LONGEST_CMDLINE = 2048 - 4 * 193
 _LONGEST_CMDLINE_OF = {"riscv64": 1024 - 256}
 # From the board, from hand-written scripts for netinstall-alt, from the host.
+# Of a host that is installed unattended: see netboot_host_scripts.
+_ANSWERS = "${nb-answers}"
+_LONGEST_ANSWERS = len("ai curl=http://255.255.255.255:65535/host//answers/pcbios/") + 64 + 33
 _MORE_ARGUMENTS = "${nb-board-arguments} ${linux_extra_cmdline} ${nb-arguments}"
 # Other values of ``${...}``: one of ``NICS``, a locale, the path of a host that boots once.
 _LONGEST_SETTING = 64
@@ -253,7 +256,8 @@ def _entry(
         "initrd_sha256": "" if offer.get("initrd_url") else sums.get(facts["initrd"], ""),
         "cmdline": _cmdline(
             config, image, offer, row, started, _automatic(config, offer, row, directory, size)
-        ),
+        )
+        + (f" {_ANSWERS}" if variant == "install" and config["installs"] else ""),
         "files": "boot" if whole else "tree" if variant == "install" else "stage",
         "needs_iso": whole,
         "stage": {"path": directory if whole else f"{directory}/{stage['path']}", "bytes": size},
@@ -343,7 +347,7 @@ def _doubts(config: Config, entry: Entry) -> Iterator[str]:
 
 def _longest(cmdline: str) -> str:
     """Return a command line with values as long as they get for what a client knows."""
-    own = cmdline.replace(_MORE_ARGUMENTS, "")
+    own = cmdline.replace(_MORE_ARGUMENTS, "").replace(_ANSWERS, "x" * _LONGEST_ANSWERS)
     return re.sub(r"\$\{.+?\}", "x" * _LONGEST_SETTING, own)
 
 

@@ -33,6 +33,8 @@ def paths(root: str, state_dir: str) -> dict[str, str]:
         "coming": f"{root}/tftp/coming.ipxe",
         # Outside all exports: only nginx serves it.
         "once_scripts": f"{state_dir}-once",
+        # Of hosts that are installed: armed/ for root, served/ for nginx; see netboot_installing.
+        "answers": f"{state_dir}-answers",
         # Where earlier versions had them.
         "once_before": f"{root}/tftp/once",
         # Unverified and half-built files: on the root's file system, closed to every service.

@@ -2,6 +2,7 @@
 
 import ast
 import contextlib
+import datetime
 import json
 import os
 import random
@@ -74,6 +75,7 @@ def server(modules, tmp_path, state_dir, records, configured):
         records=state_dir,
         log=log,
         neighbours=log.parent / "arp",
+        answers=log.parent / "answers",
         reconcile=reconcile,
         armed=armed,
         booted=booted,
@@ -103,9 +105,11 @@ def line(uri, **other):
 def running(server, memory=1 << 40):
     """netboot-once, as its unit runs it; afterwards `server.said` has what it printed."""
     words = [f"--{name}={getattr(server, name)}" for name in ("log", "records", "scripts")]
-    words.append(f"--neighbours={server.neighbours}")
+    words += [f"--neighbours={server.neighbours}", f"--answers={server.answers}"]
     limited = ["prlimit", f"--as={memory}", sys.executable, PROGRAM]
-    process = subprocess.Popen([*limited, *words], stdout=subprocess.PIPE, text=True)
+    # Where it is installed, its library lies beside it.
+    env = {**os.environ, "PYTHONPATH": str(CHECKOUT / "salt/_utils")}
+    process = subprocess.Popen([*limited, *words], stdout=subprocess.PIPE, text=True, env=env)
     try:
         yield process
         assert process.poll() is None, "netboot-once ended by itself"
@@ -843,7 +847,7 @@ def test_program_is_for_python_3_9_and_its_standard_library():
     tree = ast.parse(PROGRAM.read_text(), feature_version=(3, 9))
     names = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import)
              for alias in node.names}  # fmt: skip
-    assert names <= sys.stdlib_module_names
+    assert names - {"netboot_installing"} <= sys.stdlib_module_names
     assert not any(isinstance(node, ast.ImportFrom) for node in ast.walk(tree))
 
 
@@ -898,3 +902,87 @@ def test_new_name_in_the_pillar_installs_nobody_again(server, modules, records):
     assert server.armed() == []
     assert modules.netboot_once.list()[0]["booted"]
     assert server.reconcile(after) == {}
+
+
+# -- hosts that are installed ----------------------------------------------------------------------
+
+
+@pytest.fixture
+def installing(server):
+    """The server with the answers of an armed host; `did` writes a line of its log."""
+    mac = "52:54:00:00:00:01"
+    server.reconcile({**host("pc1"), "told_by": [f"mac={mac.replace(':', '')}"], "install": "pc"})
+    token = netboot_records_of(server)["pc1"]["arming"]
+    folder = server.answers / f"armed/pc1.{token}/answers/efi"
+    folder.mkdir(parents=True)
+    (folder / "autoinstall.scm").write_text("(answers)")
+    server.neighbours.write_text(
+        "IP address HW type Flags HW address Mask Device\n"
+        f"198.18.0.20 0x1 0x2 {mac} * eth0\n198.18.0.66 0x1 0x2 52:54:00:00:00:66 * eth0\n"
+    )
+    now = f"{datetime.datetime.now(datetime.timezone.utc):%Y-%m-%dT%H:%M:%S+00:00}"
+    server.token = token
+    server.did = lambda what, client="198.18.0.20": write(
+        server.log,
+        line(f"/host/pc1.{token}/did/{what}", length="0", sent=0, client=client, time=now),
+    )
+    server.script_read = lambda client="198.18.0.20": write(
+        server.log, line("/once/pc1.ipxe", client=client, time=now)
+    )
+    server.served = lambda: sorted(
+        str(path.relative_to(server.answers)) for path in server.answers.rglob("*.scm")
+    )
+    return server
+
+
+def netboot_records_of(server):
+    return json.loads((server.records / "owned/once.json").read_text())
+
+
+def test_answers_reach_the_machine_that_read_the_script(installing):
+    armed = f"armed/pc1.{installing.token}/answers/efi/autoinstall.scm"
+    served = f"served/198.18.0.20/pc1.{installing.token}/efi/autoinstall.scm"
+    with running(installing):
+        installing.script_read("198.18.0.66")
+        wait_for_a_look(installing)
+        assert installing.served() == [armed]
+        start = time.monotonic()
+        installing.script_read()
+        wait_for(lambda: installing.served() == [armed, served], 5)
+        assert time.monotonic() - start < 1
+        assert installing.armed() == ["pc1"]
+        installing.did("disk", client="198.18.0.66")
+        wait_for_a_look(installing)
+        assert installing.armed() == ["pc1"]
+        # Whatever it fetched before: what reports has booted.
+        installing.did("disk")
+        wait_for(lambda: installing.armed() == [])
+        assert installing.booted() == ["pc1"]
+        assert installing.served() == [armed, served]
+        installing.did("installed")
+        wait_for(lambda: installing.served() == [])
+    assert "pc1: installed" in installing.said
+
+
+def test_answers_go_in_time_after_the_script(installing):
+    """An hour is over before the next look: what is left is the host's own disk."""
+    with running(installing):
+        installing.script_read()
+        wait_for(lambda: len(installing.served()) == 2)
+    path = installing.records / "installs/pc1.json"
+    record = json.loads(path.read_text())
+    path.write_text(json.dumps({**record, "served_at": record["served_at"] - 6 * 3600}))
+    with running(installing):
+        wait_for(lambda: installing.served() == [])
+        assert (installing.armed(), installing.booted()) == ([], [])
+    assert "pc1 is disarmed: it was not installed in time" in installing.said
+
+
+def test_arming_lasts_some_days(installing):
+    path = installing.records / "owned/once.json"
+    armings = netboot_records_of(installing)
+    armings["pc1"]["armed_at"] -= 7 * 86400 + 1
+    replace(path, json.dumps(armings).encode())
+    with running(installing):
+        wait_for(lambda: installing.served() == [])
+        assert (installing.armed(), installing.booted()) == ([], [])

@@ -1,0 +1,334 @@
+"""
+Hosts that are being installed: whom their answers are served to, what they reported, how long.
+
+The answers of an armed host lie in ``armed/KEY.TOKEN/answers`` of the directory of answers, where
+Salt writes them and only root reads them. When its machine has read its script, they are copied to
+``served/ADDRESS/KEY.TOKEN``, where nginx finds them by the address of the client that asks. The
+copy appears and goes at once, whole. What happened is on record in ``installs/KEY.json``, which
+``netboot-once`` writes alone. Without Salt, as that program runs without it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from typing import Any
+
+Maps = dict[str, Any]
+
+#: What a machine reports while it is installed, in this order; or ``failed-`` and one of these.
+STEPS = (
+    "started",
+    "answers",
+    "disk",
+    "packages",
+    "bootloader",
+    "installed",
+    "first-boot",
+    "minion",
+)
+#: Reports of an arming are taken so much longer than its answers are served, in seconds.
+LATE_S = 24 * 3600
+#: After so many seconds without a report an install is silent: packages of a workstation take most
+#: of that on a slow disk.
+SILENT_S = 3600
+
+# An address with a machine that asks again and again for new ones fills no disk.
+_ADDRESSES = 8
+_REPORT = re.compile(r"/host/([^/]+)\.([0-9a-f]{32})/did/((?:failed-)?[a-z-]{1,20})")
+
+
+def report(path: str) -> tuple[str, str, str] | None:
+    """Return the host, token and step of a report's path, or None."""
+    found = _REPORT.fullmatch(path)
+    if not found or found[3].removeprefix("failed-") not in STEPS:
+        return None
+    return found[1], found[2], found[3]
+
+
+def macs(told_by: object) -> set[str]:
+    """Return the MAC addresses, without separators, of what identifies a host."""
+    told = told_by if isinstance(told_by, list) else []
+    return {one[4:] for one in told if isinstance(one, str) and one.startswith("mac=")}
+
+
+def state(arming: Maps | None, install: Maps | None, now: float) -> tuple[str, float]:
+    """
+    Return how far a host's install is, and since when (seconds since 1970).
+
+    arming
+        Its arming while it is armed, else None.
+
+    install
+        What is on record of its last install, or None.
+
+    now
+        The time.
+
+    Returns ``armed``, ``booting`` (it has read its script), ``installing: STEP``, ``installed``,
+    ``first-boot`` and ``minion`` (after it), ``failed at STEP``, ``silent since STEP`` or an empty
+    string, with 0.
+    """
+    if arming and (not install or install["arming"] != arming["arming"]):
+        return "armed", arming["armed_at"]
+    if not install:
+        return "", 0
+    step, at = install["steps"][-1][:2] if install["steps"] else ("script", install["served_at"])
+    if step.startswith("failed-"):
+        return f"failed at {step[7:]}", at
+    if step in STEPS[STEPS.index("installed") :]:
+        return step, at
+    if now - at > SILENT_S:
+        return f"silent since {step}", at
+    return ("booting" if step == "script" else f"installing: {step}"), at
+
+
+class Installs:
+    """
+    The installs of a server.
+
+    records
+        Directory of the records.
+
+    answers
+        Directory of the answers.
+
+    serve_s
+        How long answers are served after the script was read, in seconds.
+    """
+
+    def __init__(self, records: str, answers: str, serve_s: int) -> None:
+        self._records = os.path.join(records, "installs")
+        self._armed = os.path.join(answers, "armed")
+        self._served = os.path.join(answers, "served")
+        self._serve_s = serve_s
+
+    def read(self, key: str) -> Maps | None:
+        """Return what is on record of a host's last install, or None."""
+        try:
+            with open(os.path.join(self._records, f"{key}.json"), encoding="utf-8") as file:
+                found = json.load(file)
+            usable = isinstance(found["steps"], list) and isinstance(found["addresses"], dict)
+            return found if usable and isinstance(found["arming"], str) else None
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
+            return None
+
+    def running(self) -> Iterator[tuple[str, Maps]]:
+        """Yield the hosts whose answers are served, with what is on record."""
+        if not os.path.isdir(self._records):
+            return
+        for name in os.listdir(self._records):
+            key, ending = os.path.splitext(name)
+            one = self.read(key) if ending == ".json" else None
+            if one and not one["done_at"]:
+                yield key, one
+
+    def script_read(self, key: str, arming: Maps, address: str, mac: str, at: float) -> bool:
+        """
+        Serve a host's answers to the machine that has read its script.
+
+        A machine counts if the kernel knows its MAC address as the host's. Where neither the pillar
+        nor the kernel tells, the first one to come counts, and no other.
+
+        key, arming
+            The host and its arming.
+
+        address, mac
+            The machine's; the second is empty if the kernel does not know it.
+
+        at
+            When it read the script, in seconds since 1970.
+
+        Returns whether it counts.
+        """
+        if not os.path.isdir(self._path(self._armed, key, arming["arming"])):
+            return False
+        one = self.read(key)
+        if not one or one["arming"] != arming["arming"]:
+            one = {
+                "arming": arming["arming"],
+                "host": arming["host"],
+                "entry": arming["entry"],
+                "served_at": int(at),
+                "addresses": {},
+                "first_come": False,
+                "steps": [],
+                "done_at": 0,
+            }
+        own = macs(arming.get("told_by"))
+        if one["done_at"] or (own and mac and mac not in own):
+            return False
+        if not (own and mac) and address not in one["addresses"]:
+            if one["addresses"]:
+                return False
+            one["first_come"] = True
+        one["served_at"] = int(at)
+        self._serve(key, one, address, mac)
+        return True
+
+    def over(self, armings: Maps, now: float) -> list[tuple[str, str]]:
+        """
+        Return hosts and tokens whose answers have been served long enough, or for another arming.
+
+        armings
+            All armings, by host.
+
+        now
+            The time.
+        """
+        return [
+            (key, one["arming"])
+            for key, one in self.running()
+            if not -LATE_S < now - one["served_at"] < self._serve_s
+            or armings.get(key, {}).get("arming") != one["arming"]
+        ]
+
+    def follow(self, neighbours: dict[str, str], armings: Maps) -> None:
+        """
+        Serve the answers of running installs to the addresses that their machines have by now: an
+        installer may get another one than the firmware.
+
+        neighbours
+            MAC addresses by address, as the kernel knows them.
+
+        armings
+            All armings, by host.
+        """
+        for key, one in list(self.running()):
+            own = macs(armings.get(key, {}).get("told_by")) | set(one["addresses"].values())
+            for address, mac in neighbours.items():
+                if mac and mac in own and address not in one["addresses"]:
+                    self._serve(key, one, address, mac)
+
+    def served(self, key: str, token: str, address: str) -> bool:
+        """Return whether the answers of an arming were served to an address."""
+        one = self.read(key)
+        return bool(one and one["arming"] == token and address in one["addresses"])
+
+    def reported(self, key: str, token: str, step: str, address: str, at: float) -> bool:
+        """
+        Put a report on record, if it comes from a machine that the answers were served to.
+
+        key, token, step
+            See ``report``.
+
+        address
+            The machine's.
+
+        at
+            When, in seconds since 1970.
+
+        Returns whether it counts and is new.
+        """
+        one = self.read(key)
+        if not one or not self.served(key, token, address):
+            return False
+        if not 0 <= at - one["served_at"] < self._serve_s + LATE_S:
+            return False
+        if any(done[0] == step for done in one["steps"]):
+            return False
+        one["steps"].append([step, int(at), address])
+        self._write(key, one)
+        if step == "installed" and not one["done_at"]:
+            self.end(key, token, at)
+        return True
+
+    def end(self, key: str, token: str, now: float) -> None:
+        """
+        Remove the answers of an arming from the disk. Its script must be gone before.
+
+        key, token
+            The host, and the token of its arming.
+
+        now
+            The time.
+        """
+        self.remove(key, token)
+        one = self.read(key)
+        if one and one["arming"] == token:
+            self._write(key, {**one, "done_at": int(now)})
+
+    def remove(self, key: str, token: str) -> None:
+        """Remove the answers of an arming, whoever they are served to."""
+        for address in _names(self._served):
+            _remove(self._path(os.path.join(self._served, address), key, token))
+        _remove(self._path(self._armed, key, token))
+
+    def sweep(self, armings: Maps) -> None:
+        """
+        Remove answers of armings that are no longer, and what a killed run left.
+
+        armings
+            All armings, by host.
+        """
+        current = {f"{key}.{one['arming']}" for key, one in armings.items()}
+        for directory in (self._armed, *(f"{self._served}/{one}" for one in _names(self._served))):
+            for name in _names(directory):
+                key, _, token = name.rpartition(".")
+                one = self.read(key)
+                done = one and one["arming"] == token and one["done_at"]
+                if name not in current or done:
+                    _remove(os.path.join(directory, name))
+
+    def _serve(self, key: str, one: Maps, address: str, mac: str) -> None:
+        if len(one["addresses"]) >= _ADDRESSES:
+            return
+        source = self._path(self._armed, key, one["arming"])
+        directory = os.path.join(self._served, address)
+        final = self._path(directory, key, one["arming"])
+        os.makedirs(directory, exist_ok=True)
+        if not os.path.isdir(final):
+            new = os.path.join(directory, f".new.{key}")
+            shutil.rmtree(new, ignore_errors=True)
+            _copy(os.path.join(source, "answers"), new)
+            os.rename(new, final)
+        # After the copy: what is on record is there.
+        one["addresses"][address] = mac
+        self._write(key, one)
+
+    @staticmethod
+    def _path(directory: str, key: str, token: str) -> str:
+        return os.path.join(directory, f"{key}.{token}")
+
+    def _write(self, key: str, value: Maps) -> None:
+        os.makedirs(self._records, mode=0o700, exist_ok=True)
+        temporary = os.path.join(self._records, ".new")
+        with open(temporary, "w", encoding="utf-8") as file:
+            json.dump(value, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, os.path.join(self._records, f"{key}.json"))
+
+
+def _names(directory: str) -> list[str]:
+    try:
+        return os.listdir(directory)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def _copy(source: str, target: str) -> None:
+    """Copy a directory, for the web server's group to read."""
+    for directory, _, names in os.walk(source):
+        there = os.path.join(target, os.path.relpath(directory, source))
+        os.makedirs(there, 0o750, exist_ok=True)
+        for name in names:
+            file = os.path.join(there, name)
+            shutil.copyfile(os.path.join(directory, name), file)
+            os.chmod(file, 0o640)
+
+
+def _remove(path: str) -> None:
+    """Remove a directory; at once for whoever reads below it."""
+    gone = os.path.join(os.path.dirname(path), f".gone.{os.path.basename(path)}")
+    try:
+        os.rename(path, gone)
+    except FileNotFoundError:
+        pass
+    except OSError:
+        shutil.rmtree(gone, ignore_errors=True)
+        os.rename(path, gone)
+    shutil.rmtree(gone, ignore_errors=True)

@@ -1,0 +1,212 @@
+"""Whom answers are served to, what counts as a report, when it ends: on files, without a server."""
+
+import json
+import os
+
+import pytest
+
+from netboot_installing import LATE_S, SILENT_S, Installs, report, state
+
+TOKEN = "0123456789abcdef" * 2
+OTHER = "f" * 32
+HOURS = 6 * 3600
+AT = 1_800_000_000
+MAC = "525400000001"
+ARMING = {
+    "arming": TOKEN,
+    "host": "pc1",
+    "entry": "p11-install",
+    "told_by": [f"mac={MAC}"],
+    "armed_at": AT,
+}
+BY_UUID = {**ARMING, "told_by": ["uuid=11111111-2222-3333-4444-555555555555"]}
+MINE, OTHERS = ("198.18.0.20", MAC), ("198.18.0.66", "525400000066")
+
+
+@pytest.fixture
+def installs(tmp_path):
+    """A server with the answers of one armed host."""
+    answers = tmp_path / "answers"
+    for platform in ("pcbios", "efi"):
+        (answers / f"armed/pc1.{TOKEN}/answers/{platform}").mkdir(parents=True)
+        (answers / f"armed/pc1.{TOKEN}/answers/{platform}/autoinstall.scm").write_text(platform)
+    (answers / f"armed/pc1.{TOKEN}/minion.pem").write_text("private")
+    (answers / "served").mkdir()
+    made = Installs(str(tmp_path / "records"), str(answers), HOURS)
+    made.tmp_path = tmp_path
+    return made
+
+
+def on_disk(installs):
+    """The files of answers, by path."""
+    top = installs.tmp_path / "answers"
+    return sorted(str(path.relative_to(top)) for path in top.rglob("*") if path.is_file())
+
+
+def served(address, token=TOKEN):
+    return [
+        f"served/{address}/pc1.{token}/{platform}/autoinstall.scm" for platform in ("efi", "pcbios")
+    ]
+
+
+ARMED = [
+    f"armed/pc1.{TOKEN}/answers/efi/autoinstall.scm",
+    f"armed/pc1.{TOKEN}/answers/pcbios/autoinstall.scm",
+    f"armed/pc1.{TOKEN}/minion.pem",
+]
+
+
+@pytest.mark.parametrize(
+    ("arming", "readers", "counted"),
+    [
+        (ARMING, [MINE], [True]),
+        (ARMING, [OTHERS], [False]),
+        (ARMING, [OTHERS, MINE], [False, True]),
+        # A relay hides the MAC address: the first to come, once, and again.
+        (ARMING, [("203.0.113.5", ""), ("203.0.113.6", "")], [True, False]),
+        (ARMING, [("203.0.113.5", ""), ("203.0.113.5", "")], [True, True]),
+        # The pillar has no MAC address.
+        (BY_UUID, [OTHERS, MINE], [True, False]),
+    ],
+)
+def test_who_is_served(installs, arming, readers, counted):
+    assert [installs.script_read("pc1", arming, *one, AT) for one in readers] == counted
+    addresses = {one[0] for one, counts in zip(readers, counted) if counts}
+    expected = sorted(ARMED + [path for address in addresses for path in served(address)])
+    assert on_disk(installs) == expected
+
+
+def test_who_came_first_is_said(installs):
+    installs.script_read("pc1", ARMING, "203.0.113.5", "", AT)
+    assert installs.read("pc1")["first_come"] is True
+    installs.script_read("pc1", ARMING, *MINE, AT)
+    assert installs.read("pc1")["addresses"] == {"203.0.113.5": "", MINE[0]: MAC}
+
+
+def test_only_the_group_of_the_web_server_reads_what_is_served(installs):
+    installs.script_read("pc1", ARMING, *MINE, AT)
+    top = installs.tmp_path / "answers/served" / MINE[0] / f"pc1.{TOKEN}"
+    modes = {path.name: oct(path.stat().st_mode & 0o777) for path in top.rglob("*")}
+    assert modes == {"efi": "0o750", "pcbios": "0o750", "autoinstall.scm": "0o640"}
+
+
+def test_host_without_answers_is_served_nothing(installs):
+    assert not installs.script_read("pc2", {**ARMING, "host": "pc2"}, *MINE, AT)
+    assert not installs.script_read("pc1", {**ARMING, "arming": OTHER}, *MINE, AT)
+    assert on_disk(installs) == ARMED
+
+
+def test_installer_with_another_address_than_the_firmware(installs):
+    neighbours = {MINE[0]: MAC, "198.18.0.21": MAC, OTHERS[0]: OTHERS[1], "198.18.0.9": ""}
+    installs.follow(neighbours, {"pc1": ARMING})
+    assert on_disk(installs) == ARMED
+    installs.script_read("pc1", ARMING, *MINE, AT)
+    installs.follow(neighbours, {"pc1": ARMING})
+    assert on_disk(installs) == sorted(ARMED + served(MINE[0]) + served("198.18.0.21"))
+
+
+def test_machine_of_many_addresses_fills_no_disk(installs):
+    installs.script_read("pc1", ARMING, *MINE, AT)
+    installs.follow({f"198.18.1.{number}": MAC for number in range(200)}, {"pc1": ARMING})
+    assert len(os.listdir(installs.tmp_path / "answers/served")) == 8
+
+
+def test_reports(installs):
+    assert not installs.reported("pc1", TOKEN, "started", MINE[0], AT)
+    installs.script_read("pc1", ARMING, *MINE, AT)
+    assert installs.reported("pc1", TOKEN, "started", MINE[0], AT + 10)
+    assert not installs.reported("pc1", TOKEN, "started", MINE[0], AT + 11)
+    assert not installs.reported("pc1", OTHER, "disk", MINE[0], AT + 12)
+    assert not installs.reported("pc1", TOKEN, "disk", OTHERS[0], AT + 13)
+    assert installs.read("pc1")["steps"] == [["started", AT + 10, MINE[0]]]
+    assert installs.reported("pc1", TOKEN, "installed", MINE[0], AT + 20)
+    assert on_disk(installs) == []
+    # What comes after it still counts, and nothing is served again.
+    assert installs.reported("pc1", TOKEN, "first-boot", MINE[0], AT + 30)
+    assert not installs.script_read("pc1", ARMING, *MINE, AT + 40)
+    assert on_disk(installs) == []
+
+
+@pytest.mark.parametrize(
+    ("after", "counts"), [(HOURS + LATE_S - 1, True), (HOURS + LATE_S, False), (-1, False)]
+)
+def test_late_report(installs, after, counts):
+    installs.script_read("pc1", ARMING, *MINE, AT)
+    installs.end("pc1", TOKEN, AT + HOURS)
+    assert on_disk(installs) == []
+    assert installs.reported("pc1", TOKEN, "installed", MINE[0], AT + after) is counts
+
+
+def test_it_ends_in_time(installs):
+    assert installs.over({"pc1": ARMING}, AT) == []
+    installs.script_read("pc1", ARMING, *MINE, AT)
+    assert installs.over({"pc1": ARMING}, AT + HOURS - 1) == []
+    assert installs.over({"pc1": ARMING}, AT + HOURS) == [("pc1", TOKEN)]
+    # Armed again, or dropped from the records.
+    assert installs.over({"pc1": {**ARMING, "arming": OTHER}}, AT) == [("pc1", TOKEN)]
+    assert installs.over({}, AT) == [("pc1", TOKEN)]
+    # Its machine has read the script again.
+    installs.script_read("pc1", ARMING, *MINE, AT + HOURS)
+    assert installs.over({"pc1": ARMING}, AT + HOURS) == []
+
+
+def test_what_a_kill_left_goes(installs):
+    installs.script_read("pc1", ARMING, *MINE, AT)
+    top = installs.tmp_path / "answers"
+    for left in (f"armed/.gone.pc2.{OTHER}", f"served/{MINE[0]}/.new.pc1", f"armed/pc2.{OTHER}"):
+        (top / left).mkdir()
+        (top / left / "autoinstall.scm").write_text("")
+    installs.sweep({"pc1": ARMING})
+    assert on_disk(installs) == sorted(ARMED + served(MINE[0]))
+    installs.sweep({"pc1": {**ARMING, "arming": OTHER}})
+    assert on_disk(installs) == []
+
+
+@pytest.mark.parametrize(
+    "damaged", ["", "[]", "{", '{"steps": 1}', '{"steps": [], "addresses": 1}']
+)
+def test_damaged_record_is_none(installs, damaged):
+    installs.script_read("pc1", ARMING, *MINE, AT)
+    (installs.tmp_path / "records/installs/pc1.json").write_text(damaged)
+    assert installs.read("pc1") is None
+    assert installs.script_read("pc1", ARMING, *MINE, AT)
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        (f"/host/pc1.{TOKEN}/did/started", ("pc1", TOKEN, "started")),
+        (f"/host/pc1.example.org.{TOKEN}/did/first-boot", ("pc1.example.org", TOKEN, "first-boot")),
+        (f"/host/pc1.{TOKEN}/did/failed-disk", ("pc1", TOKEN, "failed-disk")),
+        (f"/host/pc1.{TOKEN}/did/failed-", None),
+        (f"/host/pc1.{TOKEN}/did/nonsense", None),
+        (f"/host/pc1.{TOKEN}/did/started/more", None),
+        ("/host/pc1.short/did/started", None),
+        (f"/host/pc1.{TOKEN}/dist/started", None),
+    ],
+)
+def test_paths_of_reports(path, expected):
+    assert report(path) == expected
+
+
+def install(*steps, token=TOKEN):
+    return {"arming": token, "served_at": AT, "steps": [[*one, "a"] for one in steps], "done_at": 0}
+
+
+@pytest.mark.parametrize(
+    ("arming", "found", "now", "expected"),
+    [
+        (None, None, AT, ("", 0)),
+        (ARMING, None, AT + 5, ("armed", AT)),
+        (ARMING, install(("installed", AT), token=OTHER), AT, ("armed", AT)),
+        (ARMING, install(), AT + 60, ("booting", AT)),
+        (None, install(("started", AT + 9)), AT + 60, ("installing: started", AT + 9)),
+        (None, install(("started", AT)), AT + SILENT_S + 1, ("silent since started", AT)),
+        (None, install(), AT + SILENT_S + 1, ("silent since script", AT)),
+        (None, install(("failed-disk", AT)), AT + 2 * SILENT_S, ("failed at disk", AT)),
+        (None, install(("installed", AT)), AT + 2 * SILENT_S, ("installed", AT)),
+        (None, install(("installed", AT), ("minion", AT + 9)), AT + 10, ("minion", AT + 9)),
+    ],
+)
+def test_states(arming, found, now, expected):
+    assert state(arming, json.loads(json.dumps(found)), now) == expected
