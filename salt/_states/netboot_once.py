@@ -26,9 +26,9 @@ def __virtual__():
     return __virtualname__
 
 
-def directory(name, group):
+def directory(name, group, mode="0750"):
     """
-    Ensure that the directory for the scripts of armed hosts exists: read by the web server alone.
+    Ensure that a directory for what armed hosts get exists: read by the web server alone.
 
     Scripts are moved there from ``tftp/once``, where earlier versions had them.
 
@@ -37,6 +37,9 @@ def directory(name, group):
 
     group
         Group of the web server.
+
+    mode : 0750
+        Its mode; ``2750`` gives the group what is made in it.
 
     ``changes`` contains the directory, and each file that was moved.
 
@@ -56,12 +59,12 @@ def directory(name, group):
             raise CommandExecutionError(f"This machine has no group {group}.")
         if not os.path.isdir(name):
             state.done(name, "created")
-        elif _rights(name) != (0o750, 0, gid):
-            state.done(name, "mode 0750")
+        elif _rights(name) != (int(mode, 8), 0, gid):
+            state.done(name, f"mode {mode}")
         if state.changes and not state.test:
             os.makedirs(name, mode=0o700, exist_ok=True)
             os.chown(name, 0, gid)
-            os.chmod(name, 0o750)  # noqa: S103 (the web server enters it)
+            os.chmod(name, int(mode, 8))
         for path in netboot_arming.moved(Records.of(__opts__, __context__), state.test):
             state.done(path, "moved")
         if state.changes:

@@ -88,6 +88,8 @@ def build(pillar: Pillar, target: Target, platform: dict[str, Any], once: bool) 
         "arguments": {arch: words(pillar["arguments"].get(arch, arguments)) for arch in ARCHES},
         "kernel_over": {arch: pillar["kernel_over"].get(arch, over) for arch in ARCHES},
         "arm_new": pillar["arm_new"],
+        "arm_days": pillar["arm_days"],
+        "answer_hours": pillar["answer_hours"],
         "arms": pillar["arms"] is True,
         "armed_by": str(pillar["arms"] or "").rstrip("/") if pillar["arms"] is not True else "",
         "prune": pillar["prune"],

@@ -295,7 +295,7 @@ class Installs:
 
     def _write(self, key: str, value: Maps) -> None:
         os.makedirs(self._records, mode=0o700, exist_ok=True)
-        temporary = os.path.join(self._records, ".new")
+        temporary = os.path.join(self._records, "new")
         with open(temporary, "w", encoding="utf-8") as file:
             json.dump(value, file)
             file.flush()

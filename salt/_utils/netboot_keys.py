@@ -410,6 +410,19 @@ KEYS: tuple[Key, ...] = (
         "another server may have installed them.",
     ),
     Key(
+        "arm_days",
+        check.whole(1, 365),
+        7,
+        "Days after which a host that waits to be installed (`install`) is disarmed.",
+    ),
+    Key(
+        "answer_hours",
+        check.whole(1, 168),
+        6,
+        "Hours for which a machine that is installed gets its answers, from the moment that it has "
+        "read its boot script.",
+    ),
+    Key(
         "arms",
         url.arms,
         True,

@@ -262,6 +262,7 @@ def _secrets(case: Case) -> Iterator[Finding]:
         case.config["paths"]["records"]: "0700",
         # Names of scripts in it are known to the armed hosts alone.
         case.config["paths"]["once_scripts"]: "0750",
+        case.config["paths"].get("answers", ""): "0750",
     }
     for path, mode in files.items():
         try:

@@ -42,6 +42,7 @@ def paths(root: str, state_dir: str) -> dict[str, str]:
         "records": state_dir,
         # What netboot-once writes, separate from what Salt writes.
         "once_records": f"{state_dir}/once",
+        "install_records": f"{state_dir}/installs",
         "etc": "/etc/netboot",
         "dnsmasq": "/etc/netboot/dnsmasq.conf",
         "passwords": "/etc/netboot/htpasswd",

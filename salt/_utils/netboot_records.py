@@ -17,6 +17,7 @@ isos       FILE             netboot_shapes.IsoRecord                    alt_iso 
 services   SERVICE          files: text by path; written: mtime_ns      netboot_service.current
 control    FACILITY         was: value; unread: bool                    netboot_control states
 once       HOST             netboot_shapes.Boot                         netboot-once, netboot_arming
+installs   HOST             see netboot_installing                      netboot-once
 owned      menus            file names in the TFTP root                 netboot_tftp states
 owned      firmware         file names in the TFTP root                 netboot_tftp states
 owned      trees            paths of image trees                        alt_image states
@@ -57,12 +58,12 @@ SCHEMA = 1
 _FORETOLD = "netboot_records.foretold"
 
 # The configuration last: as long as it is there, a clean that was killed can be repeated.
-_KINDS = ("images", "isos", "services", "control", "once", "owned", "applied")
+_KINDS = ("images", "isos", "services", "control", "once", "installs", "owned", "applied")
 _NAME = r"[A-Za-z0-9][A-Za-z0-9._+-]*"
 # All files that these states and netboot-once write, with what a kill may leave.
 _FILE = re.compile(
     rf"({'|'.join(_KINDS)})/({_NAME}\.json|\.netboot\.{_NAME}\.json\.new)|once/(lock|new|position|position\.new)"
-    r"|schema\.json|\.netboot\.schema\.json\.new"
+    r"|installs/new|schema\.json|\.netboot\.schema\.json\.new"
 )
 # Records of the kind ``owned`` that are lists; all other records are maps.
 _LISTS = ("menus", "firmware", "trees", "silenced")

@@ -217,6 +217,8 @@ class Config(TypedDict):
     arguments: dict[str, list[str]]  # by architecture
     kernel_over: dict[str, str]
     arm_new: bool
+    arm_days: int
+    answer_hours: int
     arms: bool  # whether this server arms hosts
     armed_by: str  # URL of the server that does, or empty
     prune: bool

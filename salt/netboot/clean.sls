@@ -70,7 +70,7 @@ netboot-clean-directories:
   file.absent:
     - names: {{ [
         paths.passwords, paths.programs, paths.leases, platform.nginx.once_log,
-        config.clients_log, config.clients_log ~ '.read', paths.clients, paths.status,
+        config.clients_log, config.clients_log ~ '.read', paths.clients, paths.status, paths.answers,
       ] | json }}
 {%- if opts.get('file_client') == 'remote' %}
 
@@ -111,7 +111,7 @@ netboot-clean-served:
 
 netboot-clean-selinux:
   netboot_selinux.unlabeled:
-    - names: {{ [config.root, paths.once_scripts, paths.page, paths.leases, paths.programs] | json }}
+    - names: {{ [config.root, paths.once_scripts, paths.answers, paths.page, paths.leases, paths.programs] | json }}
     - require:
       - netboot_clean: netboot-clean-served
 {%- endif %}

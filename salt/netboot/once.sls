@@ -28,6 +28,38 @@ netboot-once-records:
     - require:
       - netboot: netboot-config-applied
 
+netboot-once-libraries:
+  netboot_file.libraries:
+    - name: {{ paths.programs }}/once
+    - libraries: [netboot_installing]
+{%- if config.installs %}
+
+# Answers of hosts that are installed: root writes them, nginx reads those that are served.
+netboot-once-answers:
+  netboot_once.directory:
+    - name: {{ paths.answers }}
+    - group: {{ config.platform.nginx.group }}
+    - require:
+      - netboot_once: netboot-once-scripts
+
+netboot-once-served:
+  netboot_once.directory:
+    - name: {{ paths.answers }}/served
+    - group: {{ config.platform.nginx.group }}
+    - mode: '2750'
+    - require:
+      - netboot_once: netboot-once-answers
+
+netboot-once-installs:
+  file.directory:
+    - name: {{ paths.install_records }}
+    - user: root
+    - group: root
+    - mode: '0700'
+    - require:
+      - netboot: netboot-config-applied
+{%- endif %}
+
 netboot-once-program:
   file.managed:
     - name: {{ paths.once_program }}
@@ -51,7 +83,12 @@ netboot-once-service:
       - netboot_once: netboot-once-scripts
       - file: netboot-once-records
       - file: netboot-once-program
+      - netboot_file: netboot-once-libraries
       - netboot_file: netboot-once-unit
+{%- if config.installs %}
+      - netboot_once: netboot-once-served
+      - file: netboot-once-installs
+{%- endif %}
 
 # Only when boots can be detected. After the images are ready, before the last menus.
 netboot-once-armed:

@@ -13,6 +13,7 @@ netboot-selinux-packages:
 {%- for state, directory, type in [
     ('root', config.root, 'public_content_t'),
     ('once', paths.once_scripts, 'public_content_t'),
+    ('answers', paths.answers, 'public_content_t'),
     ('page', paths.page, 'public_content_t'),
     ('leases', paths.leases, 'dnsmasq_lease_t'),
     ('programs', paths.programs, 'bin_t'),
