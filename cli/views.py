@@ -124,7 +124,12 @@ def hosts(data):
 
 def _host(one):
     entry = {"": "the menu's default", "local": "its own disk"}.get(one["entry"], one["entry"])
-    if not one["once"]:
+    if one["state"]:
+        step = f" ({one['step']})" if one["step"] else ""
+        how = f"{one['state']}{step} {when(one['since'])}"
+        if one["state"].startswith(("failed", "silent")):
+            how += f"; again: ./netboot arm {one['host']}"
+    elif not one["once"]:
         how = "after the menu" if one["menu"] else "always"
     elif one["booted"]:
         how = f"booted {when(one['booted'])}"

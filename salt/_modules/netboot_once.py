@@ -24,7 +24,10 @@ def list_():
 
     Returns a list of maps: ``host``, ``entry`` (id of what it boots when it is armed), ``armed``
     (when, as ISO 8601 in UTC; None for a host that is new and was never armed), ``booted`` (when)
-    and ``booted_entry``; the last two are None while the host is armed.
+    and ``booted_entry``; the last two are None while the host is armed. For hosts that are
+    installed unattended, ``install`` (its name in the pillar), ``state`` (``armed``, ``booting``,
+    ``installing``, ``installed``, ``failed``, ``silent``: no report for an hour), ``step`` (the
+    last one that it reported) and ``since`` (when); for others, these are empty.
 
     CLI Example:
 

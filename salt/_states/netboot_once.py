@@ -124,6 +124,7 @@ def armed(name):
                 f"\nNot armed for their new entry, as they have booted: {some(waiting)}. "
                 "Run netboot.arm host=NAME to arm them."
             )
-        if once["problems"]:
-            state.fail("\n".join([state.comment, *once["problems"]]))
+        problems = once["problems"] + netboot_arming.unanswered(records)
+        if problems:
+            state.fail("\n".join([state.comment, *problems]))
     return state.ret

@@ -24,6 +24,8 @@ from typing import Any
 from salt.exceptions import CommandExecutionError, SaltInvocationError
 
 import netboot_files
+import netboot_installing
+from netboot_answering import Answers, installs_of, remove_answers
 from netboot_host_checks import typed
 from netboot_host_scripts import armed_script
 from netboot_names import host_key, in_order, iso8601, nearest
@@ -129,10 +131,17 @@ def _reconcile(records: Records, hosts: dict[str, OnceHost], test: bool) -> dict
         armings[key]["armed_at"] = 0
         booted[key] = _never_booted(armings[key])
     changes = {**dict.fromkeys(renamed, "renamed"), **changes}
-    scripts = {
-        f"{key}.ipxe": armed_script(arming)
+    armed = {
+        key: arming
         for key, arming in armings.items()
         if not arming["dropped"] and not _is_booted(arming, booted.get(key))
+    }
+    answers = Answers(records)
+    url = config["http"]["url"]
+    scripts = {
+        f"{key}.ipxe": armed_script(arming, url)
+        for key, arming in armed.items()
+        if not answers.why_not(arming)
     }
     directory = config["paths"]["once_scripts"]
     owned = [f"{key}.ipxe" for key in keys | set(armings)]
@@ -148,7 +157,11 @@ def _reconcile(records: Records, hosts: dict[str, OnceHost], test: bool) -> dict
         if armings != old or renamed or not known:
             # Before the scripts: after a kill here, the next run must know which scripts it owns.
             records.write("owned", "once", armings)
+        # Answers are there before the script, and go after it.
+        for key, arming in armed.items():
+            answers.write(key, arming)
         netboot_files.carry_out(directory, scripts, files, directory)
+        answers.sweep(armed)
         if files:
             netboot_files.sweep_directory(directory)
     return {**changes, **files}
@@ -241,10 +254,19 @@ def arm(records: Records, host: object) -> list[dict[str, Any]]:
     with _locked(records):
         armings = records.armings()
         again = {key: _new_arming(armings[key]) for key in _found(armings, host)}
+        answers = Answers(records)
+        wrong = list(filter(None, map(answers.why_not, again.values())))
+        if wrong:
+            raise CommandExecutionError(f"Nobody is armed: {'; '.join(wrong)}.")
         records.write("owned", "once", {**armings, **again})
-        scripts = {f"{key}.ipxe": armed_script(arming) for key, arming in again.items()}
+        for key, arming in again.items():
+            answers.write(key, arming)
+        url = config["http"]["url"]
+        scripts = {f"{key}.ipxe": armed_script(arming, url) for key, arming in again.items()}
         changes = dict.fromkeys(scripts, "new")
         netboot_files.carry_out(directory, scripts, changes, directory)
+        for key in again:
+            remove_answers(records, key, armings[key])
     return [_shown(arming, None) for arming in again.values()]
 
 
@@ -254,6 +276,8 @@ def disarm(records: Records, host: object) -> list[dict[str, Any]]:
 
     records, host
         See ``arm``.
+
+    Answers are removed from the disk, of hosts that are being installed too.
 
     Returns the hosts that were armed as ``listing`` does.
 
@@ -271,6 +295,9 @@ def disarm(records: Records, host: object) -> list[dict[str, Any]]:
             records.write("owned", "once", armings)
         files = netboot_files.difference(directory, {}, [f"{key}.ipxe" for key in armed])
         netboot_files.carry_out(directory, {}, files, directory)
+        # Of those that are being installed too.
+        for key in found:
+            remove_answers(records, key, armings[key])
     return [_shown(armings[key], None) for key in armed]
 
 
@@ -290,6 +317,23 @@ def _found(armings: Armings, host: object) -> list[str]:
             )
         keys += [names[name] for name in found]
     return sorted(dict.fromkeys(keys), key=in_order)
+
+
+def unanswered(records: Records) -> list[str]:
+    """
+    Return why armed hosts do not boot, as they have no answers: a line each.
+
+    records
+        The records of this machine.
+    """
+    answers, booted = Answers(records), records.boots()
+    return [
+        why
+        for key, arming in records.armings().items()
+        if not arming["dropped"] and not _is_booted(arming, booted.get(key))
+        for why in [answers.why_not(arming)]
+        if why
+    ]
 
 
 def disarm_all(records: Records) -> list[str]:
@@ -328,15 +372,18 @@ def listing(records: Records) -> list[dict[str, Any]]:
     records
         The records of this machine.
     """
-    booted = records.boots()
+    booted, installs = records.boots(), installs_of(records)
     return [
-        _shown(arming, booted.get(key))
+        _shown(arming, booted.get(key), installs.read(key))
         for key, arming in sorted(records.armings().items(), key=lambda item: in_order(item[0]))
         if not arming["dropped"]
     ]
 
 
-def _shown(arming: Arming, boot: Boot | None) -> dict[str, Any]:
+def _shown(arming: Arming, boot: Boot | None, install: Any = None) -> dict[str, Any]:
+    installs = bool(arming.get("install"))
+    armed: Any = arming if arming["armed_at"] and not _is_booted(arming, boot) else None
+    state, step, since = netboot_installing.state(armed, install, time.time())
     done = boot if boot and boot["booted_at"] and _is_booted(arming, boot) else None
     return {
         "host": arming["host"],
@@ -344,4 +391,8 @@ def _shown(arming: Arming, boot: Boot | None) -> dict[str, Any]:
         "armed": iso8601(arming["armed_at"]) if arming["armed_at"] else None,
         "booted": done and iso8601(done["booted_at"]),
         "booted_entry": done and done["entry"],
+        "install": arming.get("install", ""),
+        "state": state if installs else "",
+        "step": step if installs else "",
+        "since": iso8601(int(since)) if installs and since else None,
     }

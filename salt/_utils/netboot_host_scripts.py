@@ -14,6 +14,7 @@ from netboot_hosts import (
     BUILT_IN,
     IDENTITIES,
     identities,
+    identity,
     same_names,
     settings_of,
     told_by,
@@ -211,8 +212,21 @@ def once(hosts: Maps, groups: Maps, config: Config, entries: list[Entry]) -> dic
             "path": path,
             # A board may need its kernel over TFTP, where the fetch would not be logged.
             "server": config["http"]["url"] if shown_by_initrd else "",
+            **_installed(name, settings),
         }
     return {"hosts": found, "problems": wrong}
+
+
+def _installed(name: str, settings: Host) -> dict[str, Any]:
+    """Return what the answers need to know of a host that is installed unattended."""
+    if "install" not in settings:
+        return {"install": ""}
+    named = name if identity(name)[0] == "hostname" else f"pc-{host_key(name)}"
+    return {
+        "install": settings["install"],
+        "hostname": settings.get("hostname", named),
+        "network": settings.get("network") or {},
+    }
 
 
 def _shown_by(entry: Entry, settings: Host, config: Config) -> str | None:
@@ -228,7 +242,7 @@ def _shown_by(entry: Entry, settings: Host, config: Config) -> str | None:
     return None
 
 
-def armed_script(arming: Arming) -> str:
+def armed_script(arming: Arming, url: str) -> str:
     """
     Return the script of an armed host, which exists until it has booted.
 
@@ -237,7 +251,11 @@ def armed_script(arming: Arming) -> str:
 
     arming
         The host's arming.
+
+    url
+        URL of the web server.
     """
+    installs = arming.get("install")
     prefix = f"/host/{host_key(arming['host'])}.{arming['arming']}"
     lines = [
         f"# Host: {arming['host']}, armed: this script is removed after a complete boot.",
@@ -245,5 +263,6 @@ def armed_script(arming: Arming) -> str:
         f"set nb-entry {arming['entry']}",
         *([f"set nb-files {arming['server']}{prefix}/tftp"] if arming["server"] else []),
         *(["set nb-straight 1"] if arming["straight"] else []),
+        *([f"set nb-answers ai curl={url}{prefix}/answers/${{platform}}/"] if installs else []),
     ]
     return _HEAD + "\n".join(lines) + "\n"

@@ -55,9 +55,9 @@ def macs(told_by: object) -> set[str]:
     return {one[4:] for one in told if isinstance(one, str) and one.startswith("mac=")}
 
 
-def state(arming: Maps | None, install: Maps | None, now: float) -> tuple[str, float]:
+def state(arming: Maps | None, install: Maps | None, now: float) -> tuple[str, str, float]:
     """
-    Return how far a host's install is, and since when (seconds since 1970).
+    Return how far a host's install is.
 
     arming
         Its arming while it is armed, else None.
@@ -68,22 +68,22 @@ def state(arming: Maps | None, install: Maps | None, now: float) -> tuple[str, f
     now
         The time.
 
-    Returns ``armed``, ``booting`` (it has read its script), ``installing: STEP``, ``installed``,
-    ``first-boot`` and ``minion`` (after it), ``failed at STEP``, ``silent since STEP`` or an empty
-    string, with 0.
+    Returns ``armed``, ``booting`` (it has read its script), ``installing``, ``installed``,
+    ``failed``, ``silent`` (no report for an hour) or an empty string; the last step that it
+    reported, or that failed; and since when, in seconds since 1970.
     """
     if arming and (not install or install["arming"] != arming["arming"]):
-        return "armed", arming["armed_at"]
+        return "armed", "", arming["armed_at"]
     if not install:
-        return "", 0
-    step, at = install["steps"][-1][:2] if install["steps"] else ("script", install["served_at"])
+        return "", "", 0
+    step, at = install["steps"][-1][:2] if install["steps"] else ("", install["served_at"])
     if step.startswith("failed-"):
-        return f"failed at {step[7:]}", at
-    if step in STEPS[STEPS.index("installed") :]:
-        return step, at
+        return "failed", step[7:], at
+    if step and STEPS.index(step) >= STEPS.index("installed"):
+        return "installed", step, at
     if now - at > SILENT_S:
-        return f"silent since {step}", at
-    return ("booting" if step == "script" else f"installing: {step}"), at
+        return "silent", step, at
+    return ("installing" if step else "booting"), step, at
 
 
 class Installs:
@@ -171,7 +171,7 @@ class Installs:
 
     def over(self, armings: Maps, now: float) -> list[tuple[str, str]]:
         """
-        Return hosts and tokens whose answers have been served long enough, or for another arming.
+        Return hosts and tokens whose answers were served long enough, are gone, or are old.
 
         armings
             All armings, by host.
@@ -183,6 +183,7 @@ class Installs:
             (key, one["arming"])
             for key, one in self.running()
             if not -LATE_S < now - one["served_at"] < self._serve_s
+            or not os.path.isdir(self._path(self._armed, key, one["arming"]))
             or armings.get(key, {}).get("arming") != one["arming"]
         ]
 
@@ -257,20 +258,17 @@ class Installs:
             _remove(self._path(os.path.join(self._served, address), key, token))
         _remove(self._path(self._armed, key, token))
 
-    def sweep(self, armings: Maps) -> None:
+    def sweep(self, armed: set[str]) -> None:
         """
-        Remove answers of armings that are no longer, and what a killed run left.
+        Remove answers of all but armed hosts and running installs, and what a killed run left.
 
-        armings
-            All armings, by host.
+        armed
+            ``KEY.TOKEN`` of the armed hosts.
         """
-        current = {f"{key}.{one['arming']}" for key, one in armings.items()}
+        keep = armed | {f"{key}.{one['arming']}" for key, one in self.running()}
         for directory in (self._armed, *(f"{self._served}/{one}" for one in _names(self._served))):
             for name in _names(directory):
-                key, _, token = name.rpartition(".")
-                one = self.read(key)
-                done = one and one["arming"] == token and one["done_at"]
-                if name not in current or done:
+                if name not in keep:
                     _remove(os.path.join(directory, name))
 
     def _serve(self, key: str, one: Maps, address: str, mac: str) -> None:

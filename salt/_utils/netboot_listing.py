@@ -102,6 +102,10 @@ def hosts(records: Records) -> list[dict[str, Any]]:
                 "armed": arming.get("armed"),
                 "booted": arming.get("booted"),
                 "booted_entry": arming.get("booted_entry"),
+                "install": arming.get("install", ""),
+                "state": arming.get("state", ""),
+                "step": arming.get("step", ""),
+                "since": arming.get("since"),
             }
         )
     return found

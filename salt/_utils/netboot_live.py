@@ -17,6 +17,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 import netboot_boots
+import netboot_installing
 import netboot_journal
 import netboot_seen
 import netboot_sockets
@@ -81,7 +82,7 @@ def look(records: str, now: float | None = None) -> Live:
     with contextlib.suppress(OSError):
         snapshot["at"] = int(os.stat(snapshot["applied"]).st_mtime)
     hosts = _tried(f"{records}/applied/hosts.json")
-    once = _once(records)
+    once = _once(records, now)
     command = [*netboot_journal.COMMAND[:-1], "-24hours"]
     asked = netboot_journal.put_together(said_by(*command).splitlines())
     context = _context(snapshot, once, len(hosts), now)
@@ -120,6 +121,11 @@ def look(records: str, now: float | None = None) -> Live:
             {key: one[key] for key in ("host", "entry", "armed")}
             for one in sorted(once.values(), key=lambda one: in_order(one["host"]))
             if _is_armed(one)
+        ],
+        "installs": [
+            {key: one[key] for key in ("host", "entry", "state", "step", "since")}
+            for one in sorted(once.values(), key=lambda one: in_order(one["host"]))
+            if one["state"] and one["state"] != "armed"
         ],
         "clients": _clients(boots, context),
         "disk": _disk(snapshot["root"]),
@@ -266,18 +272,25 @@ def _client(one: Seen, context: Context) -> dict[str, Any]:
     return {**client, "arch": boot.facts.get("arch", ""), "text": how.text, "advice": how.advice}
 
 
-def _once(records: str) -> dict[str, dict[str, Any]]:
+def _once(records: str, now: float) -> dict[str, dict[str, Any]]:
     """Return the hosts that boot once by name, as netboot_arming lists them."""
     found = {}
     for key, arming in _tried(f"{records}/owned/once.json").items():
         if isinstance(arming, dict) and not arming.get("dropped") and "/" not in key:
             boot = _tried(f"{records}/once/{key}.json")
-            done = boot.get("arming") == arming["arming"] and boot.get("booted_at", 0)
+            of_it = boot.get("arming") == arming["arming"]
+            done = of_it and boot.get("booted_at", 0)
+            armed = arming if arming["armed_at"] and not of_it else None
+            install = netboot_installing.Installs(records, "", 0).read(key)
+            state, step, since = netboot_installing.state(armed, install, now)
             found[arming["host"]] = {
                 "host": arming["host"],
                 "entry": arming["entry"],
                 "armed": iso8601(arming["armed_at"]) if arming["armed_at"] else None,
                 "booted": iso8601(done) if done else None,
+                "state": state if arming.get("install") else "",
+                "step": step,
+                "since": iso8601(int(since)) if since else None,
             }
     return found
 

@@ -142,6 +142,7 @@ class _Page:
 {self._images()}
 {self._clients()}
 {self._armed()}
+{self._installs()}
 {self._menus()}
 {self._services()}
 {self._about()}
@@ -304,6 +305,22 @@ class _Page:
             for one in self._status["armed"]
         ]
         return self._section("armed", self._table("armed", ("host", "entry", "since"), rows))
+
+    def _installs(self) -> str:
+        rows = [
+            [
+                _name(one["host"]),
+                self._entry(one["entry"]),
+                self._say(f"install_{one['state']}"),
+                _e(one["step"]),
+                self._time(one["since"]),
+            ]
+            for one in self._status["installs"]
+        ]
+        if not rows:
+            return ""
+        columns = ("host", "entry", "state", "step", "since")
+        return self._section("installs", self._table("installs", columns, rows))
 
     def _menus(self) -> str:
         menus = "".join(map(self._menu, self._status["menus"]))

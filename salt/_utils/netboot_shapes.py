@@ -392,7 +392,15 @@ class OnceHost(TypedDict):
     server: str  # URL that kernel and initrd must come from; empty if that does not matter
 
 
-class Arming(OnceHost):
+class Installed(OnceHost, total=False):
+    """The same of a host that is installed unattended."""
+
+    install: str  # its name in the pillar
+    hostname: str
+    network: dict[str, Any]  # a static address, see the pillar; empty: DHCP
+
+
+class Arming(Installed):
     """The record that a host boots its entry one more time (kind ``owned``, ``once``)."""
 
     arming: str  # part of the paths that it fetches

@@ -156,10 +156,14 @@ def test_what_a_kill_left_goes(installs):
     for left in (f"armed/.gone.pc2.{OTHER}", f"served/{MINE[0]}/.new.pc1", f"armed/pc2.{OTHER}"):
         (top / left).mkdir()
         (top / left / "autoinstall.scm").write_text("")
-    installs.sweep({"pc1": ARMING})
+    installs.sweep(set())
     assert on_disk(installs) == sorted(ARMED + served(MINE[0]))
-    installs.sweep({"pc1": {**ARMING, "arming": OTHER}})
-    assert on_disk(installs) == []
+    installs.end("pc1", TOKEN, AT)
+    installs.tmp_path.joinpath("answers", f"armed/pc1.{OTHER}").mkdir()
+    installs.sweep({f"pc1.{OTHER}"})
+    assert os.listdir(top / "armed") == [f"pc1.{OTHER}"]
+    installs.sweep(set())
+    assert os.listdir(top / "armed") == []
 
 
 @pytest.mark.parametrize(
@@ -196,16 +200,16 @@ def install(*steps, token=TOKEN):
 @pytest.mark.parametrize(
     ("arming", "found", "now", "expected"),
     [
-        (None, None, AT, ("", 0)),
-        (ARMING, None, AT + 5, ("armed", AT)),
-        (ARMING, install(("installed", AT), token=OTHER), AT, ("armed", AT)),
-        (ARMING, install(), AT + 60, ("booting", AT)),
-        (None, install(("started", AT + 9)), AT + 60, ("installing: started", AT + 9)),
-        (None, install(("started", AT)), AT + SILENT_S + 1, ("silent since started", AT)),
-        (None, install(), AT + SILENT_S + 1, ("silent since script", AT)),
-        (None, install(("failed-disk", AT)), AT + 2 * SILENT_S, ("failed at disk", AT)),
-        (None, install(("installed", AT)), AT + 2 * SILENT_S, ("installed", AT)),
-        (None, install(("installed", AT), ("minion", AT + 9)), AT + 10, ("minion", AT + 9)),
+        (None, None, AT, ("", "", 0)),
+        (ARMING, None, AT + 5, ("armed", "", AT)),
+        (ARMING, install(("installed", AT), token=OTHER), AT, ("armed", "", AT)),
+        (ARMING, install(), AT + 60, ("booting", "", AT)),
+        (None, install(("started", AT + 9)), AT + 60, ("installing", "started", AT + 9)),
+        (None, install(("started", AT)), AT + SILENT_S + 1, ("silent", "started", AT)),
+        (None, install(), AT + SILENT_S + 1, ("silent", "", AT)),
+        (None, install(("failed-disk", AT)), AT + 2 * SILENT_S, ("failed", "disk", AT)),
+        (None, install(("installed", AT)), AT + 2 * SILENT_S, ("installed", "installed", AT)),
+        (None, install(("installed", AT), ("minion", AT + 9)), AT, ("installed", "minion", AT + 9)),
     ],
 )
 def test_states(arming, found, now, expected):

@@ -1,0 +1,174 @@
+"""
+Answers of armed hosts that are installed unattended: made, and written where only root reads them.
+
+``netboot_installing`` has what happens to them after that. A host's answers are there before its
+script, so that no installer starts without them: it would take those of its medium.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import netboot_answers
+import netboot_files
+import netboot_images
+import netboot_run
+from netboot_installing import Installs, macs
+from netboot_names import host_key
+from netboot_records import Records
+from netboot_shapes import Arming, ImageRecord
+
+#: As iPXE's ``${platform}`` names them.
+PLATFORMS = ("pcbios", "efi")
+
+
+def remove_answers(records: Records, key: str, arming: Arming) -> None:
+    """
+    Remove the answers of an arming from the disk. Its script must be gone before.
+
+    records
+        The records of this machine.
+
+    key, arming
+        The host and its arming.
+    """
+    installs_of(records).remove(key, arming["arming"])
+
+
+def installs_of(records: Records) -> Installs:
+    """
+    Return the installs of this machine.
+
+    records
+        The records of this machine.
+    """
+    config = records.config()
+    hours = config["answer_hours"]
+    return Installs(records.directory, config["paths"]["answers"], hours * 3600)
+
+
+class Answers:
+    """
+    The answers of a server's armed hosts.
+
+    records
+        The records of this machine.
+    """
+
+    def __init__(self, records: Records) -> None:
+        self._config = records.config()
+        self._installs = installs_of(records)
+        self._armed = os.path.join(self._config["paths"]["answers"], "armed")
+        self._records = records
+        self._images: dict[str, ImageRecord] | None = None
+
+    def why_not(self, arming: Arming) -> str:
+        """Return why an armed host has no answers, or an empty string."""
+        if not arming.get("install"):
+            return ""
+        key = f"netboot:hosts:{arming['host']}"
+        install = self._config["installs"].get(arming["install"])
+        if install is None:
+            return f"{key}:install: netboot:installs has no {arming['install']!r} any more"
+        image = self._image(arming)
+        if image is None:
+            return f"{key}:image: is not ready, so the answers of its installer are not known yet"
+        wrong = netboot_answers.why_not(install, image["facts"])
+        return wrong and f"{key}:install: {wrong}"
+
+    def files(self, arming: Arming, pair: dict[str, str]) -> dict[str, bytes]:
+        """
+        Return the answers of an armed host, by path: ``PLATFORM/NAME``.
+
+        arming
+            Its arming; ``why_not`` has nothing against it.
+
+        pair
+            The keys of its minion: ``pem`` and ``pub``, or nothing.
+        """
+        install = self._config["installs"][arming["install"]]
+        image: Any = self._image(arming)
+        prefix = f"/host/{host_key(arming['host'])}.{arming['arming']}"
+        machine: dict[str, Any] = {
+            "host": arming["host"],
+            "hostname": arming["hostname"],
+            "macs": sorted(macs(arming["told_by"])),
+            "token": arming["arming"],
+            "reports": f"{self._config['http']['url']}{prefix}/did",
+            "network": arming["network"],
+            "minion": {"id": arming["hostname"], **pair} if pair else {},
+        }
+        return {
+            f"{platform}/{name}": content
+            for platform in PLATFORMS
+            for name, content in netboot_answers.files(
+                install, image["facts"], machine, platform
+            ).items()
+        }
+
+    def write(self, key: str, arming: Arming) -> list[str]:
+        """
+        Write the answers of an armed host.
+
+        key, arming
+            The host and its arming.
+
+        Returns what changed: ``PLATFORM/NAME``. Nothing for a host that ``why_not`` refuses.
+        """
+        if not arming.get("install") or self.why_not(arming):
+            return []
+        top = os.path.join(self._armed, f"{key}.{arming['arming']}")
+        for directory in (self._armed, top, os.path.join(top, "answers")):
+            os.makedirs(directory, mode=0o700, exist_ok=True)
+        files = self.files(arming, self._pair(top, arming))
+        changed = []
+        for name, content in files.items():
+            path = os.path.join(top, "answers", name)
+            text = content.decode(errors="surrogateescape")
+            os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+            if netboot_files.read(path) != text:
+                netboot_files.write(path, text, mode=0o600)
+                changed.append(name)
+        for platform in PLATFORMS:
+            for name in os.listdir(os.path.join(top, "answers", platform)):
+                if f"{platform}/{name}" not in files:
+                    os.unlink(os.path.join(top, "answers", platform, name))
+                    changed.append(f"{platform}/{name}")
+        return changed
+
+    def sweep(self, armed: dict[str, Arming]) -> None:
+        """
+        Remove the answers of all but the hosts that are armed, or are being installed.
+
+        armed
+            The armed hosts.
+        """
+        self._installs.sweep({f"{key}.{arming['arming']}" for key, arming in armed.items()})
+
+    def _pair(self, top: str, arming: Arming) -> dict[str, str]:
+        """Return the keys of a host's minion, which are made with its first answers; or nothing."""
+        install = self._config["installs"][arming["install"]]
+        image = self._image(arming)
+        if (
+            not install["salt"]["master"]
+            or not image
+            or not netboot_answers.has_scripts(image["facts"])
+        ):
+            return {}
+        path = os.path.join(top, "minion.pem")
+        if netboot_files.read(path) is None:
+            made = netboot_run.output("openssl", "genrsa", "2048")
+            netboot_files.write(path, f"{made}\n", mode=0o600)
+        public = netboot_run.output("openssl", "rsa", "-in", path, "-pubout")
+        return {"pem": netboot_files.read(path) or "", "pub": f"{public}\n"}
+
+    def _image(self, arming: Arming) -> ImageRecord | None:
+        """Return the record of the image that a host boots, if it is ready."""
+        if self._images is None:
+            ready = {one["label"]: one for one in self._records.ready()}
+            entries = netboot_images.built(self._records)["entries"]
+            self._images = {
+                entry["id"]: ready[entry["label"]] for entry in entries if entry["label"] in ready
+            }
+        return self._images.get(arming["entry"])
