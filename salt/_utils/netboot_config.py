@@ -10,6 +10,7 @@ from typing import Any
 
 import netboot_dhcp
 import netboot_firmware
+import netboot_installs
 import netboot_values
 from netboot_names import (
     ARCHES,
@@ -96,6 +97,7 @@ def build(pillar: Pillar, target: Target, platform: dict[str, Any], once: bool) 
         "clean_images": pillar["clean_images"],
         "schedule": pillar["schedule"] if set(pillar["schedule"]) - {"splay_s"} else {},
         "fetch": pillar["fetch"],
+        "installs": {name: netboot_installs.build(one) for name, one in pillar["installs"].items()},
         "images": [_image(name, image, mirrors) for name, image in here.items()],
         "elsewhere": [_elsewhere(name, image) for name, image in elsewhere.items()],
         # No *.log, which the platforms' logrotate would rotate: netboot-clients does.

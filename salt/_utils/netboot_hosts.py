@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import netboot_installs
 import netboot_values
 from netboot_host_checks import (
     bare_mac,
@@ -125,7 +126,7 @@ def settings_of(host: Maps, groups: Maps) -> Host:
     """
     group = dict(groups.get(str(host.get("group"))) or {})
     if "entry" in host:
-        for key in ("image", "variant", "once"):
+        for key in ("image", "variant", "once", "install"):
             group.pop(key, None)
     if "image" in host:
         group.pop("entry", None)
@@ -133,22 +134,25 @@ def settings_of(host: Maps, groups: Maps) -> Host:
     arguments = words(group.get("arguments")) + words(host.get("arguments"))
     settings: Any = {**defaults, **group, **host}
     settings["arguments"] = arguments or list(defaults["arguments"])
+    if "install" in settings:
+        settings.update(variant="install", once=True)
     return settings  # type: ignore[no-any-return]
 
 
 # -- what is wrong ---------------------------------------------------------------------------------
 
 
-def problems(hosts: Maps, groups: Maps, images: Maps) -> list[str]:
+def problems(hosts: Maps, groups: Maps, images: Maps, installs: Maps) -> list[str]:
     """
-    Return the problems between hosts, groups and images; ``netboot_keys`` checks single values.
+    Return the problems between hosts, groups, images and installs; ``netboot_keys`` checks single
+    values.
 
     hosts, groups
         ``netboot:hosts`` and ``netboot:groups`` (maps by name).
 
-    images
-        ``netboot:images`` (a map by name). In all three, None stands for an item whose own problems
-        were already reported.
+    images, installs
+        ``netboot:images`` and ``netboot:installs`` (maps by name). In all four, None stands for an
+        item whose own problems were already reported.
 
     Returns a list of one-line strings, each starting with its pillar key.
     """
@@ -158,7 +162,8 @@ def problems(hosts: Maps, groups: Maps, images: Maps) -> list[str]:
     for name, group in groups.items():
         path = f"netboot:groups:{name}"
         found += _wrong_target(path, group or {}, images)
-        if group and name in members and "image" in group and "variant" not in group:
+        found += [f"{path}:{wrong}" for wrong in netboot_installs.in_map(group or {}, installs)]
+        if group and name in members and "image" in group and not {"variant", "install"} & {*group}:
             found.append(f"{path}:variant: {_NO_VARIANT}")
     for name, host in hosts.items():
         if host is None:
@@ -167,13 +172,36 @@ def problems(hosts: Maps, groups: Maps, images: Maps) -> list[str]:
         found += [f"{path}: {wrong}" for wrong in _wrong_name(name, host)]
         found += [f"{path}:{wrong}" for wrong in _wrong_host(host, groups, images)]
         found += _wrong_target(path, host, images)
+        found += [f"{path}:{wrong}" for wrong in _wrong_install(host, groups, images, installs)]
         other = keys.setdefault(host_key(name), name)
         if other != name:
             found.append(
                 f"{path}: clashes with netboot:hosts:{other} (names ignore case and : or -)"
             )
     found += _missing_groups(hosts, groups)
+    found += _same_addresses(hosts)
     return found + list(_shared({name: host for name, host in hosts.items() if host is not None}))
+
+
+def _wrong_install(host: Maps, groups: Maps, images: Maps, installs: Maps) -> Iterator[str]:
+    """Yield the problems of what installs a host, without its key."""
+    yield from netboot_installs.in_map(host, installs)
+    group = host.get("group")
+    if group is None or groups.get(group) is not None:
+        settings: Any = settings_of(host, groups)
+        yield from netboot_installs.on_host(host, settings, images, installs)
+
+
+def _same_addresses(hosts: Maps) -> Iterator[str]:
+    """Yield the problems of hosts that would be installed with one address."""
+    owners: dict[str, str] = {}
+    for name, host in hosts.items():
+        address = ((host or {}).get("network") or {}).get("address", "").partition("/")[0]
+        other = owners.setdefault(address, name)
+        if address and other != name:
+            yield (
+                f"netboot:hosts:{name}:network:address: {address} is that of netboot:hosts:{other}"
+            )
 
 
 def _missing_groups(hosts: Maps, groups: Maps) -> Iterator[str]:
@@ -261,13 +289,17 @@ def _wrong_host(host: Maps, groups: Maps, images: Maps) -> Iterator[str]:
     if image and not variant:
         if "image" in host:  # or its group is told, once
             yield f"variant: {_NO_VARIANT}"
-    elif variant and not image:
+    elif variant and not image and "install" not in settings:
         yield "image: is missing; set it to the image whose variant to boot"
+    elif image and "install" in settings and _refused(image, variant, images):
+        yield f"install: {_refused(image, variant, images)}"
     elif ("image" in host) != ("variant" in host) and _refused(image, variant, images):
         yield f"variant: {_refused(image, variant, images)}"
-    if settings.get("once") and boards:
+    if settings.get("install") and boards:
+        yield f"install: does not work for all machines of a {boards[0]}; set it per host"
+    elif settings.get("once") and boards:
         yield f"once: does not work for all machines of a {boards[0]}; set it per host"
-    elif settings.get("once") and not image:
+    elif settings.get("once") and not image and "install" not in settings:
         yield "once: requires image and variant, which boot once"
     if settings.get("menu") is False and not image and "entry" not in settings:
         yield "menu: false requires image and variant, or entry: local"

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import netboot_checks as check
 import netboot_host_checks as host
+import netboot_install_checks as install
 import netboot_network_checks as network
 import netboot_url_checks as url
 from netboot_labels import LABELS
@@ -69,6 +70,13 @@ _HOST_SETTINGS: tuple[Key, ...] = (
         "Which variant of the image to boot: livecd, install or rescue.",
     ),
     Key(
+        "install",
+        install.install_name,
+        None,
+        "Name of an install below `installs`: `image` is installed unattended, once, after "
+        "`netboot.arm`. `variant` and `once` follow from it.",
+    ),
+    Key(
         "entry",
         check.one_of("local"),
         None,
@@ -110,6 +118,223 @@ _HOST_SETTINGS: tuple[Key, ...] = (
         None,
         "Which network card the booted system sets up, see `images:NAME:nic`, whatever it boots.",
     ),
+)
+
+
+# Unattended installs: what ALT's installer is answered, see ``netboot_answers``.
+_INSTALLS: tuple[Key, ...] = tuple(
+    row._replace(path=f"installs.*.{row.path}")
+    for row in (
+        Key(
+            "disk",
+            install.disk,
+            None,
+            "Which disk may be wiped. `all`: every disk of the machine is wiped. Since p11, one: "
+            "`smallest`; `empty`, the only disk without partitions and data; a path such as "
+            "`/dev/disk/by-path/pci-0000:00:17.0-ata-1` or below `by-id`; or `[100, 600]`, the "
+            "only disk with a size in this range, in GB. The others are hidden from the installer; "
+            "if there is not exactly one such disk, nothing is wiped.",
+            required=True,
+        ),
+        Key(
+            "root_password",
+            install.crypt_hash,
+            None,
+            "Hash of root's password, as `openssl passwd -6` prints it.",
+            required=True,
+        ),
+        Key(
+            "users.*.password",
+            install.crypt_hash,
+            None,
+            "Hash of the password of the user NAME.",
+            required=True,
+        ),
+        Key(
+            "users.*.real_name",
+            install.real_name,
+            "",
+            "Full name of the user.",
+        ),
+        Key(
+            "users.*.admin",
+            check.yes_or_no,
+            False,
+            "`true`: the user may become root.",
+        ),
+        Key(
+            "users.*.autologin",
+            check.yes_or_no,
+            False,
+            "`true`: the user is logged in when the system starts. Since p11, one user.",
+        ),
+        Key(
+            "language",
+            install.language,
+            "ru_RU",
+            "Language of the installed system.",
+        ),
+        Key(
+            "keyboard",
+            check.one_of("ctrl_shift_toggle", "alt_shift_toggle", "alt_sh_toggle"),
+            "alt_shift_toggle",
+            "Keys that switch the keyboard's layout.",
+        ),
+        Key(
+            "timezone",
+            install.timezone,
+            "Europe/Moscow",
+            "Time zone.",
+        ),
+        Key(
+            "utc",
+            check.yes_or_no,
+            True,
+            "Whether the machine's clock runs in UTC. `false`: in local time, as Windows sets it.",
+        ),
+        Key(
+            "layout",
+            check.one_of("ext4", "btrfs", "own"),
+            "ext4",
+            "Partitions: `ext4`; `btrfs`, with the subvolumes `@` and `@home`; `own`, those of "
+            "`vm_profile`. What the firmware needs is added.",
+        ),
+        Key(
+            "swap_mib",
+            check.whole(0, 1048576),
+            2048,
+            "Size of the swap partition in MiB; 0: none.",
+        ),
+        Key(
+            "root_mib",
+            check.whole(4096, 16777216),
+            20480,
+            "Size of the partition of `/` in MiB; without a partition of its own for `/home`, the "
+            "least size.",
+        ),
+        Key(
+            "home",
+            check.yes_or_no,
+            False,
+            "`true`: `/home` gets the rest of the disk as its own partition; with `btrfs`, it is "
+            "always its own subvolume.",
+        ),
+        Key(
+            "vm_profile",
+            install.profile,
+            None,
+            "With `layout: own`: text of a vm-profile.scm with one profile, whose name is "
+            "replaced. Sizes are in sectors of 512 bytes.",
+        ),
+        Key(
+            "grub_device",
+            install.grub_device,
+            None,
+            "Where GRUB is installed. Default: on UEFI, `efi`; else `/dev/sda`, and the disk that "
+            "holds `/` if that is another. `efiremovable` and `efinonvram` are for UEFI alone.",
+        ),
+        Key(
+            "network",
+            check.one_of("NetworkManager", "etcnet", "systemd-networkd"),
+            None,
+            "What controls the network. Default: `NetworkManager`; up to p9, `etcnet`. It must be "
+            "in the installed system: servers often have only `etcnet`.",
+        ),
+        Key(
+            "interfaces",
+            install.cards,
+            (
+                *("eth0", "eno1", "enp0s25", "enp0s3", "enp0s31f6", "enp1s0", "enp2s0", "enp3s0"),
+                *("enp4s0", "ens3", "ens18", "ens192"),
+            ),
+            "Names of network cards that are set up with DHCP; those that a machine lacks do no "
+            "harm.",
+        ),
+        Key(
+            "package_groups",
+            install.package_groups,
+            (),
+            "List of groups of packages to install besides the base system, as the image's "
+            "`pkg-groups.tar` names them: `kworkstation/kde`.",
+        ),
+        Key(
+            "packages",
+            check.names_of("package"),
+            (),
+            "List of packages to install from the repositories at the first boot.",
+        ),
+        Key(
+            "repositories",
+            install.repositories,
+            (),
+            "List of lines of sources.list, which replace those that the installer sets up: "
+            "`rpm [p11] http://192.0.2.1/p11/branch x86_64 classic`.",
+        ),
+        Key(
+            "apt_proxy",
+            install.proxy,
+            None,
+            "HTTP proxy of apt, such as `http://192.0.2.1:3142`.",
+        ),
+        Key(
+            "ntp",
+            install.servers,
+            (),
+            "List of time servers, which replace those of the installed system.",
+        ),
+        Key(
+            "files.*.text",
+            install.content,
+            None,
+            "Text of the file NAME, a path in the installed system.",
+            required=True,
+        ),
+        Key(
+            "files.*.mode",
+            install.mode,
+            "0644",
+            "Its mode, in quotes. It belongs to root.",
+        ),
+        Key(
+            "commands",
+            install.commands,
+            (),
+            "List of shell commands to run at the first boot, after packages are installed. One "
+            "that fails is reported, and the next runs.",
+        ),
+        Key(
+            "script",
+            install.script_url,
+            None,
+            "URL of a shell script to run at the first boot. The installer fetches it, within two "
+            "seconds and without checking a certificate.",
+        ),
+        Key(
+            "salt.master",
+            install.server,
+            None,
+            "Name or address of the Salt master. With it, the first boot installs salt-minion from "
+            "the repositories.",
+        ),
+        Key(
+            "salt.master_finger",
+            install.finger,
+            None,
+            "Fingerprint of the master's public key, as `salt-key -F master` prints it.",
+        ),
+        Key(
+            "salt.highstate",
+            check.yes_or_no,
+            True,
+            "Whether the minion applies its highstate when it starts for the first time.",
+        ),
+        Key(
+            "finish",
+            check.one_of("reboot", "poweroff"),
+            "reboot",
+            "What the machine does once it is installed.",
+        ),
+    )
 )
 
 
@@ -625,8 +850,36 @@ KEYS: tuple[Key, ...] = (
         "Name of a group below `groups` whose settings the host inherits.",
     ),
     *(row._replace(path=f"hosts.*.{row.path}") for row in _HOST_SETTINGS),
+    Key(
+        "hosts.*.network.interface",
+        install.card,
+        None,
+        "With `install`, for a static address: name of the network card that gets it, in the "
+        "installer and after it.",
+        required=True,
+    ),
+    Key(
+        "hosts.*.network.address",
+        install.with_prefix,
+        None,
+        "Its IPv4 address and prefix length, such as `192.0.2.31/24`.",
+        required=True,
+    ),
+    Key(
+        "hosts.*.network.gateway",
+        network.address,
+        None,
+        "Its default gateway. Default: none.",
+    ),
+    Key(
+        "hosts.*.network.dns",
+        network.addresses(1, 8),
+        None,
+        "List of its DNS servers.",
+    ),
     # Defaults apply to a host after its group's settings are added.
     *(row._replace(path=f"groups.*.{row.path}", default=None) for row in _HOST_SETTINGS),
+    *_INSTALLS,
     Key(
         "dhcp.mode",
         check.one_of_or_off("proxy", "server"),
@@ -929,6 +1182,9 @@ NAMES: dict[str, Check] = {
     "admins.*": check.account,
     "hosts.*": host.key_of_host,
     "groups.*": check.text,
+    "installs.*": install.install_name,
+    "installs.*.users.*": install.user,
+    "installs.*.files.*": install.file_name,
     "dhcp.subnets.*": network.subnet,
     "dhcp.leases.*": host.mac,
     "firmware.*": check.one_of(*FIRMWARE),

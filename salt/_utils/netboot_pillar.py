@@ -15,6 +15,7 @@ import netboot_checks
 import netboot_config
 import netboot_dhcp
 import netboot_hosts
+import netboot_installs
 import netboot_ports
 import netboot_url_checks
 import netboot_values
@@ -306,7 +307,9 @@ def _check_between_keys(
         problems += netboot_dhcp.problems(pillar, target)
     if not any(problem.startswith(_OF_HTTP) for problem in problems):
         _check_http(pillar, target, problems)
-    problems += netboot_hosts.problems(hosts, groups, _sound(pillar, "images", problems))
+    installs = _sound(pillar, "installs", problems)
+    problems += netboot_installs.problems(installs)
+    problems += netboot_hosts.problems(hosts, groups, _sound(pillar, "images", problems), installs)
 
 
 def _same_ports(config: Config) -> Iterator[str]:
@@ -363,7 +366,9 @@ def _sound(pillar: Pillar, kind: str, problems: Problems) -> dict[str, Any]:
     for problem in problems:
         if problem.startswith(start):
             path = problem[len(start) :].partition(": ")[0]
-            told |= {path, path.rpartition(":")[0]}
+            for _ in range(4):
+                told.add(path)
+                path = path.rpartition(":")[0]
     # A path ends where its problem begins, unless a name has ": " itself.
     shown = {name: printable(str(name)) for name in maps}
     for name in (name for name in shown.values() if ": " in name):

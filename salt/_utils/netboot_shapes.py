@@ -184,6 +184,54 @@ class Schedule(TypedDict, total=False):
     splay_s: int
 
 
+class InstallUser(TypedDict):
+    password: str  # its hash, like root's
+    real_name: str
+    admin: bool
+    autologin: bool
+
+
+class InstallFile(TypedDict):
+    text: str
+    mode: str  # octal
+
+
+class InstallSalt(TypedDict):
+    master: str  # or empty: no minion
+    master_finger: str
+    highstate: bool
+
+
+class Install(TypedDict):
+    """How machines are installed unattended, see ``netboot_answers``. What is empty is not set."""
+
+    disk: Union[str, list[int]]  # all, smallest, empty, a path; or least and largest size in GB
+    root_password: str
+    users: dict[str, InstallUser]
+    language: str
+    keyboard: str
+    timezone: str
+    utc: bool
+    layout: str  # ext4, btrfs, own
+    swap_mib: int
+    root_mib: int
+    home: bool
+    vm_profile: str
+    grub_device: str
+    network: str  # what controls it
+    interfaces: list[str]
+    package_groups: list[str]
+    packages: list[str]
+    repositories: list[str]
+    apt_proxy: str
+    ntp: list[str]
+    files: dict[str, InstallFile]  # by path
+    commands: list[str]
+    script: str
+    salt: InstallSalt
+    finish: str  # reboot, poweroff
+
+
 class Config(TypedDict):
     """What the pillar resolves to on a machine: every setting, with its default."""
 
@@ -225,6 +273,7 @@ class Config(TypedDict):
     clean_images: bool
     schedule: Schedule
     fetch: Fetch
+    installs: dict[str, Install]
     images: list[Image]
     clients_log: str  # path of nginx's log of clients
     elsewhere: list["ImageRecord"]  # images on other servers, as if their ISOs had been inspected
@@ -351,6 +400,18 @@ class Entry(TypedDict):
     before: list[str]  # lines of iPXE script
 
 
+class _StaticAddress(TypedDict):
+    interface: str
+    address: str  # with the length of its prefix
+
+
+class StaticAddress(_StaticAddress, total=False):
+    """The address with which a host is installed."""
+
+    gateway: str
+    dns: list[str]
+
+
 class Host(TypedDict, total=False):
     """A machine in the pillar, with the settings of its group."""
 
@@ -362,6 +423,8 @@ class Host(TypedDict, total=False):
     manufacturer: str
     group: str
     image: str
+    install: str  # name of an Install; then the variant is install, and once true
+    network: StaticAddress
     variant: str
     entry: str  # local
     once: bool

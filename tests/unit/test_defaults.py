@@ -6,7 +6,7 @@ import netboot_hosts
 import netboot_keys
 import netboot_pillar
 import netboot_values
-from tests.unit.test_netboot_pillar import IMAGE, PLATFORMS, TARGET
+from tests.unit.test_netboot_pillar import IMAGE, INSTALL, PLATFORMS, TARGET
 
 # Another value for each default, which its check accepts.
 OTHER = {
@@ -29,6 +29,19 @@ OTHER = {
     "ftp.passive_ports": (50001, 50009),
     "tftp.ports": (61001, 62000),
     "firewall": "off",
+    "installs.*.language": "en_US",
+    "installs.*.keyboard": "ctrl_shift_toggle",
+    "installs.*.timezone": "Asia/Omsk",
+    "installs.*.layout": "btrfs",
+    "installs.*.interfaces": ("eth5",),
+    "installs.*.package_groups": ("kworkstation/kde",),
+    "installs.*.packages": ("vim",),
+    "installs.*.repositories": ("rpm http://192.0.2.1/p11 x86_64 classic",),
+    "installs.*.ntp": ("192.0.2.1",),
+    "installs.*.commands": ("true",),
+    "installs.*.users.*.real_name": "Alice",
+    "installs.*.files.*.mode": "0600",
+    "installs.*.finish": "poweroff",
 }
 # An image of another server, a line of the menu and so on, so that every map is there.
 PILLAR = {
@@ -50,6 +63,13 @@ PILLAR = {
     },
     "admins": {"alice": {"keys": ["ssh-ed25519 AAAAC3NzaC1lZDI1NTE5"]}},
     "schedule": {"hours": 1},
+    "installs": {
+        "school": {
+            **INSTALL,
+            "users": {"pupil": {"password": INSTALL["root_password"]}},
+            "files": {"/etc/motd": {"text": "Hello"}},
+        }
+    },
     "dhcp": {"subnets": {"192.0.2.0/24": {"range": ["192.0.2.100", "192.0.2.199"]}}},
 }
 # What the pillar must be for some of the other values.

@@ -617,7 +617,7 @@ def test_hosts_of_any_shape(shape):
 
 def test_group_that_many_hosts_name_is_missing_once():
     hosts = {f"pc{number}": {"group": "class"} for number in range(1, 31)}
-    assert netboot_hosts.problems(hosts, {"clas": {}}, {}) == [
+    assert netboot_hosts.problems(hosts, {"clas": {}}, {}, {}) == [
         "netboot:groups has no 'class', did you mean clas?; 30 hosts name it: pc1, pc2, pc3, pc4, "
         "pc5 and 25 more"
     ]

@@ -30,6 +30,23 @@ SCHEMA = jsonschema.Draft202012Validator(
 SHA256 = "0123456789abcdef" * 4
 URL = "http://example.org/p11/alt-server-11.0-x86_64.iso"
 IMAGE = {"url": URL, "checksum": {"sha256": SHA256}}
+HASH = f"$6$salt${'a' * 86}"
+INSTALL = {"disk": "all", "root_password": HASH}
+
+
+def _without_none(settings):
+    return {key: one for key, one in settings.items() if one is not None}
+
+
+def installed(host=None, install=None, **pillar):
+    """A pillar with an install, and a host with it."""
+    pc1 = {"mac": "52:54:00:12:34:56", "image": "a", "install": "school", **(host or {})}
+    return {
+        "images": {"a": IMAGE},
+        "installs": {"school": _without_none({**INSTALL, **(install or {})})},
+        "hosts": {"pc1": _without_none(pc1)},
+        **pillar,
+    }
 
 
 def resolve(pillar, **target):
@@ -208,8 +225,192 @@ def test_settings_are_used():
     assert config["schedule"] == {"hours": 24, "splay_s": 600}
 
 
+# The same for an install and a host with it.
+_INSTALL = "netboot:installs:school:"
+_PC1 = "netboot:hosts:pc1:"
+_OWN = '((x (title . "x") (action . trivial) (actiondata ("/" (size 1 . #t)))))'
+WRONG_INSTALLS = [
+    ({"install": {"disk": None}}, f"{_INSTALL}disk: is missing"),
+    ({"install": {"disk": "al"}}, f"{_INSTALL}disk: must be all, smallest, empty, a path"),
+    (
+        {"install": {"disk": "/dev/sda"}},
+        f"{_INSTALL}disk: must be all, smallest, empty, a path such as /dev/disk/by-path/"
+        "pci-0000:00:17.0-ata-1, or a range of sizes in GB such as [100, 600]; /dev/sda is another",
+    ),
+    ({"install": {"disk": [600, 100]}}, f"{_INSTALL}disk: must be all, smallest, empty, a path"),
+    ({"install": {"dsk": "all"}}, f"{_INSTALL}dsk: unknown key, did you mean disk?"),
+    ({"install": {"root_password": "secret"}}, f"{_INSTALL}root_password: must be a password's"),
+    (
+        {"install": {"root_password": f"$1$salt${'a' * 22}"}},
+        f"{_INSTALL}root_password: must be a password's hash, as openssl passwd -6 prints it, not "
+        "the password; MD5 is broken",
+    ),
+    (
+        {"install": {"root_password": f"$6$salt${'a' * 85}"}},
+        f"{_INSTALL}root_password: must be a whole hash",
+    ),
+    ({"install": {"root_password": 12345}}, f"{_INSTALL}root_password: must be a password's hash"),
+    (
+        {"install": {"users": {"pupil": {"password": "pupil"}}}},
+        f"{_INSTALL}users:pupil:password: must be a password's hash",
+    ),
+    ({"install": {"users": {"pupil": {}}}}, f"{_INSTALL}users:pupil:password: is missing"),
+    (
+        {"install": {"users": {"root": {"password": HASH}}}},
+        f"{_INSTALL}users:root: the name must not be root; its password is root_password",
+    ),
+    (
+        {"install": {"users": {"pupil": {"password": HASH, "real_name": 'a"b'}}}},
+        f"{_INSTALL}users:pupil:real_name: must be a name in one line",
+    ),
+    (
+        {"install": {"users": {x: {"password": HASH, "autologin": True} for x in "ab"}}},
+        f"{_INSTALL}users:b:autologin: a has it; one user can",
+    ),
+    ({"install": {"language": "ru"}}, f"{_INSTALL}language: must be a language and country"),
+    ({"install": {"timezone": "moscow"}}, f"{_INSTALL}timezone: must be the name of a time zone"),
+    (
+        {"install": {"keyboard": "ctrl_shift"}},
+        f"{_INSTALL}keyboard: must be one of ctrl_shift_toggle,",
+    ),
+    ({"install": {"layout": "ext5"}}, f"{_INSTALL}layout: must be one of ext4, btrfs, own"),
+    ({"install": {"layout": "own"}}, f"{_INSTALL}vm_profile: is missing; layout: own requires it"),
+    ({"install": {"vm_profile": _OWN}}, f"{_INSTALL}vm_profile: requires layout: own, not ext4"),
+    (
+        {"install": {"layout": "own", "vm_profile": _OWN[:-1]}},
+        f"{_INSTALL}vm_profile: line 1: a ( is not closed",
+    ),
+    (
+        {"install": {"layout": "own", "vm_profile": f"{_OWN[:-1]} {_OWN[1:]}"}},
+        f"{_INSTALL}vm_profile: must be one list with one profile",
+    ),
+    (
+        {"install": {"layout": "own", "vm_profile": "((x (action . trivial)))"}},
+        f"{_INSTALL}vm_profile: its profile must have (actiondata",
+    ),
+    ({"install": {"grub_device": "sda"}}, f"{_INSTALL}grub_device: must be a disk such as"),
+    ({"install": {"interfaces": []}}, f"{_INSTALL}interfaces: must be a list of network cards"),
+    ({"install": {"package_groups": ["a b"]}}, f"{_INSTALL}package_groups: must be a list of"),
+    ({"install": {"packages": ["a b"]}}, f"{_INSTALL}packages: must be a list of package names"),
+    ({"install": {"repositories": ["http://x"]}}, f"{_INSTALL}repositories: must be a list of"),
+    (
+        {"install": {"apt_proxy": "http://u:p@x:1"}},
+        f"{_INSTALL}apt_proxy: must be the http:// URL of a proxy",
+    ),
+    ({"install": {"ntp": ["a b"]}}, f"{_INSTALL}ntp: 'a b' must be the name or IPv4 address"),
+    ({"install": {"ntp": ["192.0.2.256"]}}, f"{_INSTALL}ntp: '192.0.2.256' must be the name or"),
+    ({"install": {"files": {"etc/x": {"text": ""}}}}, f"{_INSTALL}files:etc/x: the name must be"),
+    ({"install": {"files": {"/etc/x": {}}}}, f"{_INSTALL}files:/etc/x:text: is missing"),
+    (
+        {"install": {"files": {"/etc/x": {"text": "", "mode": 644}}}},
+        f"{_INSTALL}files:/etc/x:mode: must be the mode of a file in quotes, such as '0644'",
+    ),
+    ({"install": {"commands": "reboot"}}, f"{_INSTALL}commands: must be a list of shell commands"),
+    ({"install": {"commands": [""]}}, f"{_INSTALL}commands: must be a list of shell commands"),
+    ({"install": {"script": "/x.sh"}}, f"{_INSTALL}script: must be the http://, https:// or ftp"),
+    ({"install": {"salt": {"master": "a b"}}}, f"{_INSTALL}salt:master: must be the name or IPv4"),
+    (
+        {"install": {"salt": {"master_finger": ":".join(["ab"] * 32)}}},
+        f"{_INSTALL}salt:master: is missing; salt:master_finger requires it",
+    ),
+    (
+        {"install": {"salt": {"master": "salt", "master_finger": ":".join(["ab"] * 16)}}},
+        f"{_INSTALL}salt:master_finger: must be the master's fingerprint (SHA-256), as salt-key "
+        "-F master prints it: 32 pairs of hexadecimal digits with colons, not 16",
+    ),
+    ({"install": {"finish": "halt"}}, f"{_INSTALL}finish: must be one of reboot, poweroff"),
+    (
+        {"host": {"install": "shcool"}},
+        f"{_PC1}install: netboot:installs has no 'shcool', did you mean school?",
+    ),
+    ({"host": {"image": None}}, f"{_PC1}image: is missing; install requires the image to install"),
+    ({"host": {"variant": "livecd"}}, f"{_PC1}variant: contradicts install; remove one"),
+    ({"host": {"once": False}}, f"{_PC1}once: contradicts install; nothing is installed again"),
+    ({"host": {"image": None, "entry": "local"}}, f"{_PC1}entry: contradicts install"),
+    (
+        {"host": {"install": None, "group": "g"}, "groups": {"g": {"install": "scool"}}},
+        "netboot:groups:g:install: netboot:installs has no 'scool', did you mean school?",
+    ),
+    (
+        {
+            "host": {"install": None, "group": "g", "variant": "rescue"},
+            "groups": {"g": {"install": "school"}},
+        },
+        f"{_PC1}variant: contradicts install, which its group sets; remove one of the two",
+    ),
+    (
+        {"images": {"a": {**IMAGE, "variants": ["livecd"]}}},
+        f"{_PC1}install: netboot:images:a:variants offers only livecd",
+    ),
+    (
+        {
+            "images": {
+                "a": {
+                    "skip_iso_deploy": True,
+                    "alt_arch": "x86_64",
+                    "kernel_url": "http://192.0.2.20/vmlinuz",
+                    "initrd_url": "http://192.0.2.20/full.cz",
+                    "stage2_http_url": "http://192.0.2.20/x",
+                    "altinst_size": 10240,
+                }
+            }
+        },
+        f"{_PC1}install: netboot:images:a is on another server (skip_iso_deploy)",
+    ),
+    (
+        {"host": {"mac": None, "product": "X"}},
+        f"{_PC1}install: does not work for all machines of a product; set it per host",
+    ),
+    (
+        {"host": {"network": {"address": "192.0.2.31/24"}}},
+        f"{_PC1}network:interface: is missing",
+    ),
+    (
+        {"host": {"network": {"interface": "eth0", "address": "192.0.2.31"}}},
+        f"{_PC1}network:address: must be an IPv4 address with the length of its prefix",
+    ),
+    (
+        {
+            "host": {
+                "network": {
+                    "interface": "eth0",
+                    "address": "192.0.2.31/24",
+                    "gateway": "198.51.100.1",
+                }
+            }
+        },
+        f"{_PC1}network:gateway: 198.51.100.1 is not in 192.0.2.0/24, the network of address",
+    ),
+    (
+        {
+            "host": {
+                "image": None,
+                "install": None,
+                "network": {"interface": "eth0", "address": "192.0.2.31/24"},
+            }
+        },
+        f"{_PC1}network: requires install, which sets it up",
+    ),
+]
 # A pillar, and what must stand in its only problem.
 WRONG = [
+    *((installed(**given), wrong) for given, wrong in WRONG_INSTALLS),
+    (
+        {"groups": {"g": {"network": {"address": "192.0.2.31/24"}}}},
+        "netboot:groups:g:network: unknown key",
+    ),
+    (
+        installed(
+            hosts={
+                name: {"image": "a", "install": "school", "network": network}
+                for name, network in (
+                    ("pc1", {"interface": "eth0", "address": "192.0.2.31/24"}),
+                    ("pc2", {"interface": "eth1", "address": "192.0.2.31/16"}),
+                )
+            }
+        ),
+        "netboot:hosts:pc2:network:address: 192.0.2.31 is that of netboot:hosts:pc1",
+    ),
     ([], "netboot: must be a map"),
     ({"imags": {}}, "netboot:imags: unknown key, did you mean images?"),
     ({"zzz": 1}, "netboot:zzz: unknown key, known keys: address, "),
