@@ -142,7 +142,7 @@ def test_texts_are_complete():
     assert names == {key: set(values(text)) for key, text in TEXTS["ru"].items()}
     used = (CHECKOUT / "salt/_utils/netboot_page.py").read_text()
     for key in TEXTS["en"]:
-        dynamic = key.startswith(("cause_", "step_", "dhcp_", "no_")) or key in STATES
+        dynamic = key.startswith(("cause_", "step_", "dhcp_", "no_", "install_")) or key in STATES
         assert dynamic or f'"{key}"' in used or f"'{key}'" in used, key
 
 
@@ -327,3 +327,35 @@ def test_nothing_applied_yet(tmp_path):
     command = ["/usr/bin/python3", "-I", program, f"--records={tmp_path}/none"]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     assert done.stdout == "Nothing to show before the first apply has ended.\n"
+
+
+def test_installs(look):
+    """One that boots, one at work, one that failed."""
+
+    def change(server):
+        for number, steps in enumerate(
+            ([], [["started", pages.NOW - 60, "a"]], [["failed-disk", pages.NOW, "a"]])
+        ):
+            name, token = f"class1-pc{number + 1}", f"{number}" * 32
+            server.arm(name, "p11-install")
+            server.once[name].update(install="school-pc", arming=token)
+            record = {"arming": token, "served_at": pages.NOW - 90, "addresses": {}, "steps": steps}
+            path = server.base / f"records/installs/{name}.json"
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(json.dumps(record))
+
+    live = look("at_work", change)
+    states = {one["host"]: (one["state"], one["step"]) for one in live.status["installs"]}
+    assert states == {
+        "class1-pc1": ("booting", ""),
+        "class1-pc2": ("installing", "started"),
+        "class1-pc3": ("failed", "disk"),
+    }
+    jsonschema.Draft202012Validator(SCHEMA).validate(live.status)
+    page = netboot_page.page(live.status, "ru")
+    for words in ("загружается", "устанавливается", "не удалась", "disk"):
+        assert words in page
+
+
+def test_without_installs_there_is_no_table(look):
+    assert TEXTS["en"]["installs"] not in netboot_page.page(look("at_work").status, "en")
