@@ -32,6 +32,7 @@ import netboot_rules
 import netboot_snapshot
 import netboot_status
 import netboot_unknown
+import netboot_wake
 from netboot_names import VERSION
 from netboot_paths import STATE_DIR
 from netboot_records import Records
@@ -357,19 +358,31 @@ def menu(arch, host=None):
     return netboot_listing.menu(_records(), arch, host)
 
 
-def arm(host, disarm=False):
+def arm(host=None, group=None, disarm=False, hours=None, test=False):
     """
-    Arm a host that has ``once: true``: it boots its entry one more time, then from its own disk.
+    Arm hosts with ``once: true`` or ``install``: they boot their entry one more time, then from
+    their own disks.
 
     host
         Name of the host in the pillar, or a pattern such as ``lab*`` for several; or a list of
         these. If one of them is unknown, nothing is done.
 
+    group : None
+        Instead, all hosts of this group; or, of the hosts, those of this group.
+
     disarm : False
-        Disarm them instead: they boot from their own disks until they are armed again.
+        Disarm them instead: they boot from their own disks until they are armed again. An install
+        that has begun gets no more answers.
+
+    hours : None
+        For how many hours hosts with ``install`` are armed. Default: ``arm_days``.
+
+    test : False
+        Only return which hosts would be armed.
 
     Returns a list of maps: ``host``, ``entry`` (id), ``armed`` (when, as ISO 8601 in UTC; None if
-    it was disarmed).
+    it was disarmed), ``install`` (how it is installed, or empty), ``disk`` (which of its disks may
+    be wiped) and ``until`` (when it is disarmed by itself).
 
     Raises SaltInvocationError when no host of that name has ``once: true``, CommandExecutionError
     when this server cannot arm hosts now.
@@ -379,11 +392,36 @@ def arm(host, disarm=False):
     .. code-block:: bash
 
         salt 'netboot*' netboot.arm host=pc1
-        salt 'netboot*' netboot.arm host='lab*'
+        salt 'netboot*' netboot.arm host='lab*' test=true
+        salt 'netboot*' netboot.arm group=room12 hours=12
         salt 'netboot*' netboot.arm host=pc1 disarm=true
     """
-    act = netboot_arming.disarm if disarm else netboot_arming.arm
-    return act(_records(), host)
+    if disarm:
+        return netboot_arming.disarm(_records(), host, group)
+    return netboot_arming.arm(_records(), host, group, hours, test)
+
+
+def wake(host=None, group=None):
+    """
+    Wake hosts by Wake-on-LAN, from the interfaces of this server. Nobody is armed by it.
+
+    host, group
+        See ``netboot.arm``; any host with a MAC address, armed or not.
+
+    Returns a list of maps: ``host``, ``macs``, ``armed`` (whether it boots its entry now) and
+    ``install`` (whether that installs it).
+
+    Raises SaltInvocationError when a host is unknown or has no MAC address, CommandExecutionError
+    when nothing can be sent.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt 'netboot*' netboot.wake group=room12
+        salt 'netboot*' netboot.wake host='pc*'
+    """
+    return netboot_wake.wake(_records(), host, group)
 
 
 def backup(path):

@@ -229,7 +229,9 @@ def moved(records: Records, test: bool) -> list[str]:
     return [os.path.join(old, name) for name in there]
 
 
-def arm(records: Records, host: object) -> list[dict[str, Any]]:
+def arm(
+    records: Records, host: object, group: object = None, hours: object = None, test: bool = False
+) -> list[dict[str, Any]]:
     """
     Arm hosts again: they boot their entry one more time.
 
@@ -239,7 +241,16 @@ def arm(records: Records, host: object) -> list[dict[str, Any]]:
     host
         Name of the host in the pillar, or a pattern such as ``lab*``; or a list of these.
 
-    Returns these hosts as ``listing`` does.
+    group : None
+        Instead, or of these only those of this group.
+
+    hours : None
+        For how long, of hosts that are installed unattended. Default: ``arm_days``.
+
+    test : False
+        Only return what would be done.
+
+    Returns these hosts as ``listing`` does, with ``disk``, what is wiped of it, and ``until``.
 
     Raises SaltInvocationError when no host of that name has ``once: true``, CommandExecutionError
     when this server cannot arm hosts now; then nobody is armed.
@@ -251,30 +262,50 @@ def arm(records: Records, host: object) -> list[dict[str, Any]]:
         raise SaltInvocationError(f"This server arms no hosts (netboot:arms){there}.")
     if not os.path.isdir(directory):
         raise CommandExecutionError(f"{directory} does not exist; apply the states first.")
+    lasts_s = _hours(hours) * 3600 or config["arm_days"] * 86400
     with _locked(records):
         armings = records.armings()
-        again = {key: _new_arming(armings[key]) for key in _found(armings, host)}
+        again = {
+            key: {**_new_arming(armings[key]), "until": int(time.time()) + lasts_s}
+            for key in _found(records, armings, host, group)
+        }
         answers = Answers(records)
         wrong = list(filter(None, map(answers.why_not, again.values())))
         if wrong:
             raise CommandExecutionError(f"Nobody is armed: {'; '.join(wrong)}.")
-        records.write("owned", "once", {**armings, **again})
-        for key, arming in again.items():
-            answers.write(key, arming)
-        url = config["http"]["url"]
-        scripts = {f"{key}.ipxe": armed_script(arming, url) for key, arming in again.items()}
-        changes = dict.fromkeys(scripts, "new")
-        netboot_files.carry_out(directory, scripts, changes, directory)
-        for key in again:
-            remove_answers(records, key, armings[key])
-    return [_shown(arming, None) for arming in again.values()]
+        if not test:
+            records.write("owned", "once", {**armings, **again})
+            for key, arming in again.items():
+                answers.write(key, arming)
+            url = config["http"]["url"]
+            scripts = {f"{key}.ipxe": armed_script(arming, url) for key, arming in again.items()}
+            netboot_files.carry_out(directory, scripts, dict.fromkeys(scripts, "new"), directory)
+            for key in again:
+                remove_answers(records, key, armings[key])
+    return [
+        {
+            **_shown(arming, None),
+            "disk": config["installs"][arming["install"]]["disk"] if arming.get("install") else "",
+            "until": iso8601(arming["until"]) if arming.get("install") else None,
+        }
+        for arming in again.values()
+    ]
 
 
-def disarm(records: Records, host: object) -> list[dict[str, Any]]:
+def _hours(hours: object) -> int:
+    """Return a number of hours that somebody typed; 0: none."""
+    if hours is None:
+        return 0
+    if isinstance(hours, bool) or not isinstance(hours, int) or not 1 <= hours <= 8760:
+        raise SaltInvocationError(f"hours must be from 1 to 8760, not {hours!r}.")
+    return hours
+
+
+def disarm(records: Records, host: object, group: object = None) -> list[dict[str, Any]]:
     """
     Disarm hosts: they boot from their own disks until they are armed again.
 
-    records, host
+    records, host, group
         See ``arm``.
 
     Answers are removed from the disk, of hosts that are being installed too.
@@ -286,7 +317,7 @@ def disarm(records: Records, host: object) -> list[dict[str, Any]]:
     directory = records.config()["paths"]["once_scripts"]
     with _locked(records):
         armings, booted = records.armings(), records.boots()
-        found = _found(armings, host)
+        found = _found(records, armings, host, group)
         armed = [key for key in found if not _is_booted(armings[key], booted.get(key))]
         for key in armed:
             records.write("once", key, _never_booted(armings[key]))
@@ -301,11 +332,21 @@ def disarm(records: Records, host: object) -> list[dict[str, Any]]:
     return [_shown(armings[key], None) for key in armed]
 
 
-def _found(armings: Armings, host: object) -> list[str]:
-    """Return the keys of the hosts that names or patterns mean, in natural order."""
+def _found(records: Records, armings: Armings, host: object, group: object) -> list[str]:
+    """Return the keys of the hosts that names, patterns and a group mean, in natural order."""
     names = {arming["host"]: key for key, arming in armings.items() if not arming["dropped"]}
+    if group is not None:
+        groups = {name: one.get("group", "") for name, one in records.hosts().items()}
+        names = {name: key for name, key in names.items() if groups.get(name) == typed(group)}
+        if not names:
+            hint = nearest(typed(group), [one for one in groups.values() if one])
+            raise SaltInvocationError(
+                f"No host with once: true is in a group {typed(group)!r}{hint or '.'}"
+            )
+    elif host is None:
+        raise SaltInvocationError("Name a host or a group: host=pc1, host='lab*', group=room12.")
     keys: list[str] = []
-    for one in host if isinstance(host, list) else [host]:
+    for one in host if isinstance(host, list) else ["*" if host is None else host]:
         # As a name in the pillar: without case, and with : or - between pairs of digits.
         pattern = host_key(typed(one))
         found = [name for name in names if fnmatch.fnmatchcase(host_key(name), pattern)]

@@ -83,6 +83,7 @@ def listed(hosts: Maps, groups: Maps) -> dict[str, Listed]:
             "entry": _entry(settings) if boots else "",
             "once": bool(settings.get("once")),
             "menu": not boots or bool(settings.get("menu")),
+            "group": str(host.get("group") or ""),
         }
     return found
 

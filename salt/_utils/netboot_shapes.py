@@ -442,6 +442,7 @@ class Listed(TypedDict):
     entry: str  # id of its boot entry, local, or empty: the menu decides
     once: bool
     menu: bool  # whether it shows the menu first
+    group: str  # or empty
 
 
 class OnceHost(TypedDict):
@@ -461,6 +462,7 @@ class Installed(OnceHost, total=False):
     install: str  # its name in the pillar
     hostname: str
     network: dict[str, Any]  # a static address, see the pillar; empty: DHCP
+    until: int  # when it is disarmed by itself; absent: after arm_days
 
 
 class Arming(Installed):
