@@ -15,10 +15,11 @@ import iso_download
 import iso_hashes
 import iso_sources
 import iso_sums
+import netboot_answering
 import netboot_files
 import netboot_images
 from iso_download import Fetches
-from netboot_names import SAFE_DIGESTS, has_digests, shown
+from netboot_names import SAFE_DIGESTS, has_digests, shown, some
 from netboot_records import Records
 from netboot_state import State
 
@@ -161,6 +162,10 @@ def _keep(state, records, image, iso):
         return
     netboot_images.check_before_fetch(records, image, iso, wanted)
     outdated = same and _contradicts(known, wanted)
+    hosts = netboot_answering.installed_from(records, image["label"]) if outdated else []
+    if hosts:
+        state.warn(f"{iso} is outdated. It stays, as {some(hosts)} is being installed from it.")
+        return
     if state.test:
         _foretell(state, records, image, iso, there, right, outdated)
         return

@@ -8,9 +8,11 @@ script, so that no installer starts without them: it would take those of its med
 from __future__ import annotations
 
 import os
+import re
 from typing import Any
 
 import netboot_answers
+
 import netboot_files
 import netboot_images
 import netboot_run
@@ -46,6 +48,23 @@ def installs_of(records: Records) -> Installs:
     config = records.config()
     hours = config["answer_hours"]
     return Installs(records.directory, config["paths"]["answers"], hours * 3600)
+
+
+def installed_from(records: Records, label: str) -> list[str]:
+    """
+    Return the names of the hosts that are being installed from an image now.
+
+    records
+        The records of this machine.
+
+    label
+        The image's label.
+    """
+    return sorted(
+        one["host"]
+        for _, one in installs_of(records).running()
+        if re.fullmatch(rf"{re.escape(label)}-install(-.+)?", str(one.get("entry")))
+    )
 
 
 class Answers:

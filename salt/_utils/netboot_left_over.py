@@ -14,7 +14,9 @@ from typing import Any
 from salt.exceptions import CommandExecutionError
 
 import netboot_in_use
+from netboot_answering import installed_from
 from netboot_images import is_owned_iso
+from netboot_names import some
 from netboot_records import Records
 
 Item = dict[str, Any]
@@ -62,9 +64,18 @@ def removable(records: Records, keep: list[Any]) -> list[Item]:
         one["why_not"] = ""
         if one["path"] in in_use:
             one["why_not"] = "it is in use"
+        elif hosts := _installed_from(records, one):
+            one["why_not"] = f"{some(hosts)} {'are' if len(hosts) > 1 else 'is'} being installed"
         elif wait_s:
             one["why_not"] = f"NFS clients may need it for {wait_s / 3600:.0f} more hours"
     return found
+
+
+def _installed_from(records: Records, item: Item) -> list[str]:
+    if item["kind"] != "iso":
+        return installed_from(records, item["record"])
+    labels = [one["label"] for one in records.images() if one["file"] == item["record"]]
+    return [host for label in labels for host in installed_from(records, label)]
 
 
 def remember_out_of_service(records: Records, paths: list[str]) -> None:
