@@ -15,14 +15,13 @@ import netboot_answers
 
 import netboot_files
 import netboot_images
+import netboot_installers
 import netboot_run
-from netboot_installing import Installs, macs
+from netboot_answers import PLATFORMS
+from netboot_installing import Installs
 from netboot_names import host_key
 from netboot_records import Records
-from netboot_shapes import Arming, ImageRecord
-
-#: As iPXE's ``${platform}`` names them.
-PLATFORMS = ("pcbios", "efi")
+from netboot_shapes import Arming, ImageRecord, InstallMachine
 
 
 def remove_answers(records: Records, key: str, arming: Arming) -> None:
@@ -104,19 +103,18 @@ class Answers:
             Its arming; ``why_not`` has nothing against it.
 
         pair
-            The keys of its minion: ``pem`` and ``pub``, or nothing.
+            What ``netboot_shapes.MinionKeys`` has besides ``id``, or nothing.
         """
         install = self._config["installs"][arming["install"]]
         image: Any = self._image(arming)
         prefix = f"/host/{host_key(arming['host'])}.{arming['arming']}"
-        machine: dict[str, Any] = {
+        machine: InstallMachine = {
             "host": arming["host"],
             "hostname": arming["hostname"],
-            "macs": sorted(macs(arming["told_by"])),
             "token": arming["arming"],
             "reports": f"{self._config['http']['url']}{prefix}/did",
             "network": arming["network"],
-            "minion": {"id": arming["hostname"], **pair} if pair else {},
+            "minion": {"id": arming["hostname"], **pair} if pair else None,  # type: ignore[typeddict-item]
         }
         return {
             f"{platform}/{name}": content
@@ -166,21 +164,23 @@ class Answers:
         self._installs.sweep({f"{key}.{arming['arming']}" for key, arming in armed.items()})
 
     def _pair(self, top: str, arming: Arming) -> dict[str, str]:
-        """Return the keys of a host's minion, which are made with its first answers; or nothing."""
-        install = self._config["installs"][arming["install"]]
-        image = self._image(arming)
-        if (
-            not install["salt"]["master"]
-            or not image
-            or not netboot_answers.has_scripts(image["facts"])
-        ):
+        """
+        Return how a host becomes a minion: its keys are made with its first answers; or nothing.
+        """
+        salt = self._config["installs"][arming["install"]]["salt"]
+        if not salt["master"]:
             return {}
+        told = {"master": salt["master"], "master_finger": salt["master_finger"]}
+        image: Any = self._image(arming)
+        if not netboot_installers.of(image["facts"]).scripts:
+            # The key would have to travel where it is logged.
+            return {"pem": "", "pub": "", **told}
         path = os.path.join(top, "minion.pem")
         if netboot_files.read(path) is None:
             made = netboot_run.output("openssl", "genrsa", "2048")
             netboot_files.write(path, f"{made}\n", mode=0o600)
         public = netboot_run.output("openssl", "rsa", "-in", path, "-pubout")
-        return {"pem": netboot_files.read(path) or "", "pub": f"{public}\n"}
+        return {"pem": netboot_files.read(path) or "", "pub": f"{public}\n", **told}
 
     def _image(self, arming: Arming) -> ImageRecord | None:
         """Return the record of the image that a host boots, if it is ready."""

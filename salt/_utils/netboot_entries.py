@@ -93,7 +93,9 @@ _LONGEST_CMDLINE_OF = {"riscv64": 1024 - 256}
 # From the board, from hand-written scripts for netinstall-alt, from the host.
 # Of a host that is installed unattended: see netboot_host_scripts.
 _ANSWERS = "${nb-answers}"
-_LONGEST_ANSWERS = len("ai curl=http://255.255.255.255:65535/host//answers/pcbios/") + 64 + 33
+_LONGEST_ANSWERS = (
+    len("ai poweroff curl=http://255.255.255.255:65535/host//answers/pcbios/") + 64 + 33
+)
 _MORE_ARGUMENTS = "${nb-board-arguments} ${linux_extra_cmdline} ${nb-arguments}"
 # Other values of ``${...}``: one of ``NICS``, a locale, the path of a host that boots once.
 _LONGEST_SETTING = 64

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import netboot_answers
+
 from netboot_hosts import (
     BOARDS,
     BUILT_IN,
@@ -213,20 +215,21 @@ def once(hosts: Maps, groups: Maps, config: Config, entries: list[Entry]) -> dic
             "path": path,
             # A board may need its kernel over TFTP, where the fetch would not be logged.
             "server": config["http"]["url"] if shown_by_initrd else "",
-            **_installed(name, settings),
+            **_installed(name, settings, config),
         }
     return {"hosts": found, "problems": wrong}
 
 
-def _installed(name: str, settings: Host) -> dict[str, Any]:
+def _installed(name: str, settings: Host, config: Config) -> dict[str, Any]:
     """Return what the answers need to know of a host that is installed unattended."""
     if "install" not in settings:
-        return {"install": ""}
+        return {"install": "", "words": []}
     named = name if identity(name)[0] == "hostname" else f"pc-{host_key(name)}"
     return {
         "install": settings["install"],
         "hostname": settings.get("hostname", named),
-        "network": settings.get("network") or {},
+        "network": settings.get("network"),
+        "words": netboot_answers.kernel_words(config["installs"][settings["install"]]),
     }
 
 
@@ -256,7 +259,7 @@ def armed_script(arming: Arming, url: str) -> str:
     url
         URL of the web server.
     """
-    installs = arming.get("install")
+    words = " ".join(arming.get("words", []))
     prefix = f"/host/{host_key(arming['host'])}.{arming['arming']}"
     lines = [
         f"# Host: {arming['host']}, armed: this script is removed after a complete boot.",
@@ -264,6 +267,6 @@ def armed_script(arming: Arming, url: str) -> str:
         f"set nb-entry {arming['entry']}",
         *([f"set nb-files {arming['server']}{prefix}/tftp"] if arming["server"] else []),
         *(["set nb-straight 1"] if arming["straight"] else []),
-        *([f"set nb-answers ai curl={url}{prefix}/answers/${{platform}}/"] if installs else []),
+        *([f"set nb-answers {words} curl={url}{prefix}/answers/${{platform}}/"] if words else []),
     ]
     return _HEAD + "\n".join(lines) + "\n"

@@ -461,7 +461,8 @@ class Installed(OnceHost, total=False):
 
     install: str  # its name in the pillar
     hostname: str
-    network: dict[str, Any]  # a static address, see the pillar; empty: DHCP
+    network: Optional["StaticAddress"]  # None: DHCP
+    words: list[str]  # of the kernel command line, besides curl=
     until: int  # when it is disarmed by itself; absent: after arm_days
 
 
