@@ -11,7 +11,7 @@ import os
 import sys
 import zlib
 
-from . import applying, views
+from . import applying, following, views
 from .asking import Asker, AskError
 
 
@@ -29,11 +29,32 @@ def fail(why, status=1):
 
 def arm(asker, options):
     """All of them, or none."""
-    return asker.ask("netboot.arm", host=options.hosts)
+    return asker.ask("netboot.arm", **whom(options), **given(options, "hours", "test"))
 
 
 def disarm(asker, options):
-    return asker.ask("netboot.arm", host=options.hosts, disarm=True)
+    everybody = {"host": "*"} if options.all else whom(options)
+    return asker.ask("netboot.arm", **everybody, disarm=True)
+
+
+def wake(asker, options):
+    return asker.ask("netboot.wake", **whom(options))
+
+
+def whom(options):
+    return {**({"host": options.hosts} if options.hosts else {}), **given(options, "group")}
+
+
+def hosts(asker, options):
+    if options.follow:
+        raise SystemExit(0 if following.follow(asker, options.group) else 1)
+    found = asker.ask("netboot.hosts")
+    if options.group:
+        found = {
+            machine: [one for one in listed if one["group"] == options.group]
+            for machine, listed in found.items()
+        }
+    return found
 
 
 def verify(asker, options):
@@ -149,7 +170,7 @@ def typed(path):
     return os.path.join(os.environ.get("NETBOOT_FROM", ""), path)
 
 
-HOSTS = {"metavar": "HOST", "nargs": "+", "help": "name in the pillar, or a pattern such as 'lab*'"}
+HOSTS = {"metavar": "HOST", "nargs": "*", "help": "name in the pillar, or a pattern such as 'lab*'"}
 HOST = {"metavar": "HOST", "nargs": "?", "help": "as this host sees it: name, MAC address, UUID"}
 FILE = {"metavar": "IMAGE", "help": "name of an image, or the path of a file on the server"}
 PATH = {"metavar": "FILE", "help": "path of the file on the server, such as netboot.tar.gz"}
@@ -166,6 +187,10 @@ MAC = {"metavar": "MAC", "help": "its MAC address, as the menu and `hosts unknow
 AS = {"metavar": "as", "help": "the word as"}
 NAME = {"metavar": "NAME", "help": "of the host, new or in that file"}
 GROUP = {"help": "its group in the pillar"}
+HOURS = {"type": int, "help": "for how long hosts are armed that are installed unattended"}
+TEST = {"action": "store_true", "help": "only say what would happen"}
+ALL = {"action": "store_true", "help": "every host"}
+FOLLOW = {"action": "store_true", "help": "draw it again until all are installed"}
 YES = {"action": "store_true", "help": "write without asking"}
 #: Linux: MAX_ARG_STRLEN is 128 KiB.
 LONGEST_WORD = 130_000
@@ -191,7 +216,12 @@ COMMANDS = {
         views.trace,
         {"client": CLIENT},
     ),
-    "hosts": ("the hosts of the pillar", function("netboot.hosts"), views.hosts, {}),
+    "hosts": (
+        "the hosts of the pillar",
+        hosts,
+        views.hosts,
+        {"--group": GROUP, "--follow": FOLLOW},
+    ),
     "hosts unknown": (
         "machines that asked for a boot and are not in the pillar",
         lambda asker, _options: asker.ask("netboot.hosts", unknown=True),
@@ -221,13 +251,25 @@ COMMANDS = {
         "arm hosts: they boot their entry one more time",
         arm,
         views.arm,
-        {"hosts": HOSTS},
+        {"hosts": HOSTS, "--group": GROUP, "--hours": HOURS, "--test": TEST},
     ),
     "disarm": (
         "disarm hosts: they boot from their own disks",
         disarm,
         views.disarm,
-        {"hosts": HOSTS},
+        {"hosts": HOSTS, "--group": GROUP, "--all": ALL},
+    ),
+    "wake": (
+        "wake hosts over the network (Wake-on-LAN)",
+        wake,
+        views.wake,
+        {"hosts": HOSTS, "--group": GROUP},
+    ),
+    "answers": (
+        "what the installer of a host is answered, without secrets",
+        lambda asker, options: asker.ask("netboot.answers", options.host),
+        views.answers,
+        {"host": {"metavar": "HOST", "help": "its name in the pillar"}},
     ),
     "progress": ("how far fetches are", function("iso_fetch.progress"), views.progress, {}),
     "verify": ("whether an ISO is still the verified one", verify, views.verify, {"file": FILE}),

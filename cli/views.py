@@ -235,11 +235,38 @@ def menu(data):
 def arm(data):
     by_entry = {}
     for one in data:
-        by_entry.setdefault(one["entry"], []).append(one["host"])
-    return [
-        f"{_hosts(names)} armed: at the next network boot {entry} starts, once."
-        for entry, names in by_entry.items()
-    ]
+        key = one["entry"], one["install"], _disk(one["disk"]), one["until"], bool(one["armed"])
+        by_entry.setdefault(key, []).append(one["host"])
+    lines = []
+    for (entry, install, disk, until, armed), names in by_entry.items():
+        would = "armed" if armed else "not armed yet"
+        if install:
+            lines.append(
+                f"{_hosts(names)} {would}: at the next network boot before {when(until)}, {entry} "
+                f"is installed ({install}), which wipes {disk}."
+            )
+        else:
+            lines.append(f"{_hosts(names)} {would}: at the next network boot {entry} starts, once.")
+    return lines
+
+
+def _disk(rule):
+    """Which disks the rule of an install wipes."""
+    if isinstance(rule, list):
+        return f"the only disk of {rule[0]} to {rule[1]} GB"
+    words = {"all": "EVERY disk", "smallest": "the smallest disk", "empty": "the only empty disk"}
+    return words.get(rule, rule)
+
+
+def wake(data):
+    armed = [one["host"] for one in data if one["install"]]
+    lines = [f"{_hosts([one['host'] for one in data])} woken."]
+    told = f"{_hosts(armed)} going to be installed." if armed else "None of them will be installed."
+    return [*lines, told]
+
+
+def answers(data):
+    return [line for name in sorted(data) for line in (f"== {name}", *data[name].splitlines(), "")]
 
 
 def _hosts(names):

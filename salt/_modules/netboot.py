@@ -178,9 +178,9 @@ def hosts(unknown=False):
 
     Returns a list of maps: ``host`` (its name in the pillar), ``identities`` (such as
     ``mac 52:54:00:12:34:56``), ``entry`` (id of its boot entry, ``local``, or empty: the menu
-    decides), ``once``, ``menu`` (whether it shows the menu first), and for those with ``once``
-    ``armed``, ``booted``, ``booted_entry``, ``install``, ``state``, ``step`` and
-    ``since``, see ``netboot_once.list``.
+    decides), ``once``, ``group``, ``menu`` (whether it shows the menu first), and
+    for those with ``once`` ``armed``, ``booted``, ``booted_entry``, ``install``, ``state``,
+    ``step`` and ``since``, see ``netboot_once.list``.
 
     CLI Example:
 

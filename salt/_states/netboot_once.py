@@ -114,6 +114,17 @@ def armed(name):
             state.comment = " ".join(
                 state.counted(made.count(word), "host", done) for word, done in told if word in made
             ) or state.counted(len(changes), "host", "updated")
+            wiped = [
+                key
+                for key, change in changes.items()
+                if change == "armed" and once["hosts"][key].get("install")
+            ]
+            if wiped:
+                state.comment += (
+                    f" At the next network boot {len(wiped)} "
+                    f"{'is' if len(wiped) == 1 else 'are'} installed, which wipes disks: "
+                    f"{some(wiped)}."
+                )
         waiting = [
             host["host"]
             for host in netboot_arming.listing(records)

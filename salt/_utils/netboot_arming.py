@@ -285,6 +285,7 @@ def arm(
     return [
         {
             **_shown(arming, None),
+            **({"armed": None} if test else {}),
             "disk": config["installs"][arming["install"]]["disk"] if arming.get("install") else "",
             "until": iso8601(arming["until"]) if arming.get("install") else None,
         }

@@ -98,6 +98,7 @@ def hosts(records: Records) -> list[dict[str, Any]]:
                 ],
                 "entry": host["entry"],
                 "once": host["once"],
+                "group": host.get("group", ""),
                 "menu": host["menu"],
                 "armed": arming.get("armed"),
                 "booted": arming.get("booted"),
