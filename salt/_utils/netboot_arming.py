@@ -25,6 +25,7 @@ from salt.exceptions import CommandExecutionError, SaltInvocationError
 
 import netboot_files
 import netboot_installing
+import netboot_machine
 from netboot_answering import Answers, installs_of, remove_answers
 from netboot_host_checks import typed
 from netboot_host_scripts import armed_script
@@ -122,11 +123,13 @@ def _reconcile(records: Records, hosts: dict[str, OnceHost], test: bool) -> dict
     arm_new = config["arm_new"] and config["arms"] and known
     armings, changes = _armings(old, booted, hosts, arm_new)
     never = [key for key, change in changes.items() if change == "not armed"]
-    if not config["arms"]:
-        # What another server may have installed meanwhile is not armed when this one arms again.
-        armed = [key for key, one in armings.items() if not _is_booted(one, booted.get(key))]
-        changes |= dict.fromkeys(set(armed) - set(never), "disarmed")
-        never = armed
+    here = {"identity": netboot_machine.identity(), "network": config["network"]}
+    if not config["arms"] or records.owned("machine", here) != here:
+        # What another server may have installed meanwhile is not armed when this one arms again. Nor
+        # is what a copy of a machine finds on record, or one that was moved to other clients.
+        waiting = [key for key, one in armings.items() if not _is_booted(one, booted.get(key))]
+        changes |= dict.fromkeys(set(waiting) - set(never), "disarmed")
+        never = waiting
     for key in never:
         armings[key]["armed_at"] = 0
         booted[key] = _never_booted(armings[key])
@@ -154,6 +157,8 @@ def _reconcile(records: Records, hosts: dict[str, OnceHost], test: bool) -> dict
         for key in never:
             records.write("once", key, booted[key])
         # Even if there is no host: from now on a host is new, not the server.
+        if records.owned("machine", {}) != here:
+            records.write("owned", "machine", here)
         if armings != old or renamed or not known:
             # Before the scripts: after a kill here, the next run must know which scripts it owns.
             records.write("owned", "once", armings)

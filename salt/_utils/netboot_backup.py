@@ -21,7 +21,7 @@ from netboot_records import Records
 # What the states changed on the old machine alone.
 _OF_THE_MACHINE = (
     *("services/", "control/"),
-    *(f"owned/{name}.json" for name in ("admins", "firewalld", "nginx", "silenced")),
+    *(f"owned/{name}.json" for name in ("admins", "firewalld", "machine", "nginx", "silenced")),
 )
 # Far more than thousands of hosts take.
 _LARGEST = 256 << 20

@@ -45,6 +45,21 @@ def target(state_dir: str) -> Target:
     }
 
 
+def identity() -> str:
+    """
+    Return what this machine and no copy of it has: the system's id, and that of the hardware, which
+    a hypervisor gives to each virtual machine.
+    """
+    found = []
+    for path in ("/etc/machine-id", "/sys/class/dmi/id/product_uuid"):
+        try:
+            with open(path, encoding="ascii") as file:
+                found.append(file.read().strip())
+        except (OSError, ValueError):
+            continue
+    return " ".join(found)
+
+
 def _os_release() -> dict[str, str]:
     values = {}
     with open(_OS_RELEASE, encoding="utf-8") as file:

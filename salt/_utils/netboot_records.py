@@ -26,6 +26,7 @@ owned      silenced         names of services                           netboot_
 owned      out-of-service   seconds since 1970, by path                 alt_image states
 owned      admins           uid, keys, sudo, by account                 netboot_admins states
 owned      firewalld        rules: by zone; copies: zones               netboot_firewalld
+owned      machine          identity: of the machine; network           netboot_arming
 owned      events           series, number of the last one sent         netboot_queue
 owned      metrics          file: path of the file of metrics           netboot_file.metrics
 owned      probe            see netboot_bootable.tried                  netboot_bootable
