@@ -100,7 +100,7 @@ def on_host(host: Maps, settings: Maps, images: Maps, installs: Maps) -> Iterato
     image = settings.get("image")
     if image is None and "entry" not in settings:
         yield "image: is missing; install requires the image to install"
-    elif (images.get(image) or {}).get("skip_iso_deploy"):
+    elif (images.get(str(image)) or {}).get("skip_iso_deploy"):
         yield (
             f"install: netboot:images:{image} is on another server (skip_iso_deploy), so the "
             "answers that its installer needs are not known"

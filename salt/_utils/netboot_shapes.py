@@ -232,6 +232,27 @@ class Install(TypedDict):
     finish: str  # reboot, poweroff
 
 
+class MinionKeys(TypedDict):
+    """What makes an installed machine a minion that its master knows."""
+
+    id: str
+    pem: str  # the private half; empty: it makes its own pair
+    pub: str
+    master: str
+    master_finger: str
+
+
+class InstallMachine(TypedDict):
+    """The machine that is answered for, in one arming."""
+
+    host: str  # its name in the pillar
+    hostname: str
+    token: str  # of the arming: letters, digits, - and _
+    reports: str  # URL; a GET of a step below it reports the step
+    network: Optional["StaticAddress"]  # None: DHCP
+    minion: Optional[MinionKeys]
+
+
 class Config(TypedDict):
     """What the pillar resolves to on a machine: every setting, with its default."""
 
@@ -323,6 +344,7 @@ class Facts(_Facts, total=False):
     flavours: dict[str, dict[str, str]]
     missing: dict[str, str]
     rejected: list[dict[str, str]]
+    installer_names: list[str]  # backends of alterator in the installer's stage; absent: unknown
     sha256: dict[str, str]  # of kernels, initrds and stages, by path
     tree: dict[str, Any]
 

@@ -1,0 +1,69 @@
+"""
+What the shell scripts of an unattended install share: they never stop it by themselves, and report
+steps to the netboot server. Pure.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+
+#: Where the installed system keeps what is ours, root's alone.
+STATE = "/var/lib/netboot-install"
+
+
+def assignments(values: Mapping[str, str]) -> str:
+    """
+    Return the beginning of a shell script, with variables.
+
+    values
+        Their values by name.
+    """
+    lines = [f"{name}={shlex.quote(value)}" for name, value in values.items()]
+    return "\n".join(["#!/bin/sh", "# Made by netboot-alt for one install.", *lines, ""])
+
+
+def put(path: str, mode: str, text: str) -> str:
+    """
+    Return a shell command that calls ``put`` with a text.
+
+    path
+        Path of the file in the installed system.
+
+    mode
+        Its mode, octal.
+
+    text
+        The text; it gets a last line break if it has none.
+    """
+    mark = "END"
+    while mark in text:
+        mark += "_"
+    end = "" if text.endswith("\n") or not text else "\n"
+    return f"put {shlex.quote(path)} {mode} <<'{mark}'\n{text}{end}{mark}\n"
+
+
+# NB_ROOT is for tests: a directory instead of /.
+HEAD = r"""
+R=${NB_ROOT:-}
+
+say() {
+    echo "netboot-alt: $*" >&2
+    { echo "netboot-alt: $*" >"$R/dev/console"; } 2>/dev/null || :
+}
+
+fetched() { # URL
+    if command -v curl >/dev/null; then
+        curl --silent --fail --output /dev/null --connect-timeout 2 --max-time 2 "$1"
+    else
+        wget -q -O /dev/null -T 2 -t 1 "$1"
+    fi
+}
+
+report() { # STEP: once, if the server answers
+    [ ! -e "$R/tmp/netboot-reports/$1" ] || return 0
+    mkdir -p "$R/tmp/netboot-reports"
+    if fetched "$reports/$1" >/dev/null 2>&1; then : >"$R/tmp/netboot-reports/$1"; fi
+    return 0
+}
+"""
