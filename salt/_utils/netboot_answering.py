@@ -12,7 +12,6 @@ import re
 from typing import Any
 
 import netboot_answers
-
 import netboot_files
 import netboot_images
 import netboot_installers
@@ -92,7 +91,7 @@ class Answers:
         image = self._image(arming)
         if image is None:
             return f"{key}:image: is not ready, so the answers of its installer are not known yet"
-        wrong = netboot_answers.why_not(install, image["facts"])
+        wrong = netboot_answers.why_not(image["facts"], install)
         return wrong and f"{key}:install: {wrong}"
 
     def files(self, arming: Arming, pair: dict[str, str]) -> dict[str, bytes]:

@@ -125,8 +125,8 @@ def _reconcile(records: Records, hosts: dict[str, OnceHost], test: bool) -> dict
     never = [key for key, change in changes.items() if change == "not armed"]
     here = {"identity": netboot_machine.identity(), "network": config["network"]}
     if not config["arms"] or records.owned("machine", here) != here:
-        # What another server may have installed meanwhile is not armed when this one arms again. Nor
-        # is what a copy of a machine finds on record, or one that was moved to other clients.
+        # What another server may have installed meanwhile is not armed when this one arms again;
+        # nor what a copy of a machine finds on record, or one that was moved to other clients.
         waiting = [key for key, one in armings.items() if not _is_booted(one, booted.get(key))]
         changes |= dict.fromkeys(set(waiting) - set(never), "disarmed")
         never = waiting
@@ -270,8 +270,8 @@ def arm(
     lasts_s = _hours(hours) * 3600 or config["arm_days"] * 86400
     with _locked(records):
         armings = records.armings()
-        again = {
-            key: {**_new_arming(armings[key]), "until": int(time.time()) + lasts_s}
+        again: Armings = {
+            key: _new_arming({**armings[key], "until": int(time.time()) + lasts_s})
             for key in _found(records, armings, host, group)
         }
         answers = Answers(records)

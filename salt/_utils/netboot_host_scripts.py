@@ -10,7 +10,6 @@ from __future__ import annotations
 from typing import Any
 
 import netboot_answers
-
 from netboot_hosts import (
     BOARDS,
     BUILT_IN,
@@ -23,7 +22,7 @@ from netboot_hosts import (
 )
 from netboot_names import NICS, host_key, label
 from netboot_paths import in_url
-from netboot_shapes import Arming, Config, Entry, Host, Listed, OnceHost
+from netboot_shapes import Arming, Config, Entry, Host, Listed
 
 Maps = dict[str, Any]
 
@@ -192,7 +191,7 @@ def once(hosts: Maps, groups: Maps, config: Config, entries: list[Entry]) -> dic
     not detect; and ``hosts``, a map of the others (``OnceHost``) by their keys.
     """
     by_id = {entry["id"]: entry for entry in entries}
-    found: dict[str, OnceHost] = {}
+    found: dict[str, Any] = {}
     wrong = []
     for name, host in hosts.items():
         settings = settings_of(host, groups)
