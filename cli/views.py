@@ -124,7 +124,7 @@ def hosts(data):
 
 def _host(one):
     entry = {"": "the menu's default", "local": "its own disk"}.get(one["entry"], one["entry"])
-    if one["state"]:
+    if one.get("state"):
         step = f" ({one['step']})" if one["step"] else ""
         how = f"{one['state']}{step} {when(one['since'])}"
         if one["state"].startswith(("failed", "silent")):

@@ -401,6 +401,28 @@ def arm(host=None, group=None, disarm=False, hours=None, test=False):
     return netboot_arming.arm(_records(), host, group, hours, test)
 
 
+def answers(host):
+    """
+    Show what the installer of a host with ``install`` is answered, on a BIOS (``pcbios``) and on
+    UEFI (``efi``), without secrets: hashes, tokens and keys are masked.
+
+    host
+        Its name in the pillar.
+
+    Returns the texts by path; of an archive, those of its files.
+
+    Raises SaltInvocationError when there is no such host or it has no ``install``,
+    CommandExecutionError when its image is not ready or cannot be installed unattended.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt 'netboot*' netboot.answers pc1
+    """
+    return netboot_arming.answers(_records(), host)
+
+
 def wake(host=None, group=None):
     """
     Wake hosts by Wake-on-LAN, from the interfaces of this server. Nobody is armed by it.

@@ -7,8 +7,10 @@ script, so that no installer starts without them: it would take those of its med
 
 from __future__ import annotations
 
+import io
 import os
 import re
+import tarfile
 from typing import Any
 
 import netboot_answers
@@ -46,6 +48,13 @@ def installs_of(records: Records) -> Installs:
     config = records.config()
     hours = config["answer_hours"]
     return Installs(records.directory, config["paths"]["answers"], hours * 3600)
+
+
+def _masked(text: str, arming: Arming) -> str:
+    text = re.sub(r"\$[a-z0-9]{1,3}\$[^\s\"':]+", "(hash)", text)
+    # Up to p10 a password that nobody knows stands in for the hash.
+    text = re.sub(r'(passwd_[12] ")[0-9a-f]{32}"', r'\1(unknown)"', text)
+    return text.replace(arming["arming"], "(token)")
 
 
 def installed_from(records: Records, label: str) -> list[str]:
@@ -162,14 +171,39 @@ class Answers:
         """
         self._installs.sweep({f"{key}.{arming['arming']}" for key, arming in armed.items()})
 
+    def shown(self, arming: Arming) -> dict[str, str]:
+        """
+        Return the answers of a host as texts without secrets, by path; an archive by its files.
+
+        arming
+            Its arming; ``why_not`` has nothing against it.
+        """
+        told = self._salt(arming)
+        pair = {"pem": "(private key)\n", "pub": "(public key)\n", **told} if told else {}
+        found = {}
+        for name, content in self.files(arming, pair).items():
+            if name.endswith(".tar"):
+                with tarfile.open(fileobj=io.BytesIO(content)) as tar:
+                    for member in filter(tarfile.TarInfo.isfile, tar):
+                        file: Any = tar.extractfile(member)
+                        found[f"{name}/{member.name}"] = file.read().decode()
+            else:
+                found[name] = content.decode()
+        return {name: _masked(text, arming) for name, text in found.items()}
+
+    def _salt(self, arming: Arming) -> dict[str, str]:
+        """Return master and fingerprint for a host's minion, or nothing."""
+        salt = self._config["installs"][arming["install"]]["salt"]
+        told = {"master": salt["master"], "master_finger": salt["master_finger"]}
+        return told if salt["master"] else {}
+
     def _pair(self, top: str, arming: Arming) -> dict[str, str]:
         """
         Return how a host becomes a minion: its keys are made with its first answers; or nothing.
         """
-        salt = self._config["installs"][arming["install"]]["salt"]
-        if not salt["master"]:
+        told = self._salt(arming)
+        if not told:
             return {}
-        told = {"master": salt["master"], "master_finger": salt["master_finger"]}
         image: Any = self._image(arming)
         if not netboot_installers.of(image["facts"]).scripts:
             # The key would have to travel where it is logged.

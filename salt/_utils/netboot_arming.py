@@ -366,6 +366,26 @@ def _found(records: Records, armings: Armings, host: object, group: object) -> l
     return sorted(dict.fromkeys(keys), key=in_order)
 
 
+def answers(records: Records, host: object) -> dict[str, str]:
+    """
+    Return what the installer of a host is answered, see ``netboot.answers``.
+
+    records
+        The records of this machine.
+
+    host
+        Its name in the pillar.
+    """
+    armings, made = records.armings(), Answers(records)
+    (key,) = _found(records, armings, host, None)[:1]
+    if not armings[key].get("install"):
+        raise SaltInvocationError(f"netboot:hosts:{armings[key]['host']} has no install.")
+    wrong = made.why_not(armings[key])
+    if wrong:
+        raise CommandExecutionError(f"{wrong}.")
+    return made.shown(armings[key])
+
+
 def unanswered(records: Records) -> list[str]:
     """
     Return why armed hosts do not boot, as they have no answers: a line each.

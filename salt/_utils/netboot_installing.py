@@ -42,7 +42,12 @@ _REPORT = re.compile(r"/host/([^/]+)\.([0-9a-f]{32})/did/((?:failed-)?[a-z-]{1,2
 
 
 def report(path: str) -> tuple[str, str, str] | None:
-    """Return the host, token and step of a report's path, or None."""
+    """
+    Return the host, token and step of a report, or None.
+
+    path
+        The path that was asked for.
+    """
     found = _REPORT.fullmatch(path)
     if not found or found[3].removeprefix("failed-") not in STEPS:
         return None
@@ -50,7 +55,12 @@ def report(path: str) -> tuple[str, str, str] | None:
 
 
 def macs(told_by: object) -> set[str]:
-    """Return the MAC addresses, without separators, of what identifies a host."""
+    """
+    Return the MAC addresses, without separators, of what identifies a host.
+
+    told_by
+        See ``netboot_shapes.OnceHost``.
+    """
     told = told_by if isinstance(told_by, list) else []
     return {one[4:] for one in told if isinstance(one, str) and one.startswith("mac=")}
 

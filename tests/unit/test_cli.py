@@ -148,6 +148,14 @@ def test_a_line_for_each_host():
             "booted 2026-11-26 12:00 (old)",
         ),
         ({"armed": None}, "not armed"),
+        (
+            {"state": "installing", "step": "disk", "since": "2026-11-26T12:00:00Z"},
+            "alt-install  installing (disk) 2026-11-26 12:00",
+        ),
+        (
+            {"state": "silent", "step": "", "since": "2026-11-26T12:00:00Z"},
+            "alt-install  silent 2026-11-26 12:00; again: ./netboot arm pc1",
+        ),
         ({"once": False, "entry": "local"}, "its own disk  always"),
         ({"once": False, "entry": "", "menu": True}, "the menu's default  after the menu"),
         ({"identities": ["uuid aa", "uuid bb"]}, "pc1   uuid aa  "),
@@ -384,7 +392,7 @@ def test_machine_that_fails_hides_no_other(tmp_path):
 @pytest.mark.parametrize(
     ("argv", "told"),
     [
-        (["arm"], "the following arguments are required: HOST"),
+        (["answers"], "the following arguments are required: HOST"),
         (["hosts", "--jsn"], "unrecognized arguments: --jsn"),
     ],
 )
@@ -535,11 +543,18 @@ def test_menu_of_a_host_that_asks():
 
 
 def test_many_hosts_are_armed():
-    thirty = [{"host": f"pc{number}", "entry": "alt-install"} for number in range(1, 31)]
-    assert views.arm([*thirty, {"host": "old1", "entry": "alt-livecd"}]) == [
+    at = "2026-11-27T08:00:00Z"
+    once = {"armed": at, "install": "", "disk": "", "until": None}
+    thirty = [{"host": f"pc{n}", "entry": "alt-install", **once} for n in range(1, 31)]
+    assert views.arm([*thirty, {"host": "old1", "entry": "alt-livecd", **once}]) == [
         "30 hosts (pc1, pc2, pc3 and 27 more) are armed: at the next network boot alt-install "
         "starts, once.",
         "old1 is armed: at the next network boot alt-livecd starts, once.",
+    ]
+    wiped = {"armed": None, "install": "school-pc", "disk": [100, 600], "until": at}
+    assert views.arm([{"host": "pc1", "entry": "alt-install", **wiped}]) == [
+        "pc1 is not armed yet: at the next network boot before 2026-11-27 08:00, alt-install is "
+        "installed (school-pc), which wipes the only disk of 100 to 600 GB."
     ]
     assert views.disarm(thirty[:2]) == ["pc1, pc2 are not armed any more: the local disk boots."]
 

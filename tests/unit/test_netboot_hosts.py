@@ -17,6 +17,7 @@ from tests.unit.test_netboot_pillar import IMAGE, resolve
 
 ONCE = TFTP.replace("/tftp", "/once")
 IMAGES = {"ALT 11": {**IMAGE, "variants": ["livecd", "install"]}}
+URL = "http://192.0.2.10"
 MAC = "52:54:00:ab:cd:ef"
 UUID = "f81d4fae-7dec-11d0-a765-00a0c91e6bf6"
 INSTALL = {"image": "ALT 11", "variant": "install"}
@@ -195,7 +196,7 @@ def test_one_machine_with_two_cards():
     assert host["told_by"] == ["mac=525400abcdef", "mac=525400abcdf0"]
     for mac in macs:
         assert boots(scripts, mac=mac.replace("-", ":").lower()).end == "exit 1"
-    scripts[f"{ONCE}/{key}.ipxe"] = netboot_host_scripts.armed_script({**host, "arming": "0"})
+    scripts[f"{ONCE}/{key}.ipxe"] = netboot_host_scripts.armed_script({**host, "arming": "0"}, URL)
     for mac in macs:
         assert "install2" in boots(scripts, mac=mac.replace("-", ":").lower()).end
     for other in ({"mac": macs[1]}, {"mac": ["52:54:00:00:00:01", "525400abcdf0"]}):
@@ -322,7 +323,9 @@ def test_once(menu):
 
     (key, host) = once_of(hosts)["hosts"].popitem()
     assert (key, host["host"], host["entry"]) == ("pc-1", "PC:1", "alt_11-install")
-    scripts[f"{ONCE}/pc-1.ipxe"] = netboot_host_scripts.armed_script({**host, "arming": "1a2b3c4d"})
+    scripts[f"{ONCE}/pc-1.ipxe"] = netboot_host_scripts.armed_script(
+        {**host, "arming": "1a2b3c4d"}, URL
+    )
     assert problems(scripts[f"{ONCE}/pc-1.ipxe"]) == []
     client = boots(scripts)
     assert "install2.target" in client.end
@@ -349,7 +352,7 @@ def test_what_shows_that_it_booted(method, variant, path):
     assert host["path"] == path
     scripts = scripts_of(hosts, methods=[method])
     key = "52-54-00-ab-cd-ef"
-    scripts[f"{ONCE}/{key}.ipxe"] = netboot_host_scripts.armed_script({**host, "arming": "0"})
+    scripts[f"{ONCE}/{key}.ipxe"] = netboot_host_scripts.armed_script({**host, "arming": "0"}, URL)
     for product in ("P", "TF307-MB"):
         client = boots(scripts, smbios__product=product)
         asked = [*client.fetched, "http://192.0.2.10" + _directory(client.kernel)]

@@ -110,6 +110,7 @@ def test_what_is_labeled():
     } == {
         "/srv/own": "public_content_t",
         "/var/lib/netboot-once": "public_content_t",
+        "/var/lib/netboot-answers": "public_content_t",
         "/var/lib/netboot-status/www": "public_content_t",
         "/var/lib/netboot-dnsmasq": "dnsmasq_lease_t",
         "/usr/local/lib/netboot": "bin_t",
