@@ -15,7 +15,7 @@ from netboot_patterns import Wrong, duplicate, each, like, list_of, others, refu
 DISKS = ("all", "smallest", "empty")
 
 _DISK = r"/dev/disk/by-(path|id)/[A-Za-z0-9][A-Za-z0-9._:+-]*"
-_GRUB = r"/dev/[a-z][a-z0-9]*|efi(removable|nvram)"
+_GRUB = r"/dev/[a-z][a-z0-9]*|efi(removable|nonvram)"
 # crypt(5); without DES and MD5, which are broken.
 _SIGN = "[./A-Za-z0-9]"
 _HASH = (

@@ -141,7 +141,7 @@ choose() {  # sets chosen
         fi
     done
     [ -z "$several" ] || stop disk "the rule $rule fits several disks, $several"
-    [ -n "$chosen" ] || stop disk "the rule $rule fits no disk of: $(disks | tr '\n' ' ')"
+    [ -n "$chosen" ] || stop disk "the rule $rule fits no disk of: $(disks | paste -s -d ' ')"
 }
 
 # RAID and LVM over other disks would still lead to them.
@@ -194,7 +194,7 @@ choose_disk() {
     for name in $(disks); do
         [ "$name" = "$chosen" ] || hide "$name"
     done
-    [ "$(disks)" = "$chosen" ] || stop disk "the disks are now: $(disks | tr '\n' ' ')"
+    [ "$(disks)" = "$chosen" ] || stop disk "the disks are now: $(disks | paste -s -d ' ')"
 }
 
 report started
