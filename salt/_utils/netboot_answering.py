@@ -132,6 +132,19 @@ class Answers:
             ).items()
         }
 
+    def minion(self, key: str, arming: Arming) -> dict[str, str]:
+        """
+        Return ``id`` and ``pub``, the public key, of the minion that an armed host becomes; or
+        nothing.
+
+        key, arming
+            The host and its arming. Its pair of keys is made if it has none.
+        """
+        if not arming.get("install") or self.why_not(arming):
+            return {}
+        pair = self._pair(key, arming)
+        return {"id": arming["hostname"], "pub": pair["pub"]} if pair.get("pub") else {}
+
     def write(self, key: str, arming: Arming) -> list[str]:
         """
         Write the answers of an armed host.
@@ -143,10 +156,8 @@ class Answers:
         """
         if not arming.get("install") or self.why_not(arming):
             return []
-        top = os.path.join(self._armed, f"{key}.{arming['arming']}")
-        for directory in (self._armed, top, os.path.join(top, "answers")):
-            os.makedirs(directory, mode=0o700, exist_ok=True)
-        files = self.files(arming, self._pair(top, arming))
+        files = self.files(arming, self._pair(key, arming))
+        top = self._directory(key, arming)
         changed = []
         for name, content in files.items():
             path = os.path.join(top, "answers", name)
@@ -197,7 +208,14 @@ class Answers:
         told = {"master": salt["master"], "master_finger": salt["master_finger"]}
         return told if salt["master"] else {}
 
-    def _pair(self, top: str, arming: Arming) -> dict[str, str]:
+    def _directory(self, key: str, arming: Arming) -> str:
+        """Make the directory of an arming, closed to all but root."""
+        top = os.path.join(self._armed, f"{key}.{arming['arming']}")
+        for directory in (self._armed, top, os.path.join(top, "answers")):
+            os.makedirs(directory, mode=0o700, exist_ok=True)
+        return top
+
+    def _pair(self, key: str, arming: Arming) -> dict[str, str]:
         """
         Return how a host becomes a minion: its keys are made with its first answers; or nothing.
         """
@@ -208,7 +226,7 @@ class Answers:
         if not netboot_installers.of(image["facts"]).scripts:
             # The key would have to travel where it is logged.
             return {"pem": "", "pub": "", **told}
-        path = os.path.join(top, "minion.pem")
+        path = os.path.join(self._directory(key, arming), "minion.pem")
         if netboot_files.read(path) is None:
             made = netboot_run.output("openssl", "genrsa", "2048")
             netboot_files.write(path, f"{made}\n", mode=0o600)

@@ -157,6 +157,9 @@ def _reconcile(records: Records, hosts: dict[str, OnceHost], test: bool) -> dict
         for key in never:
             records.write("once", key, booted[key])
         # Even if there is no host: from now on a host is new, not the server.
+        for key, arming in armed.items():
+            if arming.get("install"):
+                arming["minion"] = answers.minion(key, arming)
         if records.owned("machine", {}) != here:
             records.write("owned", "machine", here)
         if armings != old or renamed or not known:
@@ -279,6 +282,8 @@ def arm(
         if wrong:
             raise CommandExecutionError(f"Nobody is armed: {'; '.join(wrong)}.")
         if not test:
+            for key, arming in again.items():
+                arming["minion"] = answers.minion(key, arming)
             records.write("owned", "once", {**armings, **again})
             for key, arming in again.items():
                 answers.write(key, arming)

@@ -486,6 +486,7 @@ class Installed(OnceHost, total=False):
     network: Optional["StaticAddress"]  # None: DHCP
     words: list[str]  # of the kernel command line, besides curl=
     until: int  # when it is disarmed by itself; absent: after arm_days
+    minion: dict[str, str]  # id and pub, the key that it will have; or empty
 
 
 class Arming(Installed):
