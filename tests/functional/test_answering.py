@@ -283,9 +283,7 @@ def test_wake(server, modules):
         sock.bind(("lo", 0))
         sock.settimeout(5)
         woken = modules.netboot.wake(group="room12")
-        wanted = {
-            b"\xff" * 6 + bytes.fromhex(mac) * 16 for mac in ("525400000001", "525400000002")
-        }
+        wanted = {b"\xff" * 6 + bytes.fromhex(mac) * 16 for mac in ("525400000001", "525400000002")}
         while wanted:  # else it times out
             packet = sock.recv(2048)
             wanted = {one for one in wanted if not packet.endswith(one)}

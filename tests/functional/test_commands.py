@@ -34,24 +34,42 @@ def server(modules, records, tmp_path):
         (root / directory).mkdir(parents=True)
     iso = root / "dist/alt-server-11.0-x86_64.iso"
     make_iso(iso)
-    pillar = {"interface": "lo", "root": str(root), "hosts": HOSTS}
+    image = {"url": "http://127.0.0.1/a.iso", "checksum": {"sha256": sha256(iso)}}
+    pillar = {
+        **{
+            "interface": "lo",
+            "root": str(root),
+            "hosts": HOSTS,
+            "groups": {"room12": {}},
+            "images": {"p11": image},
+        },
+        "installs": {"pc": {"disk": "all", "root_password": "$6$salt$" + "a" * 86}},
+    }
     done = modules.state.apply("netboot.menus", pillar={"netboot": pillar})
     assert all(state["result"] for state in done.raw.values()), done
     records.write_iso(iso.name, modules.iso_fetch.verify(str(iso), {"sha256": sha256(iso)}))
     scripts = Path(records.config()["paths"]["once_scripts"])
     scripts.mkdir(exist_ok=True)
+    facts = {**modules.alt_iso.inspect(str(iso)), "tree": {"bytes": 0, "iso": {}}}
+    record = {"name": "p11", "label": "p11", "file": "a.iso", "iso_sha256": sha256(iso)}
+    tree = root / "tftp/netboot/x86_64/p11"
+    records.write("images", "p11", {**record, "facts": facts, "tree": str(tree), "form": "boot"})
     hosts = {name: host(name) for name in ("pc1", "lab1")}
     netboot_arming.reconcile(records, hosts, test=False)
     yield root
     shutil.rmtree(scripts)
 
 
-HOSTS = {"52:54:00:12:34:56": {"entry": "local"}}
+HOSTS = {
+    "52:54:00:12:34:56": {"entry": "local"},
+    "pc1": {"mac": "52:54:00:00:00:01", "group": "room12"},
+}
 
 
 def host(name):
     entry = {"entry": "p11-install", "straight": True, "server": "", "path": "/dist/a.iso"}
-    return {"host": name, "told_by": [f"hostname={name}"], **entry}
+    install = {"install": "pc", "hostname": name, "network": None, "words": ["ai"]}
+    return {"host": name, "told_by": [f"hostname={name}"], **entry, **install}
 
 
 def sha256(path):

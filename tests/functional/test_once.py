@@ -911,8 +911,11 @@ def test_new_name_in_the_pillar_installs_nobody_again(server, modules, records):
 def installing(server):
     """The server with the answers of an armed host; `did` writes a line of its log."""
     mac = "52:54:00:00:00:01"
-    server.reconcile({**host("pc1"), "told_by": [f"mac={mac.replace(':', '')}"], "install": "pc"})
-    token = netboot_records_of(server)["pc1"]["arming"]
+    server.reconcile({**host("pc1"), "told_by": [f"mac={mac.replace(':', '')}"]})
+    armings = armings_of(server)
+    armings["pc1"]["install"] = "pc"
+    replace(server.records / "owned/once.json", json.dumps(armings).encode())
+    token = armings["pc1"]["arming"]
     folder = server.answers / f"armed/pc1.{token}/answers/efi"
     folder.mkdir(parents=True)
     (folder / "autoinstall.scm").write_text("(answers)")
@@ -935,7 +938,7 @@ def installing(server):
     return server
 
 
-def netboot_records_of(server):
+def armings_of(server):
     return json.loads((server.records / "owned/once.json").read_text())
 
 
@@ -980,7 +983,7 @@ def test_answers_go_in_time_after_the_script(installing):
 
 def test_arming_lasts_some_days(installing):
     path = installing.records / "owned/once.json"
-    armings = netboot_records_of(installing)
+    armings = armings_of(installing)
     armings["pc1"]["armed_at"] -= 7 * 86400 + 1
     replace(path, json.dumps(armings).encode())
     with running(installing):
