@@ -1,42 +1,19 @@
 """Hosts on a machine with a real web server, log rotation and power cuts."""
 
 import copy
-import functools
 import re
-import subprocess
 import sys
 import time
 from types import SimpleNamespace
 
 import pytest
 
-from lab import network
 from lab.salt import CHECKOUT, SaltCall
 from tests.conftest import made_lan
 from tests.ipxe import Client
+from tests.machines import MAC, Machines
 from tests.servers import INSTALLED
 
-# Asks for a URL; words: method, URL, bytes to read before hanging up (0: all), Range (- for none).
-# Prints status and bytes read.
-ASK = """
-import socket, sys, urllib.parse
-method, url, limit, part = sys.argv[1:]
-host, path = urllib.parse.urlsplit(url)[1:3]
-with socket.socket() as sock:
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-    sock.settimeout(60)
-    sock.connect((host, 80))
-    part = "" if part == "-" else f"Range: {part}"
-    lines = [f"{method} {path} HTTP/1.1", f"Host: {host}", "Connection: close", part]
-    sock.sendall("\\r\\n".join(line for line in lines if line).encode() + b"\\r\\n\\r\\n")
-    answer = b""
-    while b"\\r\\n\\r\\n" not in answer:
-        answer += sock.recv(1)
-    read = 0
-    while (not int(limit) or read < int(limit)) and (got := len(sock.recv(65536))):
-        read += got
-print(answer.split()[1].decode(), read)
-"""
 TEXT = """
 import sys, urllib.request, urllib.error
 try:
@@ -62,7 +39,6 @@ threads = [threading.Thread(target=flood) for _ in range(32)]
 [one.start() for one in threads]
 [one.join() for one in threads]
 """
-MAC = "52:54:00:00:00:0{}"
 LIVECD = {"image": "ALT p11", "variant": "livecd"}
 INSTALL = {"image": "ALT p11", "variant": "install"}
 
@@ -129,26 +105,6 @@ def hosts(lan):
             return None
         return directory if directory.endswith(".iso") else f"{directory}/live"
 
-    networks = {}
-
-    def machine(number):
-        """The words that run a program on a machine with this MAC address."""
-        if number not in networks:
-            name = networks[number] = f"{lan.lab.name}-pc{number}"
-            address = lan.server.address.rpartition(".")[0] + f".{210 + number}"
-            network.add_machine(lan.lab.name, name, f"pc{number}", address, lan.lab.address)
-            network.ip("-n", name, "link", "set", "eth0", "address", MAC.format(number))
-        return network.inside(networks[number])
-
-    def ask(path, method="GET", limit=0, part="-", by=None):
-        """Status and bytes; by the machine with this number, or else by somebody else."""
-        url = f"http://{lan.server.address}{path}"
-        words = [sys.executable, "-c", ASK, method, url, str(limit), part]
-        run = lan.lab.run if by is None else functools.partial(subprocess.run, text=True)
-        words = words if by is None else [*machine(by), *words]
-        status, read = run(words, capture_output=True, check=True).stdout.split()
-        return int(status), int(read)
-
     def wait_until_booted(number):
         end = time.monotonic() + 60
         while boots(number) != "exit 1":
@@ -162,7 +118,7 @@ def hosts(lan):
         apply=apply,
         boots=boots,
         stage=stage,
-        ask=ask,
+        ask=Machines(lan).ask,
         wait_until_booted=wait_until_booted,
     )
 
