@@ -81,13 +81,17 @@ def test_user_whose_sudo_asks_for_a_password(lan, checkout, roster):
     assert sees(lan, checkout, "-i").startswith("FAILED   sudo asks for a password there. Allow")
 
 
+def write_pillar(lan, checkout, web):
+    image = {"url": f"{web.url}/{lan.iso.path.name}", "checksum": {"sha256": lan.iso.sha256}}
+    pillar = {"netboot": {"interface": "eth0", "images": {"ALT p11": image}}}
+    (checkout.path / "pillar/netboot.sls").write_text(yaml.safe_dump(pillar))
+
+
 def test_first_apply_asks_and_shows_fetches(lan, checkout, roster):
     """On a terminal, to a machine that has a slow mirror."""
     roster()
     slow = lan.lab.web(lan.iso.path.parent, port=8001, rate=lan.iso.size // 6)
-    image = {"url": f"{slow.url}/{lan.iso.path.name}", "checksum": {"sha256": lan.iso.sha256}}
-    pillar = {"netboot": {"interface": "eth0", "images": {"ALT p11": image}}}
-    (checkout.path / "pillar/netboot.sls").write_text(yaml.safe_dump(pillar))
+    write_pillar(lan, checkout, slow)
     python, program = checkout.venv / "bin/python", checkout.base / "bin/salt-ssh"
     command = [python, "-c", EACH_SECOND, program, "ssh", "netboot1", "-i"]
     ours, theirs = pty.openpty()
@@ -137,7 +141,10 @@ def test_another_machine_looks(lan, checkout, roster):
     entries["pc2"] = {**entries["netboot1"], "host": other.address}
     entries["pc2"]["priv"] = str(checkout.base / "key2")
     file.write_text(yaml.safe_dump(entries))
+    write_pillar(lan, checkout, lan.web)
     checkout.give_away()
+    done = checkout.run("salt-ssh", "netboot1", "state.apply", inside=inside(lan.lab.name))
+    assert done.returncode == 0, done.stdout + done.stderr
     words = ["check", "--from", "pc2", "--on", "netboot1"]
     good = checkout.launch(*words, inside=inside(lan.lab.name))
     assert (good.returncode, good.stderr) == (0, "")

@@ -9,8 +9,9 @@ from lab import Lab
 from lab.iso import make_iso
 from lab.pxe import ask
 from lab.salt import CHECKOUT, PROGRAMS, SaltCall
-from tests.integration.test_hosts import MAC, Served
+from tests.integration.test_hosts import Served
 from tests.ipxe import Client
+from tests.machines import MAC
 from tests.servers import INSTALLED
 
 ENTRY = {"image": "ALT p11", "variant": "install", "once": True}
@@ -143,6 +144,9 @@ def test_second_server_sends_armed_hosts_to_the_first(room):
 
 @pytest.mark.long
 def test_backup_restored_elsewhere_arms_nobody(room):
+    room.first.apply()
+    room.first.ask("arm", "pc1", "pc10")
+    room.second.apply(arms=f"http://{room.first.server.address}")
     assert " in /root/a.tar.gz. It contains password hashes" in room.first.ask("backup", "a.tar.gz")
     assert room.first.server.run(["stat", "-c", "%a", "/root/a.tar.gz"]).stdout == "600\n"
     saved = room.first.server.files / "root/a.tar.gz"
