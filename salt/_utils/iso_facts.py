@@ -53,6 +53,11 @@ BRANCH = re.compile(r"[pc](\d+)(?:\.\d+|f\d+)?")  # p11, c10f2, p10.1
 # Squashfs images in the root of the image: features.in/{install2,live,rescue}
 STAGES = ("live", "altinst", "rescue")
 
+# Where the installer's stage has the backends of alterator (its packages' spec files), and those by
+# which netboot_installers recognizes what an installer understands
+INSTALLER_BACKENDS = "usr/lib/alterator/backend3"
+INSTALLER_NAMES = ("pkg-init", "pkg-install-init", "postinstall", "remount-destination")
+
 # These paths end up in scripts that other images share; names that iPXE or a shell could read as
 # anything but a name are not taken from an image
 PLAIN_PATH = re.compile(r"[\w.+/-]+", re.ASCII)

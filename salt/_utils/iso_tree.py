@@ -26,6 +26,7 @@ from salt.exceptions import CommandExecutionError, SaltInvocationError
 import iso9660
 import iso9660_walk
 import iso_facts
+import iso_squashfs
 import netboot_files
 import netboot_in_use
 
@@ -58,7 +59,8 @@ def inspect(path: str, image: str = "NAME") -> dict[str, Any]:
         The image's name in the pillar, for the keys in ``missing``.
 
     Returns the dict that ``iso_facts.derive`` describes, and ``rejected``: entries that are never
-    unpacked, each with its reason.
+    unpacked, each with its reason; and, if the installer's stage can be read, ``installer_names``:
+    which of ``iso_facts.INSTALLER_NAMES`` it has.
 
     Raises ``CommandExecutionError`` when the file cannot be read, is not an ISO 9660 image or is
     truncated.
@@ -86,7 +88,23 @@ def _read(iso: iso9660_walk.Iso, image: str) -> tuple[dict[str, Any], dict[str, 
         image=image,
     )
     facts["rejected"] = listing["rejected"]
+    facts.update(_installer_names(iso, listing["entries"], facts))
     return facts, sizes
+
+
+def _installer_names(
+    iso: iso9660_walk.Iso, entries: list[dict[str, Any]], facts: dict[str, Any]
+) -> dict[str, Any]:
+    """Return the fact ``installer_names``, if the installer's stage can be read."""
+    stage = facts["stages"].get((facts["installer"] or {}).get("stage"))
+    if not stage:
+        return {}
+    (entry,) = (one for one in entries if one["path"] == stage["path"])
+    read = iso_squashfs.part_reader(iso, entry["extents"])
+    found = iso_squashfs.names(read, entry["size"], iso_facts.INSTALLER_BACKENDS)
+    if found is None:
+        return {}
+    return {"installer_names": sorted(set(found) & set(iso_facts.INSTALLER_NAMES))}
 
 
 def iso(path: str) -> dict[str, Any]:

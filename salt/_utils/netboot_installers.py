@@ -12,9 +12,6 @@ from typing import NamedTuple
 
 from netboot_shapes import Facts, Install
 
-#: Names by which an installer is recognized: backends of alterator in its stage.
-NAMES = ("pkg-init", "pkg-install-init", "remount-destination", "postinstall")
-
 # installer 1.11.3 of 2022-08-16 unpacks install-scripts.tar, alterator-vm 0.4.29 of 2022-07-26
 # knows subvolumes. Assumed: images of p10 have both from this build date on.
 _P10_WITH_BOTH = "2022-09-01"

@@ -6,8 +6,8 @@ import tarfile
 
 import pytest
 
+import iso_facts
 import netboot_answers
-import netboot_installers
 import netboot_installs
 import netboot_scheme
 import netboot_values
@@ -52,7 +52,7 @@ P9 = image("p9", "2021-05-01")
 OLD_P10 = image("p10", "2021-12-01")
 P10 = image("p10.2", "2023-11-01")
 P11 = image("p11", "2025-03-01")
-REMOUNT = image("p11", "2025-03-01", [*netboot_installers.NAMES])
+REMOUNT = image("p11", "2025-03-01", [*iso_facts.INSTALLER_NAMES])
 EARLY_P11 = image("p11", "2024-07-01", ["pkg-init", "postinstall"])
 
 
