@@ -18,6 +18,9 @@ _P10_WITH_BOTH = "2022-09-01"
 # installer 1.15.5 of 2024-04-06 runs initinstall.d from it, 1.15.6 of May is the first with the
 # steps of p11. Assumed: Sisyphus' images have both from this build date on.
 _SISYPHUS_LIKE_P11 = "2024-06-01"
+# alterator-vm adds GRUB's own partition on disks with a GPT since 0.4.42-alt3, of October 2024 at
+# the latest; up to p9 disks have no GPT on a BIOS. Assumed: images have it from this date on.
+_P11_WITH_SLOT = "2025-01-01"
 # mkimage-profiles puts alterator-postinstall into every installer since then.
 _P9_WITH_POSTINSTALL = "2019-08-31"
 _NEWEST = 11
@@ -49,6 +52,9 @@ class Installer(NamedTuple):
 
     ``subvolumes``
         Whether a profile of disks may have subvolumes of btrfs.
+
+    ``slot``
+        Whether a profile for a BIOS must have GRUB's own partition.
     """
 
     release: int
@@ -59,6 +65,7 @@ class Installer(NamedTuple):
     early: bool
     hashes: bool
     subvolumes: bool
+    slot: bool
 
 
 def of(facts: Facts) -> Installer:
@@ -88,6 +95,7 @@ def of(facts: Facts) -> Installer:
         early=release >= 11,
         hashes=release >= 11,
         subvolumes=both,
+        slot=release == 10 or (release >= 11 and built < _P11_WITH_SLOT),
     )
 
 

@@ -166,7 +166,8 @@ _INSTALLS: tuple[Key, ...] = tuple(
             "users.*.autologin",
             check.yes_or_no,
             False,
-            "`true`: the user is logged in when the system starts. Since p11, one user.",
+            "`true`: the user is logged in when the system starts. Since p11, one user. No public "
+            "answer file has it, so try one machine.",
         ),
         Key(
             "language",
@@ -314,7 +315,8 @@ _INSTALLS: tuple[Key, ...] = tuple(
             install.server,
             None,
             "Name or address of the Salt master. With it, the first boot installs salt-minion from "
-            "the repositories.",
+            "the repositories. If none has it, `failed-minion` is reported, and each boot tries "
+            "again; until then `salt-ssh` reaches the machine, by a key in `files`.",
         ),
         Key(
             "salt.master_finger",

@@ -14,8 +14,7 @@ from netboot_shapes import Install
 _MIB = 2048  # in sectors of 512 bytes, the unit of a profile
 # Of /home, whose partition gets the rest.
 _LEAST_HOME_MIB = 1024
-# GRUB's own partition on disks with a GPT (alt-packer's profiles of p10). alterator-vm adds it by
-# itself since 0.4.42-alt3, which p11 is assumed to have; up to p9 a BIOS' disks have no GPT.
+# GRUB's own partition on disks with a GPT, as in alt-packer's profiles of p10.
 _BIOS_SLOT = 20480
 
 _PLAIN = [Symbol("methods"), Symbol("plain")]
@@ -77,7 +76,7 @@ def _partitions(install: Install, installer: Installer, platform: str) -> list[A
     if install["layout"] == "own":
         return netboot_installs.partitions(install["vm_profile"])
     parts = []
-    if platform == "pcbios" and installer.release == 10:
+    if platform == "pcbios" and installer.slot:
         parts.append(["", _size(_BIOS_SLOT, _BIOS_SLOT), _PLAIN])
     if install["swap_mib"]:
         swap = install["swap_mib"] * _MIB

@@ -66,7 +66,7 @@ def install(**keys):
 
 
 OWN = """((mine (title . "Mine") (action . trivial) (actiondata
-  ("/" (size 41943040 . #t) (fsim . "Ext3") (methods plain)))))  ; a comment"""
+  ("/" (size 41943040 . #t) (fsim . "Ext2/3") (methods plain)))))  ; a comment"""
 PUPIL = {"password": OTHER_HASH, "real_name": "Ученик \u2116 1"}
 # The kinds of public answer files (facts/autoinstall.md, 2.1), and what is different besides.
 CASES = {
@@ -406,11 +406,20 @@ SUBVOLUMES = ["subvols", ("@", "/"), ("@home", "/home")]
             ],
         ),
         (
+            "early p11",
+            "pcbios",
+            [
+                ["", size(20480, 20480), PLAINLY],
+                SWAP,
+                ["/", size(41943040, True), ("fsim", "Ext4"), PLAINLY],
+            ],
+        ),
+        (
             "p11 btrfs with hashes",
             "efi",
             [["", size(41943040, True), ("fsim", "BtrFS"), PLAINLY, SUBVOLUMES]],
         ),
-        ("own", "efi", [["/", size(41943040, True), ("fsim", "Ext3"), PLAINLY]]),
+        ("own", "efi", [["/", size(41943040, True), ("fsim", "Ext2/3"), PLAINLY]]),
     ],
 )
 def test_partitions(name, platform, expected):
