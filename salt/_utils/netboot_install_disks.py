@@ -75,6 +75,8 @@ disks() {
         loop* | ram* | zram* | sr* | fd* | dm-* | md* | mtd*) continue ;;
         mmcblk*boot* | mmcblk*rpmb) continue ;;
         esac
+        # One of several ways to a disk, which has no device of its own.
+        [ "$(value "${one##*/}" hidden)" = 0 ] || continue
         [ "$(value "${one##*/}" size)" -gt 0 ] && echo "${one##*/}"
     done
     return 0

@@ -67,7 +67,7 @@ class Machine:
         program.write_text(STUB.format(log=self.log, body=body))
         program.chmod(0o755)
 
-    def disk(self, name, gigabytes, removable=0, data=False, hides="delete", parts=0):
+    def disk(self, name, gigabytes, removable=0, data=False, hides="delete", parts=0, hidden=0):
         """A disk; `hides`: the file by which the kernel forgets it."""
         here = self.root / "sys/block" / name
         (here / hides).parent.mkdir(parents=True, exist_ok=True)
@@ -78,6 +78,7 @@ class Machine:
         (here / "size").write_text(f"{int(gigabytes * GB)}\n")
         (here / "removable").write_text(f"{removable}\n")
         (here / "ro").write_text("0\n")
+        (here / "hidden").write_text(f"{hidden}\n")
         for number in range(1, parts + 1):
             (here / f"{name}{number}").mkdir()
             (here / f"{name}{number}/partition").write_text(f"{number}\n")
@@ -172,6 +173,7 @@ BY_PATH = "/dev/disk/by-path/pci-0000:00:17.0-ata-1"
         (USB, "smallest", ["sda"]),
         (NVME, "smallest", ["nvme0n1"]),
         (NVME, [1900, 2100], ["sda"]),
+        ({"nvme0n1": (500, {}), "nvme0c0n1": (500, {"hidden": 1})}, "smallest", None),
         (VIRTIO, "smallest", ["vda"]),
         (TWO, [200, 250], ["sdb"]),
         (TWO, [500, 500], ["sda"]),

@@ -19,6 +19,8 @@ IN_HOSTS = "tests/unit/test_netboot_hosts.py"
 IN_FACTS = "tests/unit/test_iso_facts.py"
 IN_SHARES = "tests/unit/test_netboot_shares.py"
 IN_IMAGES = "tests/functional/test_images.py"
+IN_ANSWERS = "tests/unit/test_netboot_answers.py"
+BY_SCRIPTS = "tests/functional/test_install_scripts.py"
 BY_REQUESTS = "tests/integration/test_http.py::test_steps_of_clients_are_on_record"
 
 
@@ -232,6 +234,35 @@ FAULTS = [
         '"trees": f"{root}/tftp/netboot"',
         '"trees": f"{root}/netboot"',
         IN_ENTRIES,
+    ),
+    # -- unattended installs
+    Fault(
+        "the medium's own profile",
+        "salt/_utils/netboot_answers.py",
+        "profile = f\"nb-{machine['token']}\"",
+        'profile = "workstation"',
+        IN_ANSWERS,
+    ),
+    Fault(
+        "other disks stay in sight",
+        "salt/_utils/netboot_install_disks.py",
+        '[ "$name" = "$chosen" ] || hide "$name"',
+        ":",
+        BY_SCRIPTS,
+    ),
+    Fault(
+        "a disk with data counts as empty",
+        "salt/_utils/netboot_install_disks.py",
+        'zeros "$1" 0 &&',
+        "true &&",
+        BY_SCRIPTS,
+    ),
+    Fault(
+        "a key for everybody",
+        "salt/_utils/netboot_install_scripts.py",
+        '"0400", given["pem"]',
+        '"0644", given["pem"]',
+        BY_SCRIPTS,
     ),
     Fault("answers without a length", NGINX, 'return 200 "";', "return 204;", BY_REQUESTS),
 ]

@@ -13,7 +13,7 @@ import netboot_menus
 from tests.ipxe import Client, problems
 from tests.unit.test_netboot_entries import P11
 from tests.unit.test_netboot_menus import TEMPLATE, TFTP
-from tests.unit.test_netboot_pillar import IMAGE, resolve
+from tests.unit.test_netboot_pillar import HASH, IMAGE, resolve
 
 ONCE = TFTP.replace("/tftp", "/once")
 IMAGES = {"ALT 11": {**IMAGE, "variants": ["livecd", "install"]}}
@@ -624,3 +624,39 @@ def test_group_that_many_hosts_name_is_missing_once():
         "netboot:groups has no 'class', did you mean clas?; 30 hosts name it: pc1, pc2, pc3, pc4, "
         "pc5 and 25 more"
     ]
+
+
+SCHOOL = {"school": {"disk": "all", "root_password": HASH}}
+
+
+@pytest.mark.parametrize(
+    ("host", "group", "expected"),
+    [
+        ({"install": "school", "image": "ALT 11"}, {}, ("install", True, "ALT 11")),
+        ({}, {"install": "school", "image": "ALT 11"}, ("install", True, "ALT 11")),
+        ({"image": "ALT 11"}, {"install": "school"}, ("install", True, "ALT 11")),
+        (
+            {"install": "other"},
+            {"install": "school", "image": "ALT 11"},
+            ("install", True, "ALT 11"),
+        ),
+        # The host's own disk wins over what its group installs.
+        ({"entry": "local"}, {"install": "school", "image": "ALT 11"}, (None, False, None)),
+    ],
+)
+def test_install_sets_variant_and_once(host, group, expected):
+    pillar = {"installs": {**SCHOOL, "other": SCHOOL["school"]}}
+    config_of({"pc1": {"mac": MAC, "group": "g", **host}}, {"g": group}, **pillar)
+    settings = netboot_hosts.settings_of({"mac": MAC, "group": "g", **host}, {"g": group})
+    assert (settings.get("variant"), settings["once"], settings.get("image")) == expected
+    assert ("install" in settings) == bool(expected[0])
+
+
+def test_host_with_an_install_boots_its_disk_until_it_is_armed():
+    hosts = {"pc1": {"mac": MAC, "install": "school", "image": "ALT 11"}}
+    done = resolve({"images": IMAGES, "hosts": hosts, "installs": SCHOOL})
+    assert (done["problems"], done["warnings"]) == ([], [])
+    assert done["config"]["once"]
+    assert done["config"]["installs"]["school"]["layout"] == "ext4"
+    once = {"pc1": {"mac": MAC, **INSTALL, "once": True}}
+    assert scripts_of(hosts, installs=SCHOOL) == scripts_of(once)
