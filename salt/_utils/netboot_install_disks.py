@@ -4,7 +4,8 @@ the answers are those of this arming, and leaves the installer the one disk that
 
 An installer has no key for a disk: its profile takes the first that fits, and clears all others
 (facts from public answer files). So the others are removed from the kernel's view, through sysfs,
-and the machine stops if one remains. Assumed: the installer looks at disks only afterwards.
+and the machine stops if one remains. Shown with Linux 6.1 in QEMU: disks of virtio, SCSI and NVMe.
+Assumed: eMMC, and that the installer looks at disks only afterwards.
 """
 
 from __future__ import annotations
