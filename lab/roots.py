@@ -20,6 +20,11 @@ BARE = ["ca-certificates", "dbus", "openssh-server", "python3", "sudo", "systemd
 # What a machine needs besides to boot in QEMU. The initrd has the disk's and the network's drivers.
 GUEST = ["initramfs-tools", "kmod", "linux-image-cloud-amd64", "udev", "zstd"]
 
+# What the installer of lab/iso/install2 works with, and what the system has that it installs.
+INSTALLER = ["btrfs-progs", "busybox-static", "curl", "dosfstools", "e2fsprogs", "fdisk"]
+INSTALLER += ["grub-efi-amd64-bin", "grub-pc-bin", "grub2-common", "iproute2", "kmod", "mount"]
+INSTALLER += ["openssh-server", "passwd", "python3", "systemd", "systemd-sysv", "tzdata", "udev"]
+
 # QEMU and UEFI of architectures for which this machine's Debian has none that work together.
 QEMU = ["qemu-efi-loongarch64", "qemu-efi-riscv64", "qemu-system-misc", "qemu-system-riscv"]
 
@@ -41,6 +46,18 @@ rm -rf "$1"/etc/ssh/ssh_host_* "$1/etc/machine-id" "$1/var/lib/dbus/machine-id" 
 SET_UP_GUEST = """set -e
 chroot "$1" systemctl enable systemd-networkd
 chroot "$1" systemctl mask systemd-networkd-wait-online.service
+"""
+
+# Small, as each of its installations loads it into memory and copies it to a disk.
+SET_UP_INSTALLER = """set -e
+chroot "$1" systemctl enable systemd-networkd
+chroot "$1" systemctl mask systemd-networkd-wait-online.service apt-daily.timer \
+    apt-daily-upgrade.timer e2scrub_all.timer e2scrub_reap.service dpkg-db-backup.timer \
+    fstrim.timer getty@tty1.service systemd-timesyncd.service
+rm -rf "$1"/etc/ssh/ssh_host_* "$1/etc/machine-id" "$1"/etc/apt/sources.list* \
+    "$1"/usr/share/doc/* "$1"/usr/share/man/* "$1"/usr/share/locale/* "$1"/usr/share/info/* \
+    "$1"/var/lib/apt/lists/* "$1"/var/cache/apt/* "$1"/var/cache/debconf/* "$1"/var/log/* \
+    "$1"/usr/share/grub "$1"/usr/lib/grub/x86_64-efi/monolithic
 """
 
 # $1 the bare root, $2 a work directory, $3 where the repository goes, then the packages.
@@ -120,6 +137,11 @@ def bare_root(release=None):
 def guest_root():
     """The path of the bare root with Debian's cloud kernel; built when not yet cached."""
     return _root("the root with a kernel", [*BARE, *GUEST], [SET_UP, SET_UP_GUEST])
+
+
+def installer_root():
+    """The path of the system that stands in for ALT's installer and for what that installs."""
+    return _root("the installer's system", INSTALLER, [SET_UP_INSTALLER])
 
 
 def newer_qemu():

@@ -1,11 +1,9 @@
 """Making a test ISO: the stage, the initramfs, the medium around them."""
 
 import calendar
-import gzip
 import hashlib
 import io
 import json
-import os
 import shutil
 import tarfile
 import time
@@ -22,7 +20,9 @@ from lab.iso.debian import (
     debian_kernel,
 )
 from lab.iso.generations import GENERATIONS
+from lab.iso.installer import STAGE2_MODULES, add_installer, recipe_of, stage_of
 from lab.iso.scratch import IsoError, run, unfinished
+from lab.iso.trees import initramfs, set_times, write
 
 SOURCES = Path(__file__).parent
 CACHE = SOURCES.parents[1] / ".cache" / "lab"
@@ -70,7 +70,15 @@ class TestIso:
 
 
 def make_iso(
-    directory, generation="p11", name=None, edition="test", stage_mib=8, arch=ARCH, boots=True
+    directory,
+    generation="p11",
+    name=None,
+    edition="test",
+    stage_mib=8,
+    arch=ARCH,
+    boots=True,
+    installer=False,
+    metadata=None,
 ):
     """Makes an ISO as ALT lays out this generation, bootable over the network.
 
@@ -79,7 +87,9 @@ def make_iso(
     menu; ISOs of different editions have different stages. stage_mib: size of a stage in MiB of
     data that does not compress. arch: one of the generation's; boots: False: kernel and
     initrd are placeholders, as for i586 always: such an ISO can be looked into and unpacked, and
-    nothing is downloaded for it.
+    nothing is downloaded for it. installer: whether the installer's stage has the stand-in of
+    lab/iso/install2, which starts when the command line has the word ai; for x86_64.
+    metadata: more files of the medium's Metadata/, by name (str or bytes).
     Returns TestIso. The same arguments give the same bytes; a copy is kept in the cache.
     Raises IsoError when a program is missing or fails.
     """
@@ -88,14 +98,20 @@ def make_iso(
     if arch not in GENERATIONS[generation].arches:
         raise IsoError(f"{generation} has no {arch}: see its row in lab/iso/generations.py")
     kernel = debian_kernel(CACHE, arch) if boots and arch in DEBIAN_ARCHES else None
+    if installer and (arch != ARCH or not kernel):
+        raise IsoError(f"an installer is there for {ARCH} that boots")
     packages = kernel and kernel.packages
-    recipe = hashlib.sha256(repr((generation, edition, stage_mib, arch, packages)).encode())
+    parts = (generation, edition, stage_mib, arch, packages)
+    if installer or metadata:
+        parts += (installer and recipe_of(), sorted((metadata or {}).items()))
+    recipe = hashlib.sha256(repr(parts).encode())
     for source in sorted((*SOURCES.glob("*.py"), *SOURCES.glob("*.sh"))):
         recipe.update(source.read_bytes())
     kept = CACHE / "iso" / f"{generation}-{edition}-{arch}-{recipe.hexdigest()[:16]}"
     if not kept.exists():
         with unfinished(kept) as work:
-            facts = _make(work, GENERATIONS[generation], edition, stage_mib, arch, kernel)
+            row = GENERATIONS[generation]
+            facts = _make(work, row, edition, stage_mib, arch, kernel, installer, metadata or {})
             (work / "facts.json").write_text(json.dumps(asdict(facts), default=str))
     facts = json.loads((kept / "facts.json").read_text())
     facts["stages"] = {stage: tuple(pair) for stage, pair in facts["stages"].items()}
@@ -107,7 +123,7 @@ def make_iso(
     return TestIso(**facts)
 
 
-def _make(work, generation, edition, stage_mib, arch, kernel):
+def _make(work, generation, edition, stage_mib, arch, kernel, installer, metadata):
     """Makes image.iso in work and returns its TestIso."""
     epoch = calendar.timegm(time.strptime(generation.date[:19], "%Y-%m-%d-%H-%M-%S"))
     product = generation.product.format(edition=edition)
@@ -117,10 +133,12 @@ def _make(work, generation, edition, stage_mib, arch, kernel):
     stages = {}
     for stage in generation.stages:
         tree = work / stage
-        _write(tree, _stage_files(generation, stage, product))
+        write(tree, _stage_files(generation, stage, product))
         _write_noise(tree / "usr/share/netboot-test/noise", f"{edition} {stage}", stage_mib)
-        _set_times(tree, epoch)
-        _write(medium, {})
+        set_times(tree, epoch)
+        if installer and stage == stage_of(generation):
+            tree = add_installer(tree, generation, kernel, epoch)
+        write(medium, {})
         squashfs = medium / stage
         run(
             *("mksquashfs", str(tree), str(squashfs), "-noappend", "-all-root", "-no-progress"),
@@ -132,15 +150,18 @@ def _make(work, generation, edition, stage_mib, arch, kernel):
 
     sizes = {stage: size for stage, (size, _) in stages.items()}
     files = _medium_files(generation, arch, product, title, sizes)
+    files |= {f"Metadata/{name}": content for name, content in metadata.items()}
     files[boot.kernel] = f"Not a kernel: this image of {arch} is made to be looked into.\n"
     files[boot.initrd] = f"Not an initrd: this image of {arch} is made to be looked into.\n"
     if kernel:
         files[boot.kernel] = kernel.vmlinuz.read_bytes()
-        files[boot.initrd] = _initramfs(work / "initramfs", generation, kernel, epoch)
+        files[boot.initrd] = _initramfs(
+            work / "initramfs", generation, kernel, epoch, STAGE2_MODULES if installer else ()
+        )
     for original, copy in zip((boot.kernel, boot.initrd), generation.copies):
         files[copy] = files[original]
-    _write(medium, files)
-    _set_times(medium, epoch)
+    write(medium, files)
+    set_times(medium, epoch)
 
     image = work / "image.iso"
     run(
@@ -186,10 +207,13 @@ def _medium_files(generation, arch, product, title, stage_sizes):
     fill = {"title": title, "arch": arch, "day": day, "date": day.replace("-", "")}
     groups = io.BytesIO()
     with tarfile.open(fileobj=groups, mode="w") as tar:
-        member = tarfile.TarInfo("groups/base.directory")
-        content = b"[Desktop Entry]\nName=Base\n"
-        member.size = len(content)
-        tar.addfile(member, io.BytesIO(content))
+        for name, content in (
+            ("groups/base.directory", b"[Desktop Entry]\nName=Base\n"),
+            ("lists/test/base", b"netboot-test\n"),
+        ):
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            tar.addfile(member, io.BytesIO(content))
     return {
         **{f".disk/{name}": text.format(**fill) for name, text in generation.dot_disk.items()},
         generation.date: "",
@@ -208,8 +232,8 @@ def _medium_files(generation, arch, product, title, stage_sizes):
     }
 
 
-def _initramfs(tree, generation, kernel, epoch):
-    """The initramfs as bytes; tree is a folder to make it in."""
+def _initramfs(tree, generation, kernel, epoch, stage2):
+    """The initramfs as bytes; tree: a folder to make it in, stage2: the installer's modules."""
     modules = kernel.modules(MODULES)
     mount_modules = kernel.modules([*MOUNT_MODULES, *filter(kernel.has_module, CIPHERS)])
     files = {
@@ -225,35 +249,17 @@ def _initramfs(tree, generation, kernel, epoch):
             f"{name}.ko\n" for name in mount_modules if name not in modules
         ),
     }
+    if stage2:
+        needed = kernel.modules(stage2)
+        files["modules/order-of-stage2"] = "".join(
+            f"{name}.ko\n" for name in needed if name not in modules
+        )
+        modules |= needed
     if kernel.has_module(RAM_DISK):
         modules |= kernel.modules([RAM_DISK])
     modules |= mount_modules
     files |= {f"modules/{name}.ko": data for name, data in modules.items()}
-    _write(tree, files)
-    for program in ("init", "dhcp.sh", "bin/busybox"):
-        (tree / program).chmod(0o755)
-    _set_times(tree, epoch)
-    names = sorted(str(path.relative_to(tree)) for path in tree.rglob("*"))
-    archive = tree.with_suffix(".cpio")
-    run(
-        *("cpio", "-o", "-H", "newc", "-R", "+0:+0", "--reproducible", "-F", str(archive)),
-        cwd=tree,
-        stdin="\n".join(names),
-    )
-    packed = gzip.compress(archive.read_bytes(), mtime=0)
-    archive.unlink()
-    shutil.rmtree(tree)
-    return packed
-
-
-def _write(tree, files):
-    """Writes files (content as str or bytes by path) under tree, readable by all."""
-    tree.mkdir(parents=True, exist_ok=True)
-    for name, content in files.items():
-        path = tree / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content.encode() if isinstance(content, str) else content)
-        path.chmod(0o755 if name == "sbin/init" else 0o644)
+    return initramfs(tree, files, epoch)
 
 
 def _noise(seed, size):
@@ -266,11 +272,6 @@ def _write_noise(path, seed, mib):
     with path.open("wb") as file:
         for block in range(mib):
             file.write(_noise(f"{seed} {block}", MIB))
-
-
-def _set_times(tree, epoch):
-    for path in (tree, *tree.rglob("*")):
-        os.utime(path, (epoch, epoch))
 
 
 def _sha256(path):

@@ -283,7 +283,6 @@ start() {
         /dev/*) mount -t squashfs -o ro "$stage" /stage ;;
         *) mount -t squashfs -o loop,ro "$stage" /stage ;;
     esac || refuse "$stage is no squashfs that can be mounted"
-    find /stage -type f -exec cat {} + > /dev/null || refuse "the stage has files that cannot be read"
     unit=$(option systemd.unit)
     init=$(option init)
     [ -z "$unit" ] || [ -f "/stage/usr/lib/systemd/system/$unit" ] ||
@@ -294,11 +293,44 @@ start() {
         altinst* | *install2*) variant=install ;;
         rescue* | *live-rescue*) variant=rescue ;;
     esac
+    # ai is read by stage 2, which sees the whole command line whatever the first stage reads of it.
+    case "$variant $(cat /proc/cmdline) " in
+        "install "*" ai "*) [ ! -d /stage/usr/lib/install2-standin ] || switch_to_installer ;;
+    esac
+    find /stage -type f -exec cat {} + > /dev/null || refuse "the stage has files that cannot be read"
     read -r seconds _ < /proc/uptime
     say "NETBOOT-ALT-MARKER digest=$(digest "$stage" "$size") method=$method form=$form" \
         "bytes=$size target=${target##*/} stage=$stagename variant=$variant seconds=$seconds" \
         "generation=$GENERATION dialect=$DIALECT nic=$nic address=$address$told"
     finish
+}
+
+# Starts the stage as a system that can be written to, with the installer as its first process: so does
+# init=/usr/sbin/install2-init, and so would systemd with systemd.unit=install2.target in the end.
+# /.stage is the stage as it is, MEDIUM where Metadata/ of the medium is.
+switch_to_installer() {
+    load /modules/order-of-stage2
+    mkdir -p /stage2 /written
+    mount -t tmpfs -o mode=755 tmpfs /written
+    mkdir /written/upper /written/work
+    mount -t overlay -o lowerdir=/stage,upperdir=/written/upper,workdir=/written/work overlay /stage2 ||
+        refuse "the stage cannot be made writable"
+    mkdir -p /stage2/.stage /stage2/.medium
+    mount --move /stage /stage2/.stage
+    case $form-$method in
+        iso-*) mount --move /iso /stage2/.medium && MEDIUM=/.medium/Metadata ;;
+        *-nfs | *-cifs)
+            mount --move /share /stage2/.medium && MEDIUM=/.medium${found#/share}/Metadata ;;
+        *) MEDIUM=$method://$server$directory/Metadata ;;
+    esac
+    say "stage1: stage 2 on $nic, medium $MEDIUM"
+    for place in proc sys dev; do
+        mount --move "/$place" "/stage2/$place"
+    done
+    mount -t tmpfs -o mode=755 tmpfs /stage2/run
+    mount -t tmpfs tmpfs /stage2/tmp
+    export MEDIUM NIC="$nic"
+    exec switch_root /stage2 /usr/sbin/install2-init
 }
 
 RESERVE_KIB=524288
