@@ -57,7 +57,9 @@ chroot "$1" systemctl mask systemd-networkd-wait-online.service apt-daily.timer 
 rm -rf "$1"/etc/ssh/ssh_host_* "$1/etc/machine-id" "$1"/etc/apt/sources.list* \
     "$1"/usr/share/doc/* "$1"/usr/share/man/* "$1"/usr/share/locale/* "$1"/usr/share/info/* \
     "$1"/var/lib/apt/lists/* "$1"/var/cache/apt/* "$1"/var/cache/debconf/* "$1"/var/log/* \
-    "$1"/usr/share/grub "$1"/usr/lib/grub/x86_64-efi/monolithic
+    "$1"/usr/share/grub "$1"/usr/lib/grub/x86_64-efi/monolithic "$1"/usr/share/perl \
+    "$1"/usr/lib/*/perl "$1"/usr/lib/*/libperl.so* "$1"/usr/lib/*/gconv "$1"/usr/lib/udev/hwdb* \
+    "$1"/usr/lib/python3*/lib2to3 "$1"/usr/lib/python3*/pydoc_data "$1"/usr/share/zoneinfo/right
 """
 
 # $1 the bare root, $2 a work directory, $3 where the repository goes, then the packages.

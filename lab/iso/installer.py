@@ -18,6 +18,11 @@ PROGRAMS = Path(__file__).parent / "install2"
 # What writes to disks, in stage 2 and in the installed system.
 DISK_MODULES = ("virtio_blk", "virtio_scsi", "sd_mod", "btrfs", "vfat", "nls_ascii", "nls_cp437")
 DISK_MODULES += ("virtio_pci", "virtio_net")
+OWN_PROFILES = """\
+((workstation (title . "Workstation") (action . trivial)
+  (actiondata ("swap" (size 131072 . 1048576) (fsim . "SWAPFS") (methods plain))
+              ("/" (size 1048576 . #t) (fsim . "Ext4") (methods plain)))))
+"""
 STAGE2_MODULES = (*DISK_MODULES, "overlay")
 # Where the files of install2/files go; those with an extension alone are not programs.
 FILES = {
@@ -70,6 +75,8 @@ def add_installer(tree, generation, kernel, epoch):
         "usr/share/install2/standin.json": json.dumps(facts),
         "usr/share/install2/initinstall.d/27-metadata-install-scripts.sh": "#!/bin/sh\n",
         "usr/share/install2/installer-steps": "".join(f"{name}\n" for name in steps(features)),
+        # In force where nobody brings another one.
+        "var/cache/alterator/vm-profile.scm": OWN_PROFILES,
         "usr/lib/netboot-test/image.conf": f"GENERATION={generation.name}\n",
         "boot/vmlinuz": kernel.vmlinuz.read_bytes(),
         "boot/initrd.img": installed_initramfs(result.with_name("installed"), kernel, epoch),
@@ -80,6 +87,11 @@ def add_installer(tree, generation, kernel, epoch):
         for script in (result / name).iterdir():
             script.chmod(0o755)
     (result / "usr/lib/install2-standin/dhcp.sh").chmod(0o755)
+    # Those of systemd do nothing without it.
+    programs_of_init = result / "usr/lib/install2-standin/bin"
+    programs_of_init.mkdir()
+    for name in ("poweroff", "reboot"):
+        (programs_of_init / name).symlink_to("/bin/busybox")
     for path in result.rglob("*"):
         if path.is_dir() and not path.is_symlink():
             os.utime(path, (epoch, epoch))

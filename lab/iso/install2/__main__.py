@@ -5,6 +5,7 @@ The first stage leaves in the environment MEDIUM, where Metadata/ of the medium 
 
 import json
 import os
+import shutil
 import signal
 import sys
 import tarfile
@@ -51,7 +52,8 @@ class Installer:
         self._fetch("pkg-groups.tar")
         if not self._fetch("autoinstall.scm"):
             raise Failed("there is no autoinstall.scm, a person would be asked")
-        self._fetch("vm-profile.scm", PROFILES)
+        if self._fetch("vm-profile.scm"):
+            shutil.copyfile(WORK / "vm-profile.scm", PROFILES)
         calls = check(self.answers.read_text(), self.features)
         for call in calls:
             say(f"install2: line {call.line}: {call.name}")
@@ -70,10 +72,8 @@ class Installer:
         if not run("busybox", "udhcpc", *words, check=False):
             raise Failed("there is no lease, the installer would wait for one for ever")
 
-    def _fetch(self, name, target=None):
-        target = target or WORK / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        source = metadata.fetch(name, target)
+    def _fetch(self, name):
+        source = metadata.fetch(name, WORK / name)
         say(f"NETBOOT-ALT-FETCHED {name} {source or 'nowhere'}")
         return source
 
@@ -124,8 +124,6 @@ class Installer:
         say(f"install2: disks: {' '.join(self.names) or 'none'}")
 
     def _apply_profile(self, name):
-        if not PROFILES.is_file():
-            raise Failed("there is no vm-profile.scm")
         known = profiles(PROFILES.read_text(), self.features, self.efi)
         if name not in known:
             raise Refused(f"vm-profile.scm has no profile {name}, only {', '.join(known)}")
@@ -136,9 +134,8 @@ class Installer:
 
     def _commit(self):
         if not self.chosen:
-            raise Failed(
-                f"the profile fits no disk ({NO_ROOM}), so there is no {disks.DESTINATION}"
-            )
+            place = disks.DESTINATION
+            raise Failed(f"the profile fits no disk, {NO_ROOM}, so nothing is mounted at {place}")
         for disk in self.names:
             disks.empty(disk)
         disks.make(*self.chosen, self.features, self.efi)

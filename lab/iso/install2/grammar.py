@@ -2,14 +2,14 @@
 
 A call is ``("/object" key value ...)``. Its values are compared by type too: ``"write"`` is a
 string and ``apply`` a symbol in all examples. Free texts (names, commands, addresses) have the form
-that they must have to mean something.
+that they must have to mean something, and ``utc`` and ``allow_su``, which choose, may be ``#f`` too.
 """
 
 import ipaddress
 import re
 from dataclasses import dataclass
 
-from .scheme import Dotted, Refused, Symbol, read
+from .scheme import Dotted, Refused, Symbol, read, same
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ def exactly(*values):
     """One of these values, of the same type."""
     return Kind(
         " or ".join(_shown(value) for value in values),
-        lambda given: any(type(given) is type(value) and given == value for value in values),
+        lambda given: any(same(given, value) for value in values),
     )
 
 
@@ -220,7 +220,7 @@ def _forms(name, keys, features, where):
         return _passwords(keys, features, {}, write)
     if name == "/users/create_account":
         person = {features.person: text(r"[^:\n]*", "a name without colons")}
-        needed = {"new_name": NAME, "allow_su": BOOL, "auto": BOOL, **person}
+        needed = {"new_name": NAME, "allow_su": BOOL, "auto": FALSE, **person}
         optional = {**write, "autologin": FALSE} if features.crypted else write
         return _passwords(keys, features, needed, optional)
     if name in HOOKS and features.postinstall:

@@ -7,7 +7,7 @@ MiB, and a MiB at either end of the disk is kept for the tables.
 
 from dataclasses import dataclass
 
-from .scheme import Dotted, Refused, Symbol, read
+from .scheme import Dotted, Refused, Symbol, read, same
 
 ALIGN = 2048  # sectors, one MiB
 LABELS = ("title", "action", "actiondata")
@@ -135,16 +135,11 @@ def _added(wishes, features, efi):
 
 def _wishes(name, fields, features, efi):
     where = f"vm-profile.scm: {name}"
-    values = {}
-    for field in fields:
-        label = field[0] if type(field) in (list, Dotted) and field else field
-        if label not in LABELS or label in values:
-            raise Refused(f"{where}: {label} is not one of {', '.join(LABELS)}, each once")
-        values[str(label)] = field
+    values = _fields(where, fields, LABELS)
     title, action, data = (values.get(label) for label in LABELS)
     if type(title) is not Dotted or len(title) != 1 or type(title.tail) is not str:
         raise Refused(f'{where}: the title is not (title . "TEXT")')
-    if action != Dotted([Symbol("action")], Symbol("trivial")):
+    if not same(action, Dotted([Symbol("action")], Symbol("trivial"))):
         raise Refused(f"{where}: the action is not (action . trivial)")
     if type(data) is not list or len(data) < 2:
         raise Refused(f"{where}: actiondata has no partitions")
@@ -166,6 +161,17 @@ def _wishes(name, fields, features, efi):
     return wishes
 
 
+def _fields(where, fields, labels):
+    """(LABEL ...) and (LABEL . VALUE) by their labels."""
+    values = {}
+    for field in fields:
+        label = field[0] if type(field) in (list, Dotted) and field else field
+        if type(label) is not Symbol or label not in labels or label in values:
+            raise Refused(f"{where}: {label} is not one of {', '.join(labels)}, each once")
+        values[str(label)] = field
+    return values
+
+
 def _mounts(wish):
     if wish.subvolumes:
         return [mount for _, mount in wish.subvolumes]
@@ -181,14 +187,9 @@ def _wish(where, partition, features, efi):
         raise Refused(f"{where}: the installer adds it by itself")
     if mount not in MOUNTS:
         raise Refused(f"{where}: no public example mounts this")
-    values = {}
-    for field in fields:
-        label = field[0] if type(field) in (list, Dotted) and field else field
-        if label not in ("size", "fsim", "methods", "subvols") or label in values:
-            raise Refused(f"{where}: {label} is not one of size, fsim, methods, subvols, each once")
-        values[str(label)] = field
+    values = _fields(where, fields, ("size", "fsim", "methods", "subvols"))
     least, most = _size(where, values.get("size"))
-    if values.get("methods") != [Symbol("methods"), Symbol("plain")]:
+    if not same(values.get("methods"), [Symbol("methods"), Symbol("plain")]):
         raise Refused(f"{where}: not (methods plain), the only one of public examples")
     file_system = _file_system(where, values.get("fsim"))
     subvolumes = _subvolumes(where, values.get("subvols"), features)

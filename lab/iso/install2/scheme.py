@@ -24,10 +24,16 @@ class Dotted(list):
         super().__init__(items)
         self.tail = tail
 
-    def __eq__(self, other):
-        return isinstance(other, Dotted) and list(self) == list(other) and self.tail == other.tail
 
-    __hash__ = None
+def same(one, other):
+    """Whether two values are equal in type too: a symbol is no string, ``#t`` no number."""
+    if type(one) is not type(other):
+        return False
+    if isinstance(one, Dotted) and not same(one.tail, other.tail):
+        return False
+    if isinstance(one, list):
+        return len(one) == len(other) and all(map(same, one, other))
+    return one == other
 
 
 _TOKEN = re.compile(

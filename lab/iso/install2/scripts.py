@@ -47,7 +47,7 @@ def check_archive(members, features):
 def unpack(archive, features):
     """Puts an install-scripts.tar (Path) over the installer's own scripts."""
     try:
-        with tarfile.open(archive) as tar:
+        with tarfile.open(archive, "r:") as tar:
             for member, folder, name in check_archive(tar.getmembers(), features):
                 target = HOOKS / folder / name
                 replaced = target.exists()

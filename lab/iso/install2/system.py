@@ -15,6 +15,7 @@ INSTALLER = (
     "usr/lib/alterator",
     "usr/share/install2",
     "usr/share/netboot-test",
+    "var/cache/alterator",
     "usr/sbin/install2-init",
     "usr/sbin/install2-init-functions",
     "usr/sbin/cp-metadata",
@@ -35,7 +36,10 @@ def copy(table):
         else:
             path.unlink(missing_ok=True)
     (DESTINATION / "etc/fstab").write_text(fstab(table))
-    (DESTINATION / "etc/machine-id").write_text("uninitialized\n")
+    # Empty, as "uninitialized" lets systemd enable all services of its presets, sshd too.
+    (DESTINATION / "etc/machine-id").write_text("")
+    key = DESTINATION / "etc/ssh/ssh_host_ed25519_key"
+    run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key)
     run("chroot", DESTINATION, "systemctl", "enable", "firsttime.service", "installed.service")
     for name in ("proc", "sys", "dev"):
         run("mount", "--bind", f"/{name}", DESTINATION / name)
