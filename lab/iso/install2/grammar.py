@@ -2,7 +2,7 @@
 
 A call is ``("/object" key value ...)``. Its values are compared by type too: ``"write"`` is a
 string and ``apply`` a symbol in all examples. Free texts (names, commands, addresses) have the form
-that they must have to mean something, and ``utc`` and ``allow_su``, which choose, may be ``#f`` too.
+that they must have to mean something; ``utc`` and ``allow_su`` choose, so may be ``#f`` too.
 """
 
 import ipaddress
