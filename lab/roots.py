@@ -14,6 +14,8 @@ from .host import LabError, apt_options, debian_sources, require, say, tail
 
 CACHE = Path(__file__).resolve().parents[1] / ".cache" / "lab"
 
+LOCK = Path(__file__).resolve().parents[1] / "requirements.lock"
+
 # What a machine has before anybody manages it: python3 and sshd, and what these need.
 BARE = ["ca-certificates", "dbus", "openssh-server", "python3", "sudo", "systemd", "systemd-sysv"]
 
@@ -266,6 +268,35 @@ def salt_program(version):
         _run(target, [*pip, f"--target={target / 'result'}", *wanted])
 
     return _cached("salt", f"Salt {version}", wanted, build)
+
+
+def python_archive(wanted, folder, files, without):
+    """The path of a tar.gz with what pip installs, compiled; made when not yet cached.
+
+    wanted: a requirement, which requirements.lock completes; folder: where it is in the archive;
+    files: texts of more files by their paths there, executable where they are in a folder bin;
+    without: what is in the folder then and is left out.
+    """
+
+    def build(target):
+        tree = target / "tree"
+        pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-compile"]
+        _run(target, [*pip, f"--constraint={LOCK}", f"--target={tree / folder}", wanted])
+        for name in without:
+            shutil.rmtree(tree / folder / name)
+        # Not all that is in it can be compiled by this Python.
+        _run(target, ["sh", "-c", '"$@" || true', "compile", *COMPILE, str(tree / folder)])
+        for name, text in files.items():
+            path = tree / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+            path.chmod(0o755 if path.parent.name == "bin" else 0o644)
+        (target / "result").mkdir()
+        archive = target / "result/archive.tar.gz"
+        _run(target, ["tar", "-czf", str(archive), "--owner=0", "--group=0", "-C", str(tree), "."])
+
+    recipe = [wanted, folder, files, without, LOCK.read_text()]
+    return _cached("salt", f"{wanted} as an archive", recipe, build) / "archive.tar.gz"
 
 
 def _cached(kind, what, recipe, build):

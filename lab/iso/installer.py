@@ -31,6 +31,7 @@ FILES = {
     "cp-metadata": "usr/sbin/cp-metadata",
     "dhcp.sh": "usr/lib/install2-standin/dhcp.sh",
     "65-setup-services.sh": "usr/share/install2/postinstall.d/65-setup-services.sh",
+    "apt-get": "usr/bin/apt-get",
     "firsttime": "usr/lib/netboot-test/firsttime",
     "installed": "usr/lib/netboot-test/installed",
     "firsttime.service": "usr/lib/systemd/system/firsttime.service",

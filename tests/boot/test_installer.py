@@ -13,6 +13,8 @@ import pytest
 from lab import Lab
 from lab.client import FIRMWARE
 from lab.iso import make_iso
+from lab.master import Master
+from lab.repository import make_repository
 from tests import answers
 
 GIB = 1 << 30
@@ -320,6 +322,33 @@ def test_ends_before_a_disk_is_touched(site, p11, tmp_path, more, end):
     log = site.install(p11, P11, "efi-x86_64", disks, p11_answers(**more))
     assert log.rstrip().splitlines()[-1] == end
     assert all(map(is_kept, disks))
+
+
+@LONG
+def test_minion_of_a_master(site, p11, tmp_path):
+    """The installed system fetches Salt from a repository at its first boot."""
+    repository = site.folder / "repository"
+    line = f"rpm [p11] {site.web.url}/repository {make_repository(repository)}"
+    minion = f"id: pc1\nmaster: {site.lab.address}\n"
+    scripts = {
+        "postinstall.d/80-minion": "#!/bin/sh\n. install2-init-functions\n"
+        f'echo "{line}" > "$destdir/etc/apt/sources.list"\nmkdir -p "$destdir/etc/salt/minion.d"\n'
+        f'printf "{minion}" > "$destdir/etc/salt/minion.d/master.conf"\n',
+    }
+    run = (
+        "until apt-get update; do sleep 5; done; apt-get -y install salt-minion"
+        " && systemctl enable --now --no-block salt-minion"
+    )
+    files = p11_answers(**{"install-scripts.tar": answers.scripts_tar(scripts)})
+    files["autoinstall.scm"] = files["autoinstall.scm"].replace("echo HELLO-FIRST", run)
+    disk = some_disk(tmp_path / "disk")
+    assert "NETBOOT-ALT-DONE" in site.install(p11, P11, "efi-x86_64", [disk], files)
+    master = Master(site.lab, {})
+    with site.lab.client("efi-x86_64", extra=[*drives([disk], ",bootindex=0")]) as client:
+        client.wait_for("NETBOOT-ALT-INSTALLED", timeout=600)
+        answer = '"pc1": true'
+        asked = (master.run("pc1", "test.ping", "--timeout=5").stdout for _ in range(60))
+        assert any(answer in text for text in asked)
 
 
 @LONG

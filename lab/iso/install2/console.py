@@ -10,10 +10,15 @@ class Failed(Exception):
     """ALT's installer would stop here too, or be of no use from here on."""
 
 
+def consoles():
+    """Paths of all consoles that this machine can have."""
+    active = Path("/sys/class/tty/console/active").read_text().split()
+    return sorted({f"/dev/{name}" for name in ("ttyS0", "ttyAMA0", *active)})
+
+
 def say(text):
     """Writes lines to the consoles and the log, none of which has to be there."""
-    active = Path("/sys/class/tty/console/active").read_text().split()
-    for place in (*{f"/dev/{name}" for name in ("ttyS0", "ttyAMA0", *active)}, LOG):
+    for place in (*consoles(), LOG):
         try:
             with open(place, "a") as file:
                 file.write(f"{text}\n")
@@ -31,7 +36,12 @@ def run(*command, stdin=None, environment=None, check=True):
         log.write(f"+ {' '.join(words)}\n")
         log.flush()
         done = subprocess.run(
-            words, input=stdin, text=True, stdout=log, stderr=subprocess.STDOUT, env=environment
+            words,
+            input=stdin or "",
+            text=True,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env=environment,
         )
     if done.returncode and check:
         end = " | ".join(LOG.read_text(errors="replace").splitlines()[-4:])

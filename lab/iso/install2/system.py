@@ -4,8 +4,9 @@ import os
 import shutil
 from pathlib import Path
 
-from .console import Failed, output, run
-from .disks import DESTINATION, fstab, uuid_of
+from .console import output, run
+from .disks import DESTINATION, disks, fstab, uuid_of
+from .scheme import Refused
 
 STAGE = Path("/.stage")  # where the stage is mounted, without what was written since
 # What only an installer needs.
@@ -56,9 +57,9 @@ def set_keyboard(layout):
 
 
 def set_time(zone, utc):
-    """zone: its name. utc: whether the clock runs in UTC. Raises Failed for an unknown zone."""
+    """zone: its name. utc: whether the clock runs in UTC. Raises Refused for an unknown zone."""
     if not (DESTINATION / "usr/share/zoneinfo" / zone).is_file():
-        raise Failed(f"/datetime-installer: there is no time zone {zone}")
+        raise Refused(f"/datetime-installer: there is no time zone {zone}")
     link = DESTINATION / "etc/localtime"
     link.unlink(missing_ok=True)
     link.symlink_to(f"/usr/share/zoneinfo/{zone}")
@@ -109,16 +110,24 @@ def set_network(calls, features):
         (folder / "90-others.network").write_text(text)
 
 
-def install_boot_loader(device, efi, table, command_line):
-    """GRUB on a disk or in the EFI system partition, with one entry that starts by itself.
+def check_loader(device, efi, names):
+    """Raises Refused where ALT's installer would go on, and the machine not start from its disk.
 
-    device: what /grub says. Raises Failed where ALT's machine would not start from it.
+    device: what /grub says. efi: whether this machine starts by UEFI. names: of its disks.
     """
     if device.startswith("efi") != efi:
         way = "UEFI" if efi else "BIOS"
-        raise Failed(f"/grub: device is {device}, but this machine starts by {way}")
-    if not efi and not Path("/sys/block", device.removeprefix("/dev/")).is_dir():
-        raise Failed(f"/grub: there is no whole disk {device}")
+        raise Refused(f"/grub: device is {device}, but this machine starts by {way}")
+    if not efi and device.removeprefix("/dev/") not in names:
+        raise Refused(f"/grub: there is no whole disk {device}, only {', '.join(names)}")
+
+
+def install_boot_loader(device, efi, table, command_line):
+    """GRUB on a disk or in the EFI system partition, with one entry that starts by itself.
+
+    device: what /grub says.
+    """
+    check_loader(device, efi, disks())
     root = table[0]
     modules = "normal linux search search_fs_uuid ext2 btrfs part_gpt part_msdos fat"
     words = [f"--boot-directory={DESTINATION}/boot", f"--install-modules={modules}", "--no-floppy"]
