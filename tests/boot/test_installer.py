@@ -28,7 +28,7 @@ P10 = f"{PROPAGATOR},directory:/{{name}} stagename=altinst ai curl={{curl}}"
 # As a tree: the medium's own files are not mounted then, but fetched.
 P9 = (
     f"{PROPAGATOR},directory:/{{tree}} stagename=altinst ramdisk_size={{ramdisk_size}}"
-    " ai curl={curl}"
+    " ai curl={curl} poweroff"
 )
 HELLO = "#!/bin/sh\necho HELLO-{} > /dev/ttyS0\n"
 
@@ -161,7 +161,7 @@ def test_p11_by_uefi(site, p11, tmp_path):
     }
     files = p11_answers(**{"install-scripts.tar": answers.scripts_tar(scripts)})
     log = site.install(p11, P11, "efi-x86_64", [disk], files)
-    assert "NETBOOT-ALT-DONE" in log
+    assert re.search(r"NETBOOT-ALT-DONE .*\ninstall2: reboot\n", log)
     assert re.findall("HELLO-.*", log) == ["HELLO-EARLY", "HELLO-THERE", "HELLO-IN-IT"]
     curl = f"{site.web.url}/answers"
     assert fetched(log) == {
@@ -260,7 +260,7 @@ def test_p9_by_bios(site, tmp_path):
     scripts = answers.scripts_tar({"postinstall.d/80-files": HELLO.format("NEVER")})
     files = {"autoinstall.scm": text, "vm-profile.scm": profile, "install-scripts.tar": scripts}
     log = site.install(iso, P9, "bios", [disk], files)
-    assert "NETBOOT-ALT-DONE" in log
+    assert re.search(r"NETBOOT-ALT-DONE .*\ninstall2: poweroff\n", log)
     assert "HELLO" not in log
     assert "install-scripts.tar" not in fetched(log)
     assert fetched(log)["pkg-groups.tar"].startswith("http://")  # of the medium's tree
@@ -320,7 +320,7 @@ def test_answers_that_are_gone_become_the_mediums_own(site, tmp_path):
 def test_ends_before_a_disk_is_touched(site, p11, tmp_path, more, end):
     disks = [some_disk(tmp_path / name) for name in ("first", "second")]
     log = site.install(p11, P11, "efi-x86_64", disks, p11_answers(**more))
-    assert log.rstrip().splitlines()[-1] == end
+    assert log.rstrip().splitlines()[-2:] == [end, "install2: poweroff"]
     assert all(map(is_kept, disks))
 
 

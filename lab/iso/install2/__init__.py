@@ -26,7 +26,8 @@ that cards in the installed system have udev's names.
 
 Unlike ALT's: there is no alterator, so no dialog and none of its logs; packages are not installed,
 the stage's own Debian is copied; networks are systemd-networkd's, where ``controlled
-"NetworkManager"`` only means that cards without settings get DHCP; the boot loader is Debian's
-GRUB, for UEFI at the place where firmware looks by itself, and no variable of the firmware is
-written, so the order of boot stays as it was.
+"NetworkManager"`` only means that cards without settings get DHCP; the installer asks for a lease
+on the first stage's card alone; the boot loader is Debian's GRUB, for UEFI at the place where
+firmware looks by itself, and no variable of the firmware is written, so the order of boot stays as
+it was. In the installed system apt-get is a stand-in too.
 """

@@ -179,7 +179,8 @@ def main():
 
 
 def leave(how):
-    """Ends the machine."""
+    """Ends the machine: how is "poweroff" or "reboot"."""
+    say(f"install2: {how}")
     os.sync()
     time.sleep(1)  # for the serial line
     run("busybox", how, "-f", check=False)
