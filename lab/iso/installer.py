@@ -12,7 +12,7 @@ from pathlib import Path
 from lab import roots
 from lab.iso import trees
 from lab.iso.install2.features import features_of
-from lab.iso.scratch import run
+from lab.iso.scratch import IsoError, run
 
 PROGRAMS = Path(__file__).parent / "install2"
 # What writes to disks, in stage 2 and in the installed system.
@@ -24,7 +24,8 @@ OWN_PROFILES = """\
               ("/" (size 1048576 . #t) (fsim . "Ext4") (methods plain)))))
 """
 STAGE2_MODULES = (*DISK_MODULES, "overlay")
-# Where the files of install2/files go; those with an extension alone are not programs.
+BUSYBOX_LINKS = "usr/lib/install2-standin/bin"
+# Where the files of install2/files go.
 FILES = {
     "install2-init": "usr/sbin/install2-init",
     "install2-init-functions": "usr/sbin/install2-init-functions",
@@ -61,52 +62,48 @@ def add_installer(tree, generation, kernel, epoch):
         str(path.relative_to(tree)): path.read_bytes() for path in tree.rglob("*") if path.is_file()
     }
     del files["sbin/init"]  # Debian has its own
-    programs = {place: (PROGRAMS / "files" / name).read_bytes() for name, place in FILES.items()}
-    features = features_of(generation.name, generation.date[:10])
-    backends = [features.package_step, "pkg-install", "grub", "net-eth", "root", "users"]
-    backends += ["postinstall"] * features.postinstall + ["remount-destination"] * features.remount
-    facts = {"generation": generation.name, "date": generation.date[:10]}
-    files |= programs
-    files |= {f"usr/lib/alterator/backend3/{name}": "#!/bin/sh\n" for name in backends}
-    files |= {
-        f"usr/lib/install2-standin/install2/{path.name}": path.read_bytes()
-        for path in PROGRAMS.glob("*.py")
-    }
-    files |= {
-        "usr/share/install2/standin.json": json.dumps(facts),
-        "usr/share/install2/initinstall.d/27-metadata-install-scripts.sh": "#!/bin/sh\n",
-        "usr/share/install2/installer-steps": "".join(f"{name}\n" for name in steps(features)),
-        # In force where nobody brings another one.
-        "var/cache/alterator/vm-profile.scm": OWN_PROFILES,
-        "usr/lib/netboot-test/image.conf": f"GENERATION={generation.name}\n",
-        "boot/vmlinuz": kernel.vmlinuz.read_bytes(),
-        "boot/initrd.img": installed_initramfs(result.with_name("installed"), kernel, epoch),
-    }
+    files |= _installer_files(generation)
+    files["boot/vmlinuz"] = kernel.vmlinuz.read_bytes()
+    files["boot/initrd.img"] = installed_initramfs(result.with_name("installed"), kernel, epoch)
     for name, content in files.items():
-        _put(result, name, content, executable=name in programs and "." not in Path(name).name)
-    for name in ("usr/share/install2/postinstall.d", "usr/share/install2/initinstall.d"):
-        for script in (result / name).iterdir():
-            script.chmod(0o755)
-    (result / "usr/lib/install2-standin/dhcp.sh").chmod(0o755)
+        _put(result, name, content)
     # Those of systemd do nothing without it.
-    programs_of_init = result / "usr/lib/install2-standin/bin"
-    programs_of_init.mkdir()
-    for name in ("poweroff", "reboot"):
-        (programs_of_init / name).symlink_to("/bin/busybox")
-    for path in result.rglob("*"):
-        if path.is_dir() and not path.is_symlink():
-            os.utime(path, (epoch, epoch))
-    for name in files:
-        os.utime(result / name, (epoch, epoch))
-    os.utime(result, (epoch, epoch))
+    links = [result / BUSYBOX_LINKS / name for name in ("poweroff", "reboot")]
+    links[0].parent.mkdir()
+    for link in links:
+        link.symlink_to("/bin/busybox")
+    # Not Debian's files: Python compares their times with those that it noted when it compiled.
+    folders = [path for path in result.rglob("*") if path.is_dir() and not path.is_symlink()]
+    for path in (*links, *(result / name for name in files), *folders, result):
+        os.utime(path, (epoch, epoch), follow_symlinks=False)
     shutil.rmtree(tree)
     return result
 
 
-def steps(features):
-    """The wizard's steps by their names, as far as public files name them."""
-    remount = ["remount-destination"] * features.remount
-    return ["sysconfig", "datetime-installer", "vm", *remount, "pkg", "preinstall", "grub"]
+def _installer_files(generation):
+    """Content by path: the stand-in, and what real stages have that can be looked for."""
+    date = generation.date[:10]
+    features = features_of(generation.name, date)
+    backends = [features.package_step, "pkg-install", "grub", "net-eth", "root", "users"]
+    backends += ["postinstall"] * features.postinstall + ["remount-destination"] * features.remount
+    # vm is public, of the others it is assumed that they are named as their calls.
+    steps = ["datetime-installer", "vm", features.package_step, "preinstall", "grub"]
+    return {
+        **{place: (PROGRAMS / "files" / name).read_bytes() for name, place in FILES.items()},
+        **{
+            f"usr/lib/install2-standin/install2/{path.name}": path.read_bytes()
+            for path in PROGRAMS.glob("*.py")
+        },
+        **{f"usr/lib/alterator/backend3/{name}": "#!/bin/sh\n" for name in backends},
+        "usr/share/install2/installer-steps": "".join(f"{name}\n" for name in steps),
+        "usr/share/install2/initinstall.d/27-metadata-install-scripts.sh": "#!/bin/sh\n",
+        "usr/share/install2/standin.json": json.dumps(
+            {"generation": generation.name, "date": date}
+        ),
+        # In force where nobody brings another one.
+        "var/cache/alterator/vm-profile.scm": OWN_PROFILES,
+        "usr/lib/netboot-test/image.conf": f"GENERATION={generation.name}\n",
+    }
 
 
 def installed_initramfs(tree, kernel, epoch):
@@ -121,12 +118,13 @@ def installed_initramfs(tree, kernel, epoch):
     return trees.initramfs(tree, files, epoch)
 
 
-def _put(tree, name, content, executable):
-    """Writes a file into a Debian, whose links lead out of it where nobody has changed the root."""
+def _put(tree, name, content):
+    """Writes a file into a Debian, whose links could lead out of it; scripts become executable."""
     path = tree / name
     path.parent.mkdir(parents=True, exist_ok=True)
     if not path.parent.resolve().is_relative_to(tree.resolve()):
-        raise ValueError(f"{name} would lie outside of {tree}")
+        raise IsoError(f"{name} would lie outside of {tree}")
     path.unlink(missing_ok=True)
-    path.write_bytes(content.encode() if isinstance(content, str) else content)
-    path.chmod(0o755 if executable else 0o644)
+    data = content.encode() if isinstance(content, str) else content
+    path.write_bytes(data)
+    path.chmod(0o755 if data.startswith(b"#!") else 0o644)
