@@ -14,7 +14,7 @@ VENV = PROGRAMS.parent
 
 
 class Master(Salt):
-    """`salt` and its master, which trusts every minion that asks.
+    """`salt` and its master, which trusts every minion that asks, unless settings say so.
 
     pillar, settings: as for Salt. It listens on the lab's address and is gone when the lab is.
     """
@@ -29,9 +29,8 @@ class Master(Salt):
             "master",
             pillar,
             interface=lab.address,
-            auto_accept=True,
-            gather_job_timeout=60,  # seconds; a busy minion may be slow to say that it is busy
-            **settings,
+            # Seconds; a busy minion may be slow to say that it is busy.
+            **{"auto_accept": True, "gather_job_timeout": 60, **settings},
         )
         self._log = lab.logs / "salt-master.log"
         self._start()
