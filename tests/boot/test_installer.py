@@ -17,6 +17,7 @@ from lab.iso import make_iso
 from lab.master import Master
 from lab.repository import make_repository
 from tests import answers
+from tests.servers import IN_GUEST
 
 GIB = 1 << 30
 LONG = pytest.mark.long
@@ -24,6 +25,10 @@ PROPAGATOR = "changedisk fastboot automatic=method:http,network:dhcp,server:{ser
 P11 = (
     "root=bootchain bootchain=fg,altboot ip=dhcp4 stagename=live systemd.unit=install2.target"
     " automatic=method:http,network:dhcp,server:{server},type:iso,directory:/{name} ai curl={curl}"
+)
+P11_NFS = (
+    "root=bootchain bootchain=fg,altboot ip=dhcp4 stagename=live systemd.unit=install2.target"
+    " lowmem automatic=method:nfs,server:NFS,directory:/srv/netinst ai curl={curl}"
 )
 P10 = f"{PROPAGATOR},directory:/{{name}} stagename=altinst ai curl={{curl}}"
 # As a tree: the medium's own files are not mounted then, but fetched.
@@ -241,6 +246,8 @@ def test_p10_by_bios(site, tmp_path):
     assert (said["generation"], said["hostname"], said["root"]) == ("p10.4", "pc2", "ext4")
     assert said["mounts"] == "/:ext4,/home:ext4"
     assert (said["address"], said["users"], said["ssh"]) == (address, "pupil", "disabled")
+    _, log = site.first_boot("bios", [disk])
+    assert "HELLO" not in log  # each script once
 
 
 @LONG
@@ -268,6 +275,49 @@ def test_p9_by_bios(site, tmp_path):
     said, _ = site.first_boot("bios", [disk])
     assert (said["generation"], said["hostname"], said["root"]) == ("p9", "pc3", "ext4")
     assert said["partitions"].startswith("vda1:134217728,vda2:")
+
+
+@LONG
+def test_p11_over_nfs(site, p11, tmp_path):
+    """By a BIOS, for which the installer adds what GRUB needs; the medium is what is mounted."""
+    server = site.lab.guest("nfs1", installed=IN_GUEST)
+    fetch = "import sys, urllib.request; urllib.request.urlretrieve(*sys.argv[1:])"
+    server.run(["python3", "-c", fetch, f"{site.web.url}/{p11.path.name}", "/root/p11.iso"])
+    server.run(["mkdir", "-p", "/srv/netinst"])
+    server.run(["mount", "-o", "loop,ro", "/root/p11.iso", "/srv/netinst"])
+    server.run(["tee", "/etc/exports"], input="/srv/netinst *(ro,fsid=91,insecure)\n")
+    server.run(["systemctl", "restart", "nfs-server"])
+    disk = some_disk(tmp_path / "disk")
+    files = p11_answers()
+    grub = answers.GRUB_BIOS.format("/dev/vda")
+    files["autoinstall.scm"] = files["autoinstall.scm"].replace(answers.GRUB_EFI, grub)
+    log = site.install(p11, P11_NFS.replace("NFS", server.address), "bios", [disk], files)
+    assert "NETBOOT-ALT-DONE" in log
+    assert fetched(log)["pkg-groups.tar"] == "/.medium/Metadata/pkg-groups.tar"
+    said, _ = site.first_boot("bios", [disk])
+    assert (said["root"], said["hostname"], said["failed"]) == ("btrfs", "pc1", "none")
+    assert said["partitions"].startswith("vda1:1048576,vda2:134217728,vda3:")
+
+
+@LONG
+def test_disk_that_a_script_hides(site, p11, tmp_path):
+    """No key names a disk, so on p11 a script before the wizard takes the others away."""
+    disks = [some_disk(tmp_path / "first"), some_disk(tmp_path / "second", 3 * GIB)]
+    script = (
+        "#!/bin/sh\nfor disk in /sys/block/vd*; do\n"
+        f'    [ "$(cat $disk/size)" = {3 * GIB // 512} ] ||\n'
+        '        basename "$(readlink -f $disk/device)" >'
+        " /sys/bus/virtio/drivers/virtio_blk/unbind\n"
+        "done\n"
+    )
+    archive = answers.scripts_tar({"initinstall.d/40-disks": script})
+    files = p11_answers(**{"install-scripts.tar": archive})
+    log = site.install(p11, P11, "efi-x86_64", disks, files)
+    assert "NETBOOT-ALT-DONE" in log
+    assert re.findall("NETBOOT-ALT-WIPED disk=(.*)", log) == ["vdb"]
+    assert is_kept(disks[0])
+    said, _ = site.first_boot("efi-x86_64", disks[::-1])
+    assert (said["disk"], said["root"]) == ("/dev/vda", "btrfs")
 
 
 @LONG

@@ -5,6 +5,11 @@ ALT's on purpose, so that answers which it takes use nothing but what public fil
 What ALT's installer passes over in silence ends here with one line, ``NETBOOT-ALT-REFUSED``, as in
 the first stages. It runs in the stage of a test ISO (make_iso(installer=True)), which is Debian.
 
+Tests look for its lines on the serial console: ``NETBOOT-ALT-FETCHED file place`` for each file
+that it looked for, ``NETBOOT-ALT-WIPED disk=``, ``NETBOOT-ALT-DONE``, and ``autoinstall FAILED:
+why`` where ALT's fails too; then the machine restarts or ends. The installed system's first boot
+ends with ``NETBOOT-ALT-INSTALLED key=value ...``.
+
 Shown by public files, so the same here: the calls with their keys and values and in which
 generation they exist (grammar.py); the three places where files are looked for, in this order, with
 a silent step to the next; profiles in sectors of 512 bytes, ``#t`` for the rest, the answer
