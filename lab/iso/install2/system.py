@@ -39,6 +39,9 @@ def copy(table):
     (DESTINATION / "etc/fstab").write_text(fstab(table))
     # Empty, as "uninitialized" lets systemd enable all services of its presets, sshd too.
     (DESTINATION / "etc/machine-id").write_text("")
+    # Where rpm has what it knows of packages: scripts look whether there is anything.
+    (DESTINATION / "var/lib/rpm").mkdir(parents=True, exist_ok=True)
+    (DESTINATION / "var/lib/rpm/standin").touch()
     key = DESTINATION / "etc/ssh/ssh_host_ed25519_key"
     run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key)
     run("chroot", DESTINATION, "systemctl", "enable", "firsttime.service", "installed.service")
