@@ -22,6 +22,7 @@ from .scheme import Refused
 
 FACTS = Path("/usr/share/install2/standin.json")
 WORK = Path("/tmp/metadata")
+NO_ROOM = '((#f ""))'  # what ALT's answers to a profile that does not fit
 PROFILES = Path("/var/cache/alterator/vm-profile.scm")
 
 
@@ -54,7 +55,7 @@ class Installer:
             raise Failed("there is no autoinstall.scm, a person would be asked")
         if self._fetch("vm-profile.scm"):
             shutil.copyfile(WORK / "vm-profile.scm", PROFILES)
-        calls = check(self.answers.read_text(), self.features)
+        calls = check(text_of(self.answers), self.features)
         for call in calls:
             say(f"install2: line {call.line}: {call.name}")
             self._step(call)
@@ -124,7 +125,7 @@ class Installer:
         say(f"install2: disks: {' '.join(self.names) or 'none'}")
 
     def _apply_profile(self, name):
-        known = profiles(PROFILES.read_text(), self.features, self.efi)
+        known = profiles(text_of(PROFILES), self.features, self.efi)
         if name not in known:
             raise Refused(f"vm-profile.scm has no profile {name}, only {', '.join(known)}")
         self.chosen = disks.first_that_fits(self.names, known[name], self.features, self.efi)
@@ -149,14 +150,22 @@ class Installer:
         archive = WORK / "pkg-groups.tar"
         there = []
         if archive.is_file():
-            with tarfile.open(archive) as tar:
-                there = [f"/{member.name}" for member in tar if member.isfile()]
+            try:
+                with tarfile.open(archive, "r:") as tar:
+                    there = [f"/{member.name}" for member in tar if member.isfile()]
+            except tarfile.TarError as error:
+                raise Refused(f"pkg-groups.tar cannot be read: {error}") from error
         for name in names:
             if not any(path.endswith(f"/{name}") for path in there):
                 raise Refused(f"/pkg-install: pkg-groups.tar has no {name}")
 
 
-NO_ROOM = '((#f ""))'
+def text_of(path):
+    """A file of answers as text. Raises Refused when it is not in UTF-8."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise Refused(f"{path.name} is not in UTF-8: {error}") from error
 
 
 def main():

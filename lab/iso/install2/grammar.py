@@ -76,7 +76,7 @@ WRITE = exactly("write")
 TRUE, FALSE, BOOL = exactly(True), exactly(False), exactly(True, False)
 LOCALES = texts(r"[a-z]{2}_[A-Z]{2}", 'locales like "ru_RU"')
 NAME = text(r"[a-z_][a-z0-9_-]{0,31}", "a user's name")
-PLAIN = text(r".+", "a password")
+PLAIN = text(r"[^\n]+", "a password")
 HASH = text(r"\$(?:y|gy|[0-9][a-z]?)\$[!-9;-~]+", "a password's hash as in /etc/shadow")
 ADDRESS = Kind("an IPv4 address", _is_address)
 ADDRESS_OR_NONE = Kind('an IPv4 address or ""', lambda given: given == "" or _is_address(given))
@@ -121,8 +121,8 @@ def check(source, features):
     for key in ("script", "run"):
         for hook in HOOKS:
             # The file that the module writes has the same name each time.
-            same = [call for call in calls if call.name == hook and key in call.keys]
-            _at_most_one(same, f"{hook} {key}")
+            writers = [call for call in calls if call.name == hook and key in call.keys]
+            _at_most_one(writers, f"{hook} {key}")
     names = [call.keys["new_name"] for call in calls if call.name == "/users/create_account"]
     for name in names:
         if names.count(name) > 1:
