@@ -64,5 +64,6 @@ def summary(hosts):
     lines = [", ".join(f"{len(counts[state])} {state}" for state in counts) + "."]
     for one in (*counts.get("failed", []), *counts.get("silent", [])):
         at = f" at {one['step']}" if one["step"] else ""
-        lines.append(f"{one['host']}: {one['state']}{at}; again: ./netboot arm {one['host']}")
+        why = f" ({one['why']})" if one["why"] else ""
+        lines.append(f"{one['host']}: {one['state']}{at}{why}; again: ./netboot arm {one['host']}")
     return lines

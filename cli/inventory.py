@@ -23,8 +23,8 @@ _STATES = Path(__file__).parents[1] / "salt"
 _YES, _NO = ("true", "yes", "1"), ("false", "no", "0")
 _FLAGS = ("once", "menu")
 _NUMBERS = ("timeout_s",)
-_COLUMNS = ("name", "mac", "uuid", "serial", "hostname", "group", "image", "variant", "entry")
-_COLUMNS += (*_FLAGS, *_NUMBERS, "kernel_over", "nic", "arguments")
+_COLUMNS = ("name", "mac", "uuid", "serial", "hostname", "group", "image", "install", "variant")
+_COLUMNS += ("entry", *_FLAGS, *_NUMBERS, "kernel_over", "nic", "arguments")
 
 
 def from_csv(path):

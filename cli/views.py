@@ -127,6 +127,8 @@ def _host(one):
     if one.get("state"):
         step = f" ({one['step']})" if one["step"] else ""
         how = f"{one['state']}{step} {when(one['since'])}"
+        how += f": {one['why']}" if one.get("why") else ""
+        how += "; the first that asked was served" if one.get("first_come") else ""
         if one["state"].startswith(("failed", "silent")):
             how += f"; again: ./netboot arm {one['host']}"
     elif not one["once"]:

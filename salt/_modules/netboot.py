@@ -180,7 +180,7 @@ def hosts(unknown=False):
     ``mac 52:54:00:12:34:56``), ``entry`` (id of its boot entry, ``local``, or empty: the menu
     decides), ``once``, ``group``, ``menu`` (whether it shows the menu first), and
     for those with ``once`` ``armed``, ``booted``, ``booted_entry``, ``install``, ``state``,
-    ``step`` and ``since``, see ``netboot_once.list``.
+    ``step``, ``since``, ``why`` and ``first_come``, see ``netboot_once.list``.
 
     CLI Example:
 

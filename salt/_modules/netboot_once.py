@@ -27,7 +27,9 @@ def list_():
     and ``booted_entry``; the last two are None while the host is armed. For hosts that are
     installed unattended, ``install`` (its name in the pillar), ``state`` (``armed``, ``booting``,
     ``installing``, ``installed``, ``failed``, ``silent``: no report for an hour), ``step`` (the
-    last one that it reported) and ``since`` (when); for others, these are empty.
+    last one that it reported), ``since`` (when), ``why`` (it failed) and ``first_come`` (whether
+    its answers went to the first machine that asked, as nothing else told which one it is); for
+    others, these are empty.
 
     CLI Example:
 

@@ -467,4 +467,8 @@ def _shown(arming: Arming, boot: Boot | None, install: Any = None) -> dict[str, 
         "state": state if installs else "",
         "step": step if installs else "",
         "since": iso8601(int(since)) if installs and since else None,
+        "why": str(install["steps"][-1][3])
+        if state == "failed" and install["steps"][-1][3:]
+        else "",
+        "first_come": bool(installs and install and install.get("first_come")),
     }

@@ -132,6 +132,16 @@ CAUSES = {
         "{host} is not armed, so it boots from its own disk.",
         "./netboot arm {host}",
     ),
+    "answers-missing": Cause(
+        "failed",
+        "Its installer got no {file}: the answers are over, or it has another network card.",
+        "./netboot arm {host}, then switch it on within answer_hours.",
+    ),
+    "install-failed": Cause(
+        "failed",
+        "Its installation stopped at {step}: {why}.",
+        "Mend that, then ./netboot arm {host}.",
+    ),
     "local-disk": Cause(
         "local disk",
         "It was sent to its local disk {times} times within {minutes} min: perhaps nothing boots "

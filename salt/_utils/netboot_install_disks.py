@@ -49,7 +49,7 @@ _SCRIPT = r"""
 stop() {  # STEP, and why
     step=$1
     shift
-    report "failed-$step"
+    report "failed-$step" "$*"
     say "$*; nothing was changed on any disk. The machine turns off."
     sleep 60
     poweroff -f

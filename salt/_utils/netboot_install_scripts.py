@@ -174,13 +174,14 @@ report_packages
 exit 0
 """
 _AFTER_TEXT = r"""
-wrong=
+wrong= why=
 
 put() { # PATH MODE: what comes on stdin
     rm -f "$destdir$1"
     (umask 022 && mkdir -p "$destdir${1%/*}")
     (umask 077 && cat >"$destdir$1") && chmod "$2" "$destdir$1" && return
-    say "$1 cannot be written"
+    why="$1 cannot be written"
+    say "$why"
     wrong=installed
 }
 
@@ -189,7 +190,8 @@ passwords() { # lines NAME:HASH on stdin
     printf '%s\n' "$hashes" | in_target chpasswd -e && return
     while IFS=: read -r name hash; do
         in_target usermod -p "$hash" "$name" </dev/null && continue
-        say "the password of $name cannot be set"
+        why="the password of $name cannot be set"
+        say "$why"
         wrong=installed
     done <<EOF
 $hashes
@@ -220,7 +222,7 @@ report started
 report_packages
 if [ ! -d "$destdir/etc" ]; then
     say "there is no installed system in $destdir"
-    report failed-packages
+    report failed-packages "there is no installed system in $destdir"
     exit 0
 fi
 (umask 022 && mkdir -p "$destdir${state%/*}")
@@ -233,11 +235,11 @@ ln -sf "../$unit" "$wants/$unit"
 if boot_loader; then
     report bootloader
 else
-    wrong=bootloader
+    wrong=bootloader why="GRUB could not be installed"
 fi
 : >"$destdir$state/installed"
 for _ in 1 2 3; do
-    report "${wrong:+failed-}${wrong:-installed}"
+    report "${wrong:+failed-}${wrong:-installed}" "$why"
 done
 exit 0
 """

@@ -60,10 +60,13 @@ fetched() { # URL
     fi
 }
 
-report() { # STEP: once, if the server answers
+report() { # STEP WHY: once, if the server answers; why it failed, in a URL's letters
     [ ! -e "$R/tmp/netboot-reports/$1" ] || return 0
     mkdir -p "$R/tmp/netboot-reports"
-    if fetched "$reports/$1" >/dev/null 2>&1; then : >"$R/tmp/netboot-reports/$1"; fi
+    why=$(printf '%s' "${2:-}" | tr -c 'A-Za-z0-9./_-' '+' | cut -c -240)
+    if fetched "$reports/$1${why:+?y=$why}" >/dev/null 2>&1; then
+        : >"$R/tmp/netboot-reports/$1"
+    fi
     return 0
 }
 """

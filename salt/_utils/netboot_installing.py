@@ -14,6 +14,7 @@ import json
 import os
 import re
 import shutil
+import urllib.parse
 from collections.abc import Iterator
 from typing import Any
 
@@ -38,6 +39,7 @@ SILENT_S = 3600
 
 # An address with a machine that asks again and again for new ones fills no disk.
 _ADDRESSES = 8
+_WHY = 240
 _REPORT = re.compile(r"/host/([^/]+)\.([0-9a-f]{32})/did/((?:failed-)?[a-z-]{1,20})")
 
 
@@ -52,6 +54,17 @@ def report(path: str) -> tuple[str, str, str] | None:
     if not found or found[3].removeprefix("failed-") not in STEPS:
         return None
     return found[1], found[2], found[3]
+
+
+def why(args: str) -> str:
+    """
+    Return why a step failed, as its report says it: printable, short.
+
+    args
+        The arguments of the report's URL.
+    """
+    found = urllib.parse.parse_qs(args, errors="replace").get("y", [""])[0]
+    return "".join(filter(str.isprintable, found))[:_WHY].strip()
 
 
 def macs(told_by: object) -> set[str]:
@@ -219,7 +232,9 @@ class Installs:
         one = self.read(key)
         return bool(one and one["arming"] == token and address in one["addresses"])
 
-    def reported(self, key: str, token: str, step: str, address: str, at: float) -> bool:
+    def reported(
+        self, key: str, token: str, step: str, address: str, at: float, why: str = ""
+    ) -> bool:
         """
         Put a report on record, if it comes from a machine that the answers were served to.
 
@@ -232,6 +247,9 @@ class Installs:
         at
             When, in seconds since 1970.
 
+        why
+            Why it failed, if it did.
+
         Returns whether it counts and is new.
         """
         one = self.read(key)
@@ -241,7 +259,7 @@ class Installs:
             return False
         if any(done[0] == step for done in one["steps"]):
             return False
-        one["steps"].append([step, int(at), address])
+        one["steps"].append([step, int(at), address, *([why] if why else [])])
         self._write(key, one)
         if step == "installed" and not one["done_at"]:
             self.end(key, token, at)

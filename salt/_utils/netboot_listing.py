@@ -107,6 +107,8 @@ def hosts(records: Records) -> list[dict[str, Any]]:
                 "state": arming.get("state", ""),
                 "step": arming.get("step", ""),
                 "since": arming.get("since"),
+                "why": arming.get("why", ""),
+                "first_come": arming.get("first_come", False),
             }
         )
     return found

@@ -14,6 +14,7 @@ import urllib.parse
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
+import netboot_installing
 from netboot_host_checks import bare_mac
 from netboot_journal import Asked
 from netboot_names import PROBE
@@ -31,6 +32,8 @@ _OWN_SCRIPT = re.compile(r"/tftp/config-(host|uuid|serial|mac|product|manufactur
 #: What UEFI's HTTP boot loads.
 _LOADER = re.compile(r"/tftp/([^/]+[.]efi)")
 _FILE = re.compile(r"(?:/host/[^/]+)?(/(?:tftp/netboot|dist)/.+)")
+#: What a host that is installed asks for and tells.
+_ANSWER = re.compile(r"/host/[^/]+/answers/([^/]+/[^/]+)")
 _ARGUMENT = re.compile(r"(?:^|&)([a-z])=([^&]*)")
 
 
@@ -245,6 +248,13 @@ def _add(boot: Boot, request: dict[str, Any]) -> None:
         boot.add(at, "armed" if request["s"] == 200 else "not armed")
     elif loader := _LOADER.fullmatch(uri):
         boot.add(at, "loader", loader[1])
+    elif answer := _ANSWER.fullmatch(uri):
+        if request["m"] == "GET":
+            missing = "" if request["s"] == 200 else f" {request['s']}"
+            boot.add(at, "answers", plain(answer[1]) + missing)
+    elif told := netboot_installing.report(uri):
+        why = netboot_installing.why(request["g"])
+        boot.add(at, "installer", f"{told[2]} {why}".rstrip())
     elif file := _FILE.fullmatch(uri):
         length = int(request["l"]) if str(request["l"]).isdigit() else -1
         sent = request["n"]

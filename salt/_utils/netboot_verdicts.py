@@ -133,6 +133,8 @@ def _verdict(boot: Boot, context: Context, host: str) -> Verdict:
         return _stopped("wrong-password")
     if kind == "local":
         return _local(context, host)
+    if kind in ("answers", "installer"):
+        return _installing(boot, host)
     last = boot.steps[-1].what.lstrip("!") if boot.steps else ""
     if kind in _CHOICES or (kind == "chosen" and last in _CHOICES):
         return Verdict("gone silent", text=_CHOICES[kind if kind in _CHOICES else last])
@@ -155,6 +157,16 @@ def _verdict(boot: Boot, context: Context, host: str) -> Verdict:
     if kind == "script missing":
         return _stopped("script-missing", file=os.path.basename(last))
     return _firmware(boot, context) if kind in _FIRMWARE else _stopped("script-without-menu")
+
+
+def _installing(boot: Boot, host: str) -> Verdict:
+    """Return a verdict on a host that is installed unattended."""
+    step, _, why = boot.steps[-1].what.partition(" ")
+    if boot.steps[-1].kind == "answers" and why:
+        return _stopped("answers-missing", file=os.path.basename(step), host=host)
+    if step.startswith("failed-"):
+        return _stopped("install-failed", step=step[7:], why=why or "no reason given", host=host)
+    return Verdict("running", text=f"Its installer's last word: {step}.")
 
 
 def _kind(boot: Boot) -> str:

@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from netboot_installing import LATE_S, SILENT_S, Installs, report, state
+from netboot_installing import LATE_S, SILENT_S, Installs, report, state, why
 
 TOKEN = "0123456789abcdef" * 2
 OTHER = "f" * 32
@@ -191,6 +191,20 @@ def test_damaged_record_is_none(installs, damaged):
 )
 def test_paths_of_reports(path, expected):
     assert report(path) == expected
+
+
+@pytest.mark.parametrize(
+    ("args", "expected"),
+    [
+        ("", ""),
+        ("y=this+machine+has+no+disk", "this machine has no disk"),
+        ("x=1&y=%1b%5b31m%0a%d0%ba", "[31m\u043a"),
+        ("y=" + "a" * 900, "a" * 240),
+        ("y=%ff&y=b", "\ufffd"),
+    ],
+)
+def test_why_it_failed(args, expected):
+    assert why(args) == expected
 
 
 def install(*steps, token=TOKEN):

@@ -85,6 +85,7 @@ def test_one_boot():
 FETCHED = f"{TREE}/boot/vmlinuz"
 MENU = Log().step(0, "script").step(1, "menu&e=local&w=5000")
 HOST = "e=alt_p11-livecd"
+OWN = f"/host/pc1.{'0a' * 16}"
 
 
 def log(*steps):
@@ -121,6 +122,12 @@ MENUS = [
     (Log().boot().stage(20, c=""), {}, "cut-off"),
     (Log().boot().stage(200, sent=400), {"lease_s": 120}, "lease-too-short"),
     (Log().boot().stage(20), {"changed": {f"{TREE}/live": NOW}}, "wrong-digest"),
+    (
+        Log().boot().stage(20).ask(30, f"{OWN}/answers/efi/autoinstall.scm", s=404),
+        {},
+        "answers-missing",
+    ),
+    (Log().boot().stage(20).ask(30, f"{OWN}/did/failed-disk", "y=no+disk"), {}, "install-failed"),
     (Log().boot().ask(13, FETCHED, n=5 << 20, l=str(5 << 20), d=20.0).stage(40), {}, "slow"),
 ]
 FIRMWARE = [
@@ -345,6 +352,26 @@ def test_words_of_causes():
     assert how.text == "It has 2048 MiB of memory, and alt_p11-livecd needs 4096 MiB."
     how = verdict(Log().step(0, "failed&x=4c0a6035&n=kernel&e=x"))
     assert how.text == "The kernel could not be loaded: the server did not answer in time."
+
+
+def test_install_step_by_step():
+    log = Log().boot().stage(20)
+    for at, path, args in (
+        (21, "answers/efi/autoinstall.scm", ""),
+        (22, "did/disk", ""),
+        (23, "did/nonsense", ""),
+    ):
+        log.ask(at, f"{OWN}/{path}", args)
+    (boot,) = log.boots()
+    assert [step[1:] for step in boot.steps[-2:]] == [
+        ("answers", "efi/autoinstall.scm"),
+        ("installer", "disk"),
+    ]
+    assert verdict(log) == ("running", "", "Its installer's last word: disk.", "")
+    log.ask(24, f"{OWN}/did/failed-packages", "y=no+system+in+%1b%5b2J/mnt")
+    how = verdict(log, host="pc1")
+    assert how.text == "Its installation stopped at packages: no system in [2J/mnt."
+    assert how.advice == "Mend that, then ./netboot arm pc1."
 
 
 def test_firmware_that_asked_before_another_boot():
