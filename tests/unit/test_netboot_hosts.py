@@ -664,3 +664,53 @@ def test_host_with_an_install_boots_its_disk_until_it_is_armed():
     assert [scripts_of(hosts, installs=SCHOOL)[one] for one in mine] == [
         scripts_of(once)[one] for one in mine
     ]
+
+
+TOKEN = "0a" * 16
+
+
+def installs(menu=False, **more):
+    """The server's scripts while a host is armed to be installed."""
+    hosts = {"pc1": {"mac": MAC, "image": "ALT 11", "install": "school", "menu": menu}}
+    pillar = {"installs": {"school": {**SCHOOL["school"], **more}}}
+    scripts = scripts_of(hosts, **pillar)
+    host = once_of(hosts, **pillar)["hosts"]["pc1"]
+    assert (host["install"], host["hostname"], host["network"]) == ("school", "pc1", None)
+    text = netboot_host_scripts.armed_script({**host, "arming": TOKEN}, URL)
+    assert problems(text) == []
+    return {**scripts, f"{ONCE}/pc1.ipxe": text}
+
+
+@pytest.mark.parametrize("platform", ["efi", "pcbios"])
+@pytest.mark.parametrize(("finish", "words"), [("reboot", "ai"), ("poweroff", "ai poweroff")])
+def test_armed_host_is_installed(platform, finish, words):
+    client = boots(installs(finish=finish), platform=platform)
+    curl = f"curl={URL}/host/pc1.{TOKEN}/answers/{platform}/"
+    assert client.end.endswith(f" {words} {curl} boot")
+    assert "install2.target" in client.end
+
+
+def test_no_time_out_wipes_a_disk():
+    client = boots(installs(menu=True))
+    assert client.end == "exit 1"
+    assert "This machine is to be installed: its disk is wiped" in client.gaps
+
+
+@pytest.mark.parametrize(
+    ("chosen", "answered"), [("alt_11-install", True), ("alt_11-livecd", False)]
+)
+def test_only_the_entry_that_it_is_armed_for_gets_the_answers(chosen, answered):
+    settings = {"platform": "efi", "mac": MAC, "netX/mac": MAC}
+    client = Client(installs(menu=True), settings, chosen=[chosen])
+    client.run(f"{TFTP}/config-x86_64.ipxe")
+    assert ("curl=" in client.end) == answered
+    assert ("install2.target" in client.end) == answered
+
+
+def test_other_hosts_get_no_answers():
+    scripts = installs()
+    settings = {"platform": "efi", "mac": "52:54:00:00:00:99"}
+    client = Client(scripts, settings, chosen=["alt_11-install"])
+    client.run(f"{TFTP}/config-x86_64.ipxe")
+    assert "install2.target" in client.end
+    assert "curl=" not in client.end
