@@ -19,6 +19,8 @@ IN_HOSTS = "tests/unit/test_netboot_hosts.py"
 IN_FACTS = "tests/unit/test_iso_facts.py"
 IN_SHARES = "tests/unit/test_netboot_shares.py"
 IN_IMAGES = "tests/functional/test_images.py"
+INSTALLING = "salt/_utils/netboot_installing.py"
+IN_INSTALLING = "tests/unit/test_netboot_installing.py"
 IN_ANSWERS = "tests/unit/test_netboot_answers.py"
 BY_SCRIPTS = "tests/functional/test_install_scripts.py"
 BY_REQUESTS = "tests/integration/test_http.py::test_steps_of_clients_are_on_record"
@@ -264,5 +266,33 @@ FAULTS = [
         '"0644", given["pem"]',
         BY_SCRIPTS,
     ),
-    Fault("answers without a length", NGINX, 'return 200 "";', "return 204;", BY_REQUESTS),
+    Fault(
+        "answers of another machine",
+        INSTALLING,
+        'one["done_at"] or (own and mac and mac not in own)',
+        'one["done_at"]',
+        IN_INSTALLING,
+    ),
+    Fault(
+        "answers that stay",
+        INSTALLING,
+        'if step == "installed" and not one["done_at"]:',
+        "if False:",
+        IN_INSTALLING,
+    ),
+    Fault(
+        "a time-out that wipes",
+        MENU,
+        "set nb-default local ||",
+        "set nb-default ${nb-entry} ||",
+        IN_HOSTS,
+    ),
+    Fault("answers for any entry", MENU, "|| clear nb-answers ||", "|| echo ||", IN_HOSTS),
+    Fault(
+        "answers without a length",
+        NGINX,
+        'default_type text/plain;\n        return 200 "";',
+        "return 204;",
+        BY_REQUESTS,
+    ),
 ]
