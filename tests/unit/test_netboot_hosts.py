@@ -669,10 +669,10 @@ def test_host_with_an_install_boots_its_disk_until_it_is_armed():
 TOKEN = "0a" * 16
 
 
-def installs(menu=False, **more):
+def installs(menu=False, methods=("http",), **more):
     """The server's scripts while a host is armed to be installed."""
     hosts = {"pc1": {"mac": MAC, "image": "ALT 11", "install": "school", "menu": menu}}
-    pillar = {"installs": {"school": {**SCHOOL["school"], **more}}}
+    pillar = {"installs": {"school": {**SCHOOL["school"], **more}}, "methods": list(methods)}
     scripts = scripts_of(hosts, **pillar)
     host = once_of(hosts, **pillar)["hosts"]["pc1"]
     assert (host["install"], host["hostname"], host["network"]) == ("school", "pc1", None)
@@ -697,14 +697,16 @@ def test_no_time_out_wipes_a_disk():
 
 
 @pytest.mark.parametrize(
-    ("chosen", "answered"), [("alt_11-install", True), ("alt_11-livecd", False)]
+    ("chosen", "answered"),
+    [("alt_11-install", True), ("alt_11-install-nfs-iso", False), ("alt_11-livecd", False)],
 )
 def test_only_the_entry_that_it_is_armed_for_gets_the_answers(chosen, answered):
     settings = {"platform": "efi", "mac": MAC, "netX/mac": MAC}
-    client = Client(installs(menu=True), settings, chosen=[chosen])
+    scripts = installs(menu=True, methods=["http", "nfs"])
+    client = Client(scripts, settings, chosen=[chosen])
     client.run(f"{TFTP}/config-x86_64.ipxe")
     assert ("curl=" in client.end) == answered
-    assert ("install2.target" in client.end) == answered
+    assert ("install2.target" in client.end) == ("install" in chosen)
 
 
 def test_other_hosts_get_no_answers():
