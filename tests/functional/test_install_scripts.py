@@ -5,6 +5,7 @@ fake /sys, programs that only note how they were called, an installed system of 
 
 import io
 import os
+import re
 import shutil
 import subprocess
 import tarfile
@@ -112,7 +113,11 @@ class Machine:
     def reports(self):
         lines = self.log.read_text().splitlines()
         assert all("--max-time 2 " in one for one in lines if one.startswith("curl "))
-        return [one.rpartition("/")[2] for one in lines if one.startswith("curl ")]
+        urls = [one.rpartition(" ")[2] for one in lines if one.startswith("curl ")]
+        assert all(re.fullmatch(r"[A-Za-z0-9:./_?=+-]+", one) for one in urls)
+        steps = [one.partition("/did/")[2].partition("?y=") for one in urls]
+        self.why = {step: why.replace("+", " ") for step, _, why in steps}
+        return [step for step, _, _ in steps]
 
     def disks(self):
         return sorted(one.name for one in (self.root / "sys/block").iterdir())
@@ -232,6 +237,7 @@ def test_machine_stops_instead_of_guessing(machine, shell, disks, rule, said):
     assert f"netboot-alt: {said}; nothing was changed on any disk." in machine.said
     assert machine.calls("poweroff") == ["poweroff -f"]
     assert machine.reports() == ["started", "failed-disk"]
+    assert machine.why["failed-disk"] == re.sub(r"[^A-Za-z0-9./_ -]", " ", said).rstrip()
 
 
 def test_partition_is_not_a_disk(machine):
