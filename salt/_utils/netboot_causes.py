@@ -134,8 +134,9 @@ CAUSES = {
     ),
     "answers-missing": Cause(
         "failed",
-        "Its installer got no {file}: the answers are over, or it has another network card.",
-        "./netboot arm {host}, then switch it on within answer_hours.",
+        "Its installer got no {file}: they are over, it asked from another network card, or "
+        "netboot-once does not run.",
+        "./netboot check; ./netboot arm {host}, then switch it on.",
     ),
     "install-failed": Cause(
         "failed",

@@ -258,14 +258,16 @@ def armed_script(arming: Arming, url: str) -> str:
     url
         URL of the web server.
     """
-    words = " ".join(arming.get("words", []))
     prefix = f"/host/{host_key(arming['host'])}.{arming['arming']}"
+    words = " ".join(arming.get("words", []))
+    answers = f"{url}{prefix}/answers/${{platform}}/"
     lines = [
         f"# Host: {arming['host']}, armed: this script is removed after a complete boot.",
         f"set nb-via {prefix}",
         f"set nb-entry {arming['entry']}",
         *([f"set nb-files {arming['server']}{prefix}/tftp"] if arming["server"] else []),
         *(["set nb-straight 1"] if arming["straight"] else []),
-        *([f"set nb-answers {words} curl={url}{prefix}/answers/${{platform}}/"] if words else []),
+        *([f"set nb-answers {words} curl={answers}"] if words else []),
+        *([f"set nb-check {answers}autoinstall.scm"] if words else []),
     ]
     return _HEAD + "\n".join(lines) + "\n"

@@ -123,7 +123,7 @@ def _verdict(boot: Boot, context: Context, host: str) -> Verdict:
     patient = kind == "boot" or (kind in _LOADS and not boot.fetches)
     silent = context.now - boot.last > (_KERNEL_S if patient else _SILENT_S)
     if kind == "failed":
-        return _failed(boot, context)
+        return _failed(boot, context, host)
     if kind == "missing":
         arming = context.armed.get(host)
         armed = arming and arming["armed"]
@@ -269,8 +269,10 @@ def _local(context: Context, host: str) -> Verdict:
 # -- what is loaded ------------------------------------------------------------------------------
 
 
-def _failed(boot: Boot, context: Context) -> Verdict:
+def _failed(boot: Boot, context: Context, host: str) -> Verdict:
     at = next((step.what for step in boot.steps[::-1] if step.kind == "failed"), "") or "script"
+    if at == "answers":
+        return _stopped("answers-missing", file="answers", host=host)
     what = f"The {at}"
     begun = max((step.at for step in boot.steps if step.kind in _BEGINS), default=0)
     fetches = [fetch for fetch in boot.fetches if fetch.at >= begun]

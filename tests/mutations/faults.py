@@ -287,6 +287,13 @@ FAULTS = [
         "set nb-default ${nb-entry} ||",
         IN_HOSTS,
     ),
+    Fault(
+        "installer without answers",
+        MENU,
+        "isset ${nb-answers} && goto answers ||",
+        "isset ${nb-answers} ||",
+        IN_HOSTS,
+    ),
     Fault("answers for any entry", MENU, "|| clear nb-answers ||", "|| echo ||", IN_HOSTS),
     Fault(
         "answers without a length",

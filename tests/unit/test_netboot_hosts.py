@@ -669,7 +669,7 @@ def test_host_with_an_install_boots_its_disk_until_it_is_armed():
 TOKEN = "0a" * 16
 
 
-def installs(menu=False, methods=("http",), **more):
+def installs(menu=False, methods=("http",), served=("efi", "pcbios"), **more):
     """The server's scripts while a host is armed to be installed."""
     hosts = {"pc1": {"mac": MAC, "image": "ALT 11", "install": "school", "menu": menu}}
     pillar = {"installs": {"school": {**SCHOOL["school"], **more}}, "methods": list(methods)}
@@ -678,7 +678,8 @@ def installs(menu=False, methods=("http",), **more):
     assert (host["install"], host["hostname"], host["network"]) == ("school", "pc1", None)
     text = netboot_host_scripts.armed_script({**host, "arming": TOKEN}, URL)
     assert problems(text) == []
-    return {**scripts, f"{ONCE}/pc1.ipxe": text}
+    answers = {f"{URL}/host/pc1.{TOKEN}/answers/{on}/autoinstall.scm": "" for on in served}
+    return {**scripts, f"{ONCE}/pc1.ipxe": text, **answers}
 
 
 @pytest.mark.parametrize("platform", ["efi", "pcbios"])
@@ -688,6 +689,15 @@ def test_armed_host_is_installed(platform, finish, words):
     curl = f"curl={URL}/host/pc1.{TOKEN}/answers/{platform}/"
     assert client.end.endswith(f" {words} {curl} boot")
     assert "install2.target" in client.end
+
+
+def test_without_answers_no_installer_starts():
+    """It would take those of its medium, whatever they wipe."""
+    client = boots(installs(served=()))
+    assert (client.end, client.kernel) == ("exit 1", "")
+    asked = f"{URL}/host/pc1.{TOKEN}/answers/efi/autoinstall.scm"
+    assert client.fetched.count(asked) == 5
+    assert "n=answers" in client.seen[-2]
 
 
 def test_no_time_out_wipes_a_disk():

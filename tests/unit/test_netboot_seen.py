@@ -127,6 +127,7 @@ MENUS = [
         {},
         "answers-missing",
     ),
+    (log(f"host&{HOST}", "failed&x=2d0c618e&n=answers&e=x", "local"), {}, "answers-missing"),
     (Log().boot().stage(20).ask(30, f"{OWN}/did/failed-disk", "y=no+disk"), {}, "install-failed"),
     (Log().boot().ask(13, FETCHED, n=5 << 20, l=str(5 << 20), d=20.0).stage(40), {}, "slow"),
 ]
