@@ -152,6 +152,7 @@ def p11_answers(**more):
     return {"autoinstall.scm": text, "vm-profile.scm": profile, **more}
 
 
+@LONG
 def test_p11_by_uefi(site, p11, tmp_path):
     disk = some_disk(tmp_path / "disk")
     scripts = {

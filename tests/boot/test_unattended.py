@@ -4,6 +4,7 @@ ALT's installer. A machine starts over the network each time; what it then boots
 decision.
 """
 
+import json
 import time
 from types import SimpleNamespace
 
@@ -14,6 +15,7 @@ from lab.iso import make_iso
 from lab.master import Master
 from lab.repository import make_repository
 from lab.salt import CHECKOUT, SaltCall
+from netboot_installing import STEPS
 from tests.servers import INSTALLED
 
 LONG = pytest.mark.long
@@ -36,30 +38,27 @@ INSTALL = {
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
     folder = tmp_path_factory.mktemp("web")
-    isos = {
-        generation: make_iso(folder, generation, stage_mib=1, installer=True)
-        for generation in ("p11", "p10.4")
-    }
+    iso = make_iso(folder, stage_mib=1, installer=True)
     with Lab(logs=tmp_path_factory.mktemp("logs")) as lab:
         server = lab.server("netboot1", installed=INSTALLED, binds=[CHECKOUT])
         web = lab.web(folder)
         line = f"rpm [p11] {web.url}/repository {make_repository(folder / 'repository')}"
         minion = {"repositories": [line], "salt": {"master": lab.address, "highstate": False}}
         pillar = {
-            "images": {
-                generation: {
-                    "url": f"{web.url}/{iso.path.name}",
-                    "checksum": {"sha256": iso.sha256},
-                }
-                for generation, iso in isos.items()
-            },
+            "images": {"p11": image_of(web, iso)},
             "installs": {
-                "new": {**INSTALL, **minion, "disk": "smallest", "layout": "btrfs"},
+                "new": {
+                    **INSTALL,
+                    **minion,
+                    "disk": "smallest",
+                    "layout": "btrfs",
+                    "grub_device": "/dev/vda",
+                },
                 "old": {**INSTALL, "disk": "all", "network": "etcnet", "grub_device": "/dev/vda"},
             },
             "hosts": {
                 "pc1": {"mac": MACS["pc1"], "image": "p11", "install": "new"},
-                "pc2": {"mac": MACS["pc2"], "image": "p10.4", "install": "old"},
+                "pc2": {"mac": MACS["pc2"], "image": "p11", "install": "new"},
                 "pc3": {"mac": MACS["pc3"], "image": "p11", "install": "new"},
             },
             "menu": {"timeout_s": 2},
@@ -67,7 +66,23 @@ def site(tmp_path_factory):
         salt = SaltCall(server, {"netboot": pillar})
         done = salt.apply(server)
         assert done.failed == {}, done.failed
-        yield SimpleNamespace(lab=lab, server=server, salt=salt, pillar=pillar)
+        yield SimpleNamespace(
+            lab=lab, server=server, salt=salt, pillar=pillar, web=web, folder=folder
+        )
+
+
+def image_of(web, iso):
+    return {"url": f"{web.url}/{iso.path.name}", "checksum": {"sha256": iso.sha256}}
+
+
+def add_image(site, generation, host):
+    """Serve another generation's image, for a host that is installed the old way."""
+    iso = make_iso(site.folder, generation, stage_mib=1, installer=True)
+    site.pillar["images"][generation] = image_of(site.web, iso)
+    site.pillar["hosts"][host] = {"mac": MACS[host], "image": generation, "install": "old"}
+    site.salt.write_pillar({"netboot": site.pillar})
+    done = site.salt.apply(site.server)
+    assert done.failed == {}, done.failed
 
 
 def disk(path, size=8 * GIB):
@@ -121,43 +136,41 @@ def installed(client, timeout=900):
     return dict(word.split("=", 1) for word in said[1].split())
 
 
-def test_uefi_p11_to_a_minion(site, tmp_path):
+@pytest.fixture(scope="module")
+def master(site):
+    return Master(site.lab, {}, auto_accept=False)
+
+
+@pytest.mark.parametrize(
+    ("firmware", "name"), [("bios", "pc1"), pytest.param("efi-x86_64", "pc3", marks=LONG)]
+)
+def test_p11_to_a_minion(site, master, tmp_path, firmware, name):
     """Of two disks the smaller one; the master knows the key before the machine has it."""
-    master = Master(site.lab, {}, auto_accept=False)
-    site.salt.call(site.server, "netboot.arm", "pc1")
-    arming = site.salt.call(site.server, "netboot.hosts")
-    assert [one["state"] for one in arming] == ["armed", "", ""]
-    public = site.server.run(
-        ["sh", "-c", "openssl rsa -in /var/lib/netboot-answers/armed/pc1.*/minion.pem -pubout"]
-    ).stdout
-    (master.directory / "etc/salt/pki/master/minions").mkdir(parents=True, exist_ok=True)
-    (master.directory / "etc/salt/pki/master/minions/pc1").write_text(public)
-    disks = [disk(tmp_path / "large", 16 * GIB), disk(tmp_path / "small")]
-    with switched_on(site, "efi-x86_64", "pc1", disks) as client:
+    site.salt.call(site.server, "netboot.arm", name)
+    assert state(site, name) == ("armed", "")
+    pem = f"/var/lib/netboot-answers/armed/{name}.*/minion.pem"
+    public = site.server.run(["sh", "-c", f"openssl rsa -in {pem} -pubout"]).stdout
+    keys = master.directory / "etc/salt/pki/master/minions"
+    keys.mkdir(parents=True, exist_ok=True)
+    (keys / name).write_text(public)
+    disks = [disk(tmp_path / "small"), disk(tmp_path / "large", 16 * GIB)]
+    with switched_on(site, firmware, name, disks) as client:
         said = installed(client)
-        wait_for_state(site, "pc1", ("installed", "minion"), 300)
-        answers = (master.run("pc1", "test.ping", "--timeout=5").stdout for _ in range(60))
-        assert any('"pc1": true' in text for text in answers)
-    assert (said["generation"], said["hostname"], said["root"]) == ("p11", "pc1", "btrfs")
+        wait_for_state(site, name, ("installed", "minion"), 300)
+        answers = (master.run(name, "test.ping", "--timeout=5").stdout for _ in range(60))
+        assert any(f'"{name}": true' in text for text in answers)
+    assert (said["generation"], said["hostname"], said["root"]) == ("p11", name, "btrfs")
     assert said["users"] == "pupil"
-    assert (begins(disks[0]), begins(disks[1]) == b"mine") == (b"mine", False)
-    assert left(site, "pc1") == ""
-    text = steps(site, "pc1")
-    for step in ("started", "answers", "disk", "packages", "bootloader", "installed", "first-boot"):
-        assert f'["{step}", ' in text
-    assert "failed" not in text
-    # The other hosts are untouched, and this one is not installed again.
-    assert [one["state"] for one in site.salt.call(site.server, "netboot.hosts")] == [
-        "installed",
-        "",
-        "",
-    ]
-    with switched_on(site, "efi-x86_64", "pc1", disks) as client:
-        assert installed(client)["hostname"] == "pc1"
+    assert (begins(disks[0]) == b"mine", begins(disks[1])) == (False, b"mine")
+    assert left(site, name) == ""
+    told = [step for step, *_ in json.loads(steps(site, name))["steps"]]
+    assert told == [*STEPS]
+    assert state(site, "pc2") == ("", "")
 
 
 @LONG
 def test_bios_p10(site, tmp_path):
+    add_image(site, "p10.4", "pc2")
     site.salt.call(site.server, "netboot.arm", "pc2")
     disks = [disk(tmp_path / "only")]
     with switched_on(site, "bios", "pc2", disks) as client:
