@@ -249,6 +249,10 @@ def arm(data):
             )
         else:
             lines.append(f"{_hosts(names)} {would}: at the next network boot {entry} starts, once.")
+    keys = [(one["minion"], one["finger"]) for one in data if one.get("finger")]
+    if keys:
+        told = "Keys of their minions, to compare and accept on the master (salt-key -f ID, -a ID):"
+        lines += ["", told, *table(("ID", "FINGERPRINT"), keys)]
     return lines
 
 

@@ -15,7 +15,9 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import fnmatch
+import hashlib
 import os
+import re
 import secrets
 import time
 from collections.abc import Iterator
@@ -298,9 +300,20 @@ def arm(
             **({"armed": None} if test else {}),
             "disk": config["installs"][arming["install"]]["disk"] if arming.get("install") else "",
             "until": iso8601(arming["until"]) if arming.get("install") else None,
+            "minion": (arming.get("minion") or {}).get("id", ""),
+            "finger": _finger((arming.get("minion") or {}).get("pub", "")),
         }
         for arming in again.values()
     ]
+
+
+def _finger(public: str) -> str:
+    """Return the fingerprint of a public key as ``salt-key -f`` prints it, or an empty string."""
+    # salt.utils.crypt.pem_finger: of the lines between the first and the last.
+    body = "".join(f"{line}\n" for line in public.split("\n")[1:] if line)
+    body = body[: body.rfind("-----END")] if "-----END" in body else ""
+    digest = hashlib.sha256(body.encode()).hexdigest() if body else ""
+    return ":".join(re.findall("..", digest))
 
 
 def _hours(hours: object) -> int:

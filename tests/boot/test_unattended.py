@@ -107,9 +107,12 @@ def switched_on(site, firmware, name, disks):
     return site.lab.client(firmware, memory_mib=3072, mac=MACS[name], extra=words)
 
 
+def listed(site):
+    return site.salt.call(site.server, "netboot.hosts")
+
+
 def state(site, name):
-    listed = site.salt.call(site.server, "netboot.hosts")
-    (one,) = (one for one in listed if one["host"] == name)
+    (one,) = (one for one in listed(site) if one["host"] == name)
     return one["state"], one["step"]
 
 
@@ -165,7 +168,6 @@ def test_p11_to_a_minion(site, master, tmp_path, firmware, name):
     assert left(site, name) == ""
     told = [step for step, *_ in json.loads(steps(site, name))["steps"]]
     assert told == [*STEPS]
-    assert state(site, "pc2") == ("", "")
 
 
 @LONG
@@ -178,3 +180,69 @@ def test_bios_p10(site, tmp_path):
         wait_for_state(site, "pc2", ("installed", "first-boot"))
     assert (said["generation"], said["hostname"], said["root"]) == ("p10.4", "pc2", "ext4")
     assert left(site, "pc2") == ""
+
+
+@LONG
+@pytest.mark.parametrize(
+    ("sizes", "why"),
+    [
+        ((), "this machine has no disk"),
+        ((1,), "vda lacks the 4736 MiB that the partitions need"),
+        ((8, 8), "the rule smallest fits several disks  vda and vdb"),
+    ],
+)
+def test_disks_that_do_not_fit(site, tmp_path, sizes, why):
+    """The machine stops before it writes, and says why; another host's arming is as it was."""
+    for name in ("pc1", "pc2"):
+        site.salt.call(site.server, "netboot.arm", name)
+    before = left(site, "pc1")
+    disks = [disk(tmp_path / f"{number}", size * GIB) for number, size in enumerate(sizes)]
+    with switched_on(site, "bios", "pc2", disks):
+        wait_for_state(site, "pc2", ("failed", "disk"), 300)
+    (one,) = (one for one in listed(site) if one["host"] == "pc2")
+    assert one["why"] == why
+    assert [begins(path) for path in disks] == [b"mine"] * len(disks)
+    assert state(site, "pc1") == ("armed", "")
+    assert left(site, "pc1") == before
+
+
+@LONG
+@pytest.mark.parametrize("step", ["started", "disk", "bootloader"])
+def test_power_cut(site, tmp_path, step):
+    """It is not installed by itself again, and another host's arming is as it was."""
+    for name in ("pc1", "pc2"):
+        site.salt.call(site.server, "netboot.arm", name)
+    before = left(site, "pc1")
+    disks = [disk(tmp_path / "only")]
+    with switched_on(site, "bios", "pc2", disks) as client:
+        end = time.monotonic() + 300
+        while f'["{step}", ' not in steps(site, "pc2"):
+            assert time.monotonic() < end, steps(site, "pc2")
+            time.sleep(0.3)
+    reached = state(site, "pc2")
+    with switched_on(site, "bios", "pc2", disks) as client:
+        client.wait_for(r"/once/pc2\.ipxe\.\.\. No such file", timeout=120)
+        time.sleep(20)
+    assert state(site, "pc2") == reached
+    assert state(site, "pc1") == ("armed", "")
+    assert left(site, "pc1") == before
+    site.salt.call(site.server, "netboot.arm", "pc2")
+    assert state(site, "pc2") == ("armed", "")
+
+
+@LONG
+def test_server_that_is_away_for_a_while(site, tmp_path):
+    """What an installer has in memory goes on; what it could not report, the first boot tells."""
+    site.salt.call(site.server, "netboot.arm", "pc2")
+    disks = [disk(tmp_path / "only")]
+    with switched_on(site, "bios", "pc2", disks) as client:
+        end = time.monotonic() + 300
+        while '["answers", ' not in steps(site, "pc2"):
+            assert time.monotonic() < end, steps(site, "pc2")
+            time.sleep(0.3)
+        client.wait_for("NETBOOT-ALT-FETCHED vm-profile.scm http", timeout=120)
+        site.server.run(["systemctl", "stop", "nginx"])
+        client.wait_for("NETBOOT-ALT-DONE", timeout=300)
+        site.server.run(["systemctl", "start", "nginx"])
+        assert installed(client)["hostname"] == "pc2"
+        wait_for_state(site, "pc2", ("installed", "minion"), 300)

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import salt.utils.crypt
 from salt.exceptions import CommandExecutionError, SaltInvocationError
 
 import netboot_arming
@@ -207,6 +208,12 @@ def test_keys_of_a_minion(server, records, modules):
     assert stat.S_IMODE((top / "minion.pem").stat().st_mode) == 0o600
     assert public.startswith("-----BEGIN PUBLIC KEY-----\n")
     assert records.armings()["pc3"]["minion"]["id"] == "pc3"
+    (again,) = modules.netboot.arm("pc3")
+    (top,) = (server.answers / "armed").iterdir()
+    (top / "public").write_text(records.armings()["pc3"]["minion"]["pub"])
+    assert again["finger"] == salt.utils.crypt.pem_finger(str(top / "public"))
+    (top / "public").unlink()
+    pem, public = (top / "minion.pem").read_text(), records.armings()["pc3"]["minion"]["pub"]
     for platform in ("efi", "pcbios"):
         for name in FILES:
             found = (top / "answers" / platform / name).read_bytes()
