@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import fnmatch
 import hashlib
 import os
 import re
@@ -31,7 +30,7 @@ import netboot_machine
 from netboot_answering import Answers, installs_of, remove_answers
 from netboot_host_checks import typed
 from netboot_host_scripts import armed_script
-from netboot_names import host_key, in_order, iso8601, nearest
+from netboot_names import in_order, iso8601, matching, nearest
 from netboot_records import Records
 from netboot_shapes import Arming, Boot, OnceHost
 
@@ -371,9 +370,7 @@ def _found(records: Records, armings: Armings, host: object, group: object) -> l
         raise SaltInvocationError("Name a host or a group: host=pc1, host='lab*', group=room12.")
     keys: list[str] = []
     for one in host if isinstance(host, list) else ["*" if host is None else host]:
-        # As a name in the pillar: without case, and with : or - between pairs of digits.
-        pattern = host_key(typed(one))
-        found = [name for name in names if fnmatch.fnmatchcase(host_key(name), pattern)]
+        found = matching(names, typed(one))
         if not found:
             hint = nearest(typed(one), list(names))
             raise SaltInvocationError(

@@ -6,6 +6,7 @@ name in the pillar becomes a name in a path, a URL or a record. Pure.
 from __future__ import annotations
 
 import difflib
+import fnmatch
 import re
 import time
 import urllib.parse
@@ -69,6 +70,19 @@ def host_key(name: str) -> str:
         Name of the host in the pillar.
     """
     return name.lower().replace(":", "-")
+
+
+def matching(names: Iterable[str], pattern: str) -> list[str]:
+    """
+    Return the names of hosts that a pattern means, whatever case or mark between digits it has.
+
+    names
+        Names in the pillar.
+
+    pattern
+        A name, or one with ``*`` and ``?``.
+    """
+    return [name for name in names if fnmatch.fnmatchcase(host_key(name), host_key(pattern))]
 
 
 def iso_file(url: str) -> str:

@@ -4,7 +4,6 @@ Wake hosts by Wake-on-LAN.
 
 from __future__ import annotations
 
-import fnmatch
 import socket
 from typing import Any
 
@@ -12,7 +11,7 @@ from salt.exceptions import CommandExecutionError, SaltInvocationError
 
 import netboot_arming
 from netboot_host_checks import typed
-from netboot_names import host_key, in_order, nearest, some
+from netboot_names import in_order, matching, nearest, some
 from netboot_records import Records
 
 # "Discard": network cards do not look at the port.
@@ -71,12 +70,10 @@ def _named(records: Records, host: object, group: object) -> list[str]:
         raise SaltInvocationError("Name a host or a group: host=pc1, host='lab*', group=room12.")
     found: list[str] = []
     for one in host if isinstance(host, list) else ["*" if host is None else host]:
-        pattern = host_key(typed(one))
         fit = [
             name
-            for name, listed in hosts.items()
-            if fnmatch.fnmatchcase(host_key(name), pattern)
-            and (group is None or listed.get("group") == typed(group))
+            for name in matching(hosts, typed(one))
+            if group is None or hosts[name].get("group") == typed(group)
         ]
         if not fit:
             hint = nearest(typed(one), list(hosts))
