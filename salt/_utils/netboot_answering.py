@@ -46,8 +46,9 @@ def installs_of(records: Records) -> Installs:
         The records of this machine.
     """
     config = records.config()
-    hours = config["answer_hours"]
-    return Installs(records.directory, config["paths"]["answers"], hours * 3600)
+    # Of a version without installs, until the next apply.
+    hours = config.get("answer_hours", 0)
+    return Installs(records.directory, f"{records.directory}-answers", hours * 3600)
 
 
 def _masked(text: str, arming: Arming) -> str:
@@ -85,7 +86,7 @@ class Answers:
     def __init__(self, records: Records) -> None:
         self._config = records.config()
         self._installs = installs_of(records)
-        self._armed = os.path.join(self._config["paths"]["answers"], "armed")
+        self._armed = os.path.join(f"{records.directory}-answers", "armed")
         self._records = records
         self._images: dict[str, ImageRecord] | None = None
 
@@ -94,7 +95,7 @@ class Answers:
         if not arming.get("install"):
             return ""
         key = f"netboot:hosts:{arming['host']}"
-        install = self._config["installs"].get(arming["install"])
+        install = self._config.get("installs", {}).get(arming["install"])
         if install is None:
             return f"{key}:install: netboot:installs has no {arming['install']!r} any more"
         image = self._image(arming)

@@ -271,7 +271,7 @@ def arm(
         raise SaltInvocationError(f"This server arms no hosts (netboot:arms){there}.")
     if not os.path.isdir(directory):
         raise CommandExecutionError(f"{directory} does not exist; apply the states first.")
-    lasts_s = _hours(hours) * 3600 or config["arm_days"] * 86400
+    lasts_s = _hours(hours) * 3600 or config.get("arm_days", 7) * 86400
     with _locked(records):
         armings = records.armings()
         again: Armings = {

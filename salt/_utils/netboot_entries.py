@@ -259,7 +259,7 @@ def _entry(
         "cmdline": _cmdline(
             config, image, offer, row, started, _automatic(config, offer, row, directory, size)
         )
-        + (f" {_ANSWERS}" if variant == "install" and config["installs"] else ""),
+        + (f" {_ANSWERS}" if variant == "install" and config.get("installs") else ""),
         "files": "boot" if whole else "tree" if variant == "install" else "stage",
         "needs_iso": whole,
         "stage": {"path": directory if whole else f"{directory}/{stage['path']}", "bytes": size},

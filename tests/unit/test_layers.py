@@ -14,8 +14,8 @@ SALT = CHECKOUT / "salt"
 PURE = ("words", "rules")
 # What pure code may import besides pure libraries.
 HARMLESS = """
-__future__ collections difflib fnmatch hashlib io ipaddress jinja2 json posixpath re salt.exceptions shlex
-string tarfile time typing urllib.parse uuid
+__future__ collections difflib fnmatch hashlib io ipaddress jinja2 json posixpath re salt.exceptions
+shlex string tarfile time typing urllib.parse uuid
 """.split()
 # What Salt's own loader puts into the files that it loads.
 LOADERS = {"__salt__": "modules", "__states__": "states", "__utils__": "utils"}
