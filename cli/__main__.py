@@ -150,6 +150,13 @@ def doctor(asker, options):
     return found
 
 
+def progress(asker, _options):
+    try:
+        return asker.beside_an_apply().ask("iso_fetch.progress")
+    except AskError:
+        return asker.ask("iso_fetch.progress")  # where no modules are yet, no apply runs
+
+
 def function(name):
     return lambda asker, _options: asker.ask(name)
 
@@ -271,7 +278,7 @@ COMMANDS = {
         views.answers,
         {"host": {"metavar": "HOST", "help": "its name in the pillar"}},
     ),
-    "progress": ("how far fetches are", function("iso_fetch.progress"), views.progress, {}),
+    "progress": ("how far fetches are", progress, views.progress, {}),
     "verify": ("whether an ISO is still the verified one", verify, views.verify, {"file": FILE}),
     "hints": ("what another DHCP server needs", hints, views.hints, {"server": SERVER}),
     "check": (

@@ -118,7 +118,7 @@ def run(program, target, words):
     how += [] if given & {"-l", "--log-level"} else ["--log-level=critical"]
     command = [program, *how, *([target] if target else []), "state.apply", *words]
     done = threading.Event()
-    asker = Asker(program, target, _options(words))
+    asker = Asker(program, target, _options(words)).beside_an_apply()
     watch = threading.Thread(target=_watch, args=(asker, done), daemon=True)
     if target and sys.stderr.isatty():
         watch.start()

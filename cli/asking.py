@@ -1,6 +1,8 @@
 """Ask netboot servers by Salt: this machine, those of conf/roster, or a master's minions."""
 
+import copy
 import json
+import os
 import re
 import subprocess
 
@@ -45,6 +47,19 @@ class Asker:
         self._target = target
         #: Whether the machines' pillar is that of a master.
         self.by_master = program == "salt"
+
+    def beside_an_apply(self):
+        """
+        Return one whose salt-ssh sends the machines no modules.
+
+        Else it unpacks them over those that are there, and an apply finds half-written what it has
+        not loaded yet (salt.client.ssh.Single.cmd_block, 3008.3).
+        """
+        other = copy.copy(self)
+        program, *options = self._command
+        if os.path.basename(program) == "salt-ssh":
+            other._command = [program, "--config-dir=conf/unsent", *options]
+        return other
 
     def ask(self, function, *arguments, **named):
         """Return what each machine returns, by its name; on this machine alone: by ``local``."""

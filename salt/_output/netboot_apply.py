@@ -78,7 +78,9 @@ def _machine(name, found):
     lines = [] if name == "local" else [f"{name}:"]
     if not isinstance(found, dict) or not all(map(_is_state, found.values())):
         return "\n".join([*lines, *_plain(found)])
-    states = sorted(found.values(), key=lambda state: state.get("__run_num__", 0))
+    # A state whose function is not there has no __id__ of its own (salt.state.State.call).
+    named = [{"__id__": tag.split("_|-")[1:2][0], **state} for tag, state in found.items()]
+    states = sorted(named, key=lambda state: state.get("__run_num__", 0))
     waiting = [state for state in states if _waits(state)]
     failed = [state for state in states if state["result"] is False and state not in waiting]
     changed = [state for state in states if state["changes"] and state not in failed]

@@ -12,8 +12,8 @@ import yaml
 from lab.network import inside
 
 # ./netboot ssh, which looks at fetches each second.
-EACH_SECOND = "import sys; from cli import __main__, applying; applying._EVERY_S = 1; "
-EACH_SECOND += "__main__.main(*sys.argv[1:])"
+OFTEN = "import sys; from cli import __main__, applying; applying._EVERY_S = 0.3; "
+OFTEN += "__main__.main(*sys.argv[1:])"
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +93,7 @@ def test_first_apply_asks_and_shows_fetches(lan, checkout, roster):
     slow = lan.lab.web(lan.iso.path.parent, port=8001, rate=lan.iso.size // 6)
     write_pillar(lan, checkout, slow)
     python, program = checkout.venv / "bin/python", checkout.base / "bin/salt-ssh"
-    command = [python, "-c", EACH_SECOND, program, "ssh", "netboot1", "-i"]
+    command = [python, "-c", OFTEN, program, "ssh", "netboot1", "-i"]
     ours, theirs = pty.openpty()
     running = subprocess.Popen(
         checkout.as_nobody(command, inside(lan.lab.name)),
@@ -111,6 +111,11 @@ def test_first_apply_asks_and_shows_fetches(lan, checkout, roster):
     assert fetches, text
     assert sorted(map(int, fetches)) == list(map(int, fetches))
     assert "Ready to boot: ALT p11." in text
+    # Its questions left the modules alone that the apply was loading.
+    modules = "/var/tmp/.admin_*/running_data/var/cache/salt/minion/extmods/states"
+    after = f"/srv/export/dist/{lan.iso.path.name}"
+    sent = f"test -d {modules} && find {modules} -name '*.py' -newercc {after}"
+    assert lan.server.run(["sh", "-ec", sent]).stdout == ""
 
 
 @pytest.mark.long

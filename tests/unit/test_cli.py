@@ -10,6 +10,9 @@ import zlib
 from pathlib import Path
 
 import pytest
+import salt.client.ssh
+import salt.config
+import salt.fileclient
 
 from cli import applying, screen, views, words
 from cli.__main__ import main, packed
@@ -340,6 +343,19 @@ def test_words_reach_salt_unchanged(tmp_path):
         'other="yes"',
         "n=5",
     ]
+
+
+def test_salt_ssh_beside_an_apply_sends_no_modules(tmp_path):
+    """What it sends is unpacked over the modules that the apply is still loading."""
+    text = 'print(json.dumps({"local": sys.argv[1:]}))'
+    Path(program(tmp_path, text)).rename(tmp_path / "salt-ssh")
+    asker = Asker(str(tmp_path / "salt-ssh"), "pc1")
+    assert "--config-dir=conf/unsent" in asker.beside_an_apply().ask("iso_fetch.progress")["local"]
+    assert "--config-dir=conf/unsent" not in asker.ask("netboot.status")["local"]
+    opts = salt.config.client_config(str(CHECKOUT / "conf/unsent/master"))
+    opts.update(root_dir=str(tmp_path), cachedir=str(tmp_path), extension_modules=str(tmp_path))
+    assert opts["file_roots"] == {"base": []}
+    assert salt.client.ssh.mod_data(salt.fileclient.FSClient(opts)) == {}
 
 
 @pytest.mark.parametrize(

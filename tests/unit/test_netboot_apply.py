@@ -64,6 +64,14 @@ def test_lines_of_an_apply():
     ]
 
 
+def test_state_without_a_function_has_no_id():
+    """As Salt returns it (salt.state.State.call)."""
+    why = "State 'iso_fetch.x' was not found in SLS 'netboot.iso'\n"
+    state = {"result": False, "name": "/a.iso", "changes": {}, "comment": why, "__run_num__": 0}
+    shown = netboot_apply.output({"local": {"iso_fetch_|-iso-a_|-/a.iso_|-x": state}})
+    assert shown.startswith(f"FAILED   iso-a: {why}")
+
+
 def test_notifications_are_notes():
     (done,) = states(("schedule", True, {}, "Run it from a timer.")).values()
     shown = netboot_apply.output({"local": {"test_|-a_|-a_|-show_notification": done}})
