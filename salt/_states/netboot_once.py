@@ -110,7 +110,11 @@ def armed(name):
         state.plan(changes)
         if changes:
             made = list(changes.values())
-            told = [("armed", "armed"), ("not armed", "put on record, not armed")]
+            told = [
+                ("armed", "armed"),
+                ("not armed", "put on record, not armed"),
+                ("disarmed", "disarmed"),
+            ]
             state.comment = " ".join(
                 state.counted(made.count(word), "host", done) for word, done in told if word in made
             ) or state.counted(len(changes), "host", "updated")

@@ -78,7 +78,8 @@ def reconcile(records: Records, hosts: dict[str, OnceHost], test: bool) -> dict[
 
     If the pillar changes the entry, an armed host boots the new entry, but a host that has booted
     is not armed again: a new image for a group must not install all its machines again. Nor must a
-    pillar that lost its hosts for a while, so a host's record stays.
+    pillar that lost its hosts for a while, so a host's record stays. A host that was armed for
+    something else is disarmed when the pillar says that it is to be installed unattended.
 
     records
         The records of this machine.
@@ -123,7 +124,7 @@ def _reconcile(records: Records, hosts: dict[str, OnceHost], test: bool) -> dict
     known = records.read("owned", "once") is not None
     arm_new = config["arm_new"] and config["arms"] and known
     armings, changes = _armings(old, booted, hosts, arm_new)
-    never = [key for key, change in changes.items() if change == "not armed"]
+    never = [key for key, change in changes.items() if change in ("not armed", "disarmed")]
     here = {"identity": netboot_machine.identity(), "network": config["network"]}
     if not config["arms"] or records.owned("machine", here) != here:
         # What another server may have installed meanwhile is not armed when this one arms again;
@@ -202,11 +203,18 @@ def _armings(
         else:
             # A boot of the old entry that is in progress must not count for the new entry.
             armings[key] = {**_new_arming(host), "armed_at": before["armed_at"]}
-        if before["dropped"]:
+        if _gets_wiped(before, host, booted.get(key)):
+            changes[key] = "disarmed"
+        elif before["dropped"]:
             changes[key] = "back"
         elif not same:
             changes[key] = "changed"
     return armings, changes
+
+
+def _gets_wiped(before: Arming, host: OnceHost, boot: Boot | None) -> bool:
+    """Return whether somebody armed a host for what wipes nothing, and its disk would be wiped."""
+    return bool(host.get("install")) and not before.get("install") and not _is_booted(before, boot)
 
 
 def moved(records: Records, test: bool) -> list[str]:

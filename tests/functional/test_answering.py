@@ -194,6 +194,17 @@ def test_changed_install(server, records, modules):
     assert "SWAPFS" not in path.read_text()
 
 
+def test_armed_host_that_only_now_is_installed_unattended(server, records, modules):
+    """Somebody armed it for a session: a group or key added later wipes nothing."""
+    modules.netboot.arm(["other", "pc1"])
+    server.pillar["hosts"] = {**HOSTS, "other": {"mac": HOSTS["other"]["mac"], "group": "room12"}}
+    assert server.reconcile() == {"other": "disarmed", "other.ipxe": "removed"}
+    assert (there(server), armed(server)) == (expected("pc1"), ["pc1"])
+    assert server.reconcile() == {}
+    modules.netboot.arm("other")
+    assert (there(server), armed(server)) == (expected("other", "pc1"), ["other", "pc1"])
+
+
 def test_host_that_is_no_longer_installed(server, records, modules):
     modules.netboot.arm("pc3")
     server.pillar["hosts"] = {name: one for name, one in HOSTS.items() if name != "pc3"}
