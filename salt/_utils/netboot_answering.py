@@ -13,6 +13,8 @@ import re
 import tarfile
 from typing import Any
 
+from salt.exceptions import CommandExecutionError
+
 import netboot_answers
 import netboot_files
 import netboot_images
@@ -227,12 +229,22 @@ class Answers:
         if not netboot_installers.of(image["facts"]).scripts:
             # The key would have to travel where it is logged.
             return {"pem": "", "pub": "", **told}
-        path = os.path.join(self._directory(key, arming), "minion.pem")
-        if netboot_files.read(path) is None:
-            made = netboot_run.output("openssl", "genrsa", "2048")
-            netboot_files.write(path, f"{made}\n", mode=0o600)
-        public = netboot_run.output("openssl", "rsa", "-in", path, "-pubout")
-        return {"pem": netboot_files.read(path) or "", "pub": f"{public}\n", **told}
+        path = os.path.join(self._directory(key, arming), "minion")
+        private, public = netboot_files.read(f"{path}.pem"), netboot_files.read(f"{path}.pub")
+        if private is None:
+            private = netboot_run.output("openssl", "genrsa", "2048") + "\n"
+            netboot_files.write(f"{path}.pem", private, mode=0o600)
+            public = None
+        if public is None:
+            # Not by its path, which has the token: everybody sees the arguments of programs.
+            made = netboot_run.tried("openssl", "rsa", "-pubout", text=private)
+            if made.returncode:
+                raise CommandExecutionError(
+                    f"The key of host {arming['host']} is damaged; arm it again: netboot.arm."
+                )
+            public = made.stdout
+            netboot_files.write(f"{path}.pub", public, mode=0o600)
+        return {"pem": private, "pub": public, **told}
 
     def _image(self, arming: Arming) -> ImageRecord | None:
         """Return the record of the image that a host boots, if it is ready."""

@@ -7,6 +7,7 @@ import os
 import shutil
 import socket
 import stat
+import subprocess
 import tarfile
 from pathlib import Path
 from types import SimpleNamespace
@@ -192,6 +193,21 @@ def test_changed_install(server, records, modules):
     server.pillar["installs"] = {**INSTALLS, "school": {**INSTALLS["school"], "swap_mib": 0}}
     server.apply()
     assert "SWAPFS" not in path.read_text()
+
+
+def test_no_secret_in_the_arguments_of_programs(server, records, modules, monkeypatch):
+    """Everybody on the machine sees them."""
+    run, seen = subprocess.run, []
+    monkeypatch.setattr(
+        subprocess, "run", lambda argv, **how: seen.append(argv) or run(argv, **how)
+    )
+    modules.netboot.arm("pc3")
+    assert [argv[:2] for argv in seen] == [("openssl", "genrsa"), ("openssl", "rsa")]
+    assert token_of(records, "pc3") not in str(seen)
+    # The pair is there: thousands of hosts start no program at each apply.
+    del seen[:]
+    server.reconcile()
+    assert seen == []
 
 
 def test_armed_host_that_only_now_is_installed_unattended(server, records, modules):
