@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import os
 import re
+import shutil
 import tarfile
 from typing import Any
 
@@ -161,19 +162,31 @@ class Answers:
             return []
         files = self.files(arming, self._pair(key, arming))
         top = self._directory(key, arming)
-        changed = []
-        for name, content in files.items():
-            path = os.path.join(top, "answers", name)
-            text = content.decode(errors="surrogateescape")
-            os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
-            if netboot_files.read(path) != text:
+        whole, new, old = (os.path.join(top, name) for name in ("answers", "new", "old"))
+        there = {
+            os.path.join(os.path.basename(directory), name): netboot_files.read(
+                os.path.join(directory, name)
+            )
+            for directory, _, names in os.walk(whole)
+            for name in names
+        }
+        texts = {name: one.decode(errors="surrogateescape") for name, one in files.items()}
+        changed = [name for name in {**texts, **there} if texts.get(name) != there.get(name)]
+        for left in (new, old):
+            shutil.rmtree(left, ignore_errors=True)
+        if changed:
+            # All of them or none: an installer that gets answers without its script of disks, or
+            # with an old one, wipes what it must not.
+            for name, text in texts.items():
+                path = os.path.join(new, name)
+                for directory in (new, os.path.dirname(path)):
+                    os.makedirs(directory, mode=0o700, exist_ok=True)
                 netboot_files.write(path, text, mode=0o600)
-                changed.append(name)
-        for platform in PLATFORMS:
-            for name in os.listdir(os.path.join(top, "answers", platform)):
-                if f"{platform}/{name}" not in files:
-                    os.unlink(os.path.join(top, "answers", platform, name))
-                    changed.append(f"{platform}/{name}")
+            if os.path.isdir(whole):
+                os.rename(whole, old)
+            os.rename(new, whole)
+            netboot_files.sync_directory(top)
+            shutil.rmtree(old, ignore_errors=True)
         return changed
 
     def sweep(self, armed: dict[str, Arming]) -> None:
@@ -214,7 +227,7 @@ class Answers:
     def _directory(self, key: str, arming: Arming) -> str:
         """Make the directory of an arming, closed to all but root."""
         top = os.path.join(self._armed, f"{key}.{arming['arming']}")
-        for directory in (self._armed, top, os.path.join(top, "answers")):
+        for directory in (self._armed, top):
             os.makedirs(directory, mode=0o700, exist_ok=True)
         return top
 

@@ -167,7 +167,8 @@ class Installs:
 
         Returns whether it counts.
         """
-        if not os.path.isdir(self._path(self._armed, key, arming["arming"])):
+        source = os.path.join(self._path(self._armed, key, arming["arming"]), "answers")
+        if not os.path.isdir(source):
             return False
         one = self.read(key)
         if not one or one["arming"] != arming["arming"]:
@@ -337,7 +338,12 @@ def _names(directory: str) -> list[str]:
 
 
 def _copy(source: str, target: str) -> None:
-    """Copy a directory, for the web server's group to read."""
+    """
+    Copy a directory, for the web server's group to read.
+
+    Raises OSError if Salt replaced it meanwhile: half of each would be neither's answers.
+    """
+    found = os.stat(source)
     for directory, _, names in os.walk(source):
         there = os.path.join(target, os.path.relpath(directory, source))
         os.makedirs(there, 0o750, exist_ok=True)
@@ -345,6 +351,8 @@ def _copy(source: str, target: str) -> None:
             file = os.path.join(there, name)
             shutil.copyfile(os.path.join(directory, name), file)
             os.chmod(file, 0o640)
+    if not os.path.samestat(found, os.stat(source)):
+        raise OSError("answers were replaced while they were copied")
 
 
 def _remove(path: str) -> None:

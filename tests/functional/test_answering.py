@@ -1,5 +1,6 @@
 """Hosts that are installed unattended: answers on the disk while they are armed, and no longer."""
 
+import contextlib
 import hashlib
 import io
 import json
@@ -17,6 +18,7 @@ import salt.utils.crypt
 from salt.exceptions import CommandExecutionError, SaltInvocationError
 
 import netboot_arming
+import netboot_files
 import netboot_host_scripts
 import netboot_images
 import netboot_installing
@@ -193,6 +195,33 @@ def test_changed_install(server, records, modules):
     server.pillar["installs"] = {**INSTALLS, "school": {**INSTALLS["school"], "swap_mib": 0}}
     server.apply()
     assert "SWAPFS" not in path.read_text()
+
+
+@pytest.mark.parametrize("writes", range(6))
+def test_killed_while_answers_change(server, records, modules, monkeypatch, writes):
+    """All are the old ones, or all the new; a script of disks is never missing beside a profile."""
+    modules.netboot.arm("pc1")
+    server.pillar["installs"] = {**INSTALLS, "school": {**INSTALLS["school"], "disk": "smallest"}}
+    modules.state.apply("netboot.images", pillar={"netboot": server.pillar})
+    top = server.answers / f"armed/pc1.{token_of(records, 'pc1')}/answers"
+    before = {path: path.read_bytes() for path in top.rglob("*") if path.is_file()}
+    write, done = netboot_files.write, []
+
+    def killed(*args, **how):
+        if len(done) == writes:
+            raise KeyboardInterrupt
+        done.append(args)
+        write(*args, **how)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(netboot_files, "write", killed)
+        with contextlib.suppress(KeyboardInterrupt):
+            server.reconcile()
+    assert {path: path.read_bytes() for path in top.rglob("*") if path.is_file()} == before
+    server.reconcile()
+    after = {path: path.read_bytes() for path in top.rglob("*") if path.is_file()}
+    assert (set(after), after == before) == (set(before), False)
+    assert [path.name for path in top.parent.iterdir()] == ["answers"]
 
 
 def test_no_secret_in_the_arguments_of_programs(server, records, modules, monkeypatch):

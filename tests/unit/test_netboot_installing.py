@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 
 import pytest
 
@@ -103,6 +104,31 @@ def test_installer_with_another_address_than_the_firmware(installs):
     installs.script_read("pc1", ARMING, *MINE, AT)
     installs.follow(neighbours, {"pc1": ARMING})
     assert on_disk(installs) == sorted(ARMED + served(MINE[0]) + served("198.18.0.21"))
+
+
+def test_answers_that_are_replaced_while_they_are_copied(installs, monkeypatch):
+    armed = installs.tmp_path / f"answers/armed/pc1.{TOKEN}"
+    copyfile = shutil.copyfile
+
+    def replaced(source, target, **how):
+        copyfile(source, target, **how)
+        if not (armed / "old").exists():
+            (armed / "answers").rename(armed / "old")
+            shutil.copytree(armed / "old", armed / "answers")
+
+    monkeypatch.setattr(shutil, "copyfile", replaced)
+    with pytest.raises(OSError, match="were replaced while they were copied"):
+        installs.script_read("pc1", ARMING, *MINE, AT)
+    assert installs.read("pc1") is None
+    # The same line of the log, at the next look.
+    assert installs.script_read("pc1", ARMING, *MINE, AT)
+    assert sorted(set(on_disk(installs)) & set(served(MINE[0]))) == served(MINE[0])
+
+
+def test_answers_that_are_not_written_yet(installs):
+    """Their directory has a key alone: nothing is served, and nobody else's boot waits."""
+    shutil.rmtree(installs.tmp_path / f"answers/armed/pc1.{TOKEN}/answers")
+    assert not installs.script_read("pc1", ARMING, *MINE, AT)
 
 
 def test_machine_of_many_addresses_fills_no_disk(installs):
