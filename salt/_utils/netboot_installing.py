@@ -228,13 +228,30 @@ class Installs:
                 if mac and mac in own and address not in one["addresses"]:
                     self._serve(key, one, address, mac)
 
-    def served(self, key: str, token: str, address: str) -> bool:
-        """Return whether the answers of an arming were served to an address."""
+    def served(self, key: str, token: str, address: str, mac: str = "") -> bool:
+        """
+        Return whether the answers of an arming were served to a machine.
+
+        key, token
+            The host, and the token of its arming.
+
+        address, mac
+            The machine's: the system that was installed may have an address of its own.
+        """
         one = self.read(key)
-        return bool(one and one["arming"] == token and address in one["addresses"])
+        if not one or one["arming"] != token:
+            return False
+        return address in one["addresses"] or bool(mac and mac in one["addresses"].values())
 
     def reported(
-        self, key: str, token: str, step: str, address: str, at: float, why: str = ""
+        self,
+        key: str,
+        token: str,
+        step: str,
+        address: str,
+        at: float,
+        why: str = "",
+        mac: str = "",
     ) -> bool:
         """
         Put a report on record, if it comes from a machine that the answers were served to.
@@ -251,10 +268,13 @@ class Installs:
         why
             Why it failed, if it did.
 
+        mac
+            See ``served``.
+
         Returns whether it counts and is new.
         """
         one = self.read(key)
-        if not one or not self.served(key, token, address):
+        if not one or not self.served(key, token, address, mac):
             return False
         if not 0 <= at - one["served_at"] < self._serve_s + LATE_S:
             return False

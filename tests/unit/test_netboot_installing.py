@@ -131,6 +131,14 @@ def test_answers_that_are_not_written_yet(installs):
     assert not installs.script_read("pc1", ARMING, *MINE, AT)
 
 
+def test_installed_system_with_an_address_of_its_own(installs):
+    installs.script_read("pc1", ARMING, *MINE, AT)
+    installs.reported("pc1", TOKEN, "installed", MINE[0], AT + 10)
+    theirs, own = OTHERS, ("198.18.0.99", MAC)
+    assert not installs.reported("pc1", TOKEN, "first-boot", theirs[0], AT + 20, mac=theirs[1])
+    assert installs.reported("pc1", TOKEN, "first-boot", own[0], AT + 20, mac=own[1])
+
+
 def test_machine_of_many_addresses_fills_no_disk(installs):
     installs.script_read("pc1", ARMING, *MINE, AT)
     installs.follow({f"198.18.1.{number}": MAC for number in range(200)}, {"pc1": ARMING})
