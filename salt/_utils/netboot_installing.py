@@ -189,8 +189,16 @@ class Installs:
             if one["addresses"]:
                 return False
             one["first_come"] = True
+        if one["served_at"] == int(at) and address in one["addresses"]:
+            return True  # the same line, read again
         one["served_at"] = int(at)
-        self._serve(key, one, address, mac)
+        # This boot gets what is there now, all of it: an apply may have changed the answers since
+        # the boot before, and who came first then need not be the machine that is known now.
+        for other in one["addresses"]:
+            if other != address:
+                _remove(self._path(os.path.join(self._served, other), key, one["arming"]))
+        one["addresses"] = {}
+        self._serve(key, one, address, mac, source)
         return True
 
     def over(self, armings: Maps, now: float) -> list[tuple[str, str]]:
@@ -226,7 +234,7 @@ class Installs:
             own = macs(armings.get(key, {}).get("told_by")) | set(one["addresses"].values())
             for address, mac in neighbours.items():
                 if mac and mac in own and address not in one["addresses"]:
-                    self._serve(key, one, address, mac)
+                    self._serve(key, one, address, mac, self._of_this_boot(key, one))
 
     def served(self, key: str, token: str, address: str, mac: str = "") -> bool:
         """
@@ -320,18 +328,26 @@ class Installs:
                 if name not in keep:
                     _remove(os.path.join(directory, name))
 
-    def _serve(self, key: str, one: Maps, address: str, mac: str) -> None:
+    def _of_this_boot(self, key: str, one: Maps) -> str:
+        """Return the directory of the answers that a machine already has in this boot."""
+        copies = [
+            self._path(os.path.join(self._served, address), key, one["arming"])
+            for address in one["addresses"]
+        ]
+        armed = os.path.join(self._path(self._armed, key, one["arming"]), "answers")
+        return next(filter(os.path.isdir, copies), armed)
+
+    def _serve(self, key: str, one: Maps, address: str, mac: str, source: str) -> None:
         if len(one["addresses"]) >= _ADDRESSES:
             return
-        source = self._path(self._armed, key, one["arming"])
         directory = os.path.join(self._served, address)
         final = self._path(directory, key, one["arming"])
         os.makedirs(directory, exist_ok=True)
-        if not os.path.isdir(final):
-            new = os.path.join(directory, f".new.{key}")
-            shutil.rmtree(new, ignore_errors=True)
-            _copy(os.path.join(source, "answers"), new)
-            os.rename(new, final)
+        new = os.path.join(directory, f".new.{key}")
+        shutil.rmtree(new, ignore_errors=True)
+        _copy(source, new)
+        _remove(final)
+        os.rename(new, final)
         # After the copy: what is on record is there.
         one["addresses"][address] = mac
         self._write(key, one)

@@ -81,7 +81,11 @@ def test_who_came_first_is_said(installs):
     installs.script_read("pc1", ARMING, "203.0.113.5", "", AT)
     assert installs.read("pc1")["first_come"] is True
     installs.script_read("pc1", ARMING, *MINE, AT)
-    assert installs.read("pc1")["addresses"] == {"203.0.113.5": "", MINE[0]: MAC}
+    assert installs.read("pc1")["first_come"] is True
+    # Whoever it was gets nothing any more, nor counts what it reports.
+    assert installs.read("pc1")["addresses"] == {MINE[0]: MAC}
+    assert on_disk(installs) == sorted(ARMED + served(MINE[0]))
+    assert not installs.script_read("pc1", ARMING, "203.0.113.5", "", AT)
 
 
 def test_only_the_group_of_the_web_server_reads_what_is_served(installs):
@@ -104,6 +108,21 @@ def test_installer_with_another_address_than_the_firmware(installs):
     installs.script_read("pc1", ARMING, *MINE, AT)
     installs.follow(neighbours, {"pc1": ARMING})
     assert on_disk(installs) == sorted(ARMED + served(MINE[0]) + served("198.18.0.21"))
+
+
+def test_next_boot_gets_what_an_apply_changed(installs):
+    """A rule of disks that was narrowed after a boot that did not get far, on each address."""
+    neighbours = {MINE[0]: MAC, "198.18.0.21": MAC}
+    installs.script_read("pc1", ARMING, *MINE, AT)
+    installs.follow(neighbours, {"pc1": ARMING})
+    top = installs.tmp_path / "answers"
+    (top / ARMED[0]).write_text("changed")
+    installs.script_read("pc1", ARMING, *MINE, AT + 60)
+    # What changes after that is for the next boot: no installer gets half of each.
+    (top / ARMED[0]).write_text("changed again")
+    installs.follow(neighbours, {"pc1": ARMING})
+    for address in neighbours:
+        assert (top / served(address)[0]).read_text() == "changed"
 
 
 def test_answers_that_are_replaced_while_they_are_copied(installs, monkeypatch):
@@ -137,6 +156,16 @@ def test_installed_system_with_an_address_of_its_own(installs):
     theirs, own = OTHERS, ("198.18.0.99", MAC)
     assert not installs.reported("pc1", TOKEN, "first-boot", theirs[0], AT + 20, mac=theirs[1])
     assert installs.reported("pc1", TOKEN, "first-boot", own[0], AT + 20, mac=own[1])
+
+
+def test_line_that_is_read_again(installs):
+    """As after a full disk: an installer that fetches at this moment is not interrupted."""
+    installs.script_read("pc1", ARMING, *MINE, AT)
+    top = installs.tmp_path / "answers/served" / MINE[0] / f"pc1.{TOKEN}"
+    before = top.stat().st_ino
+    (top / "mark").touch()
+    assert installs.script_read("pc1", ARMING, *MINE, AT)
+    assert (top.stat().st_ino, (top / "mark").exists()) == (before, True)
 
 
 def test_machine_of_many_addresses_fills_no_disk(installs):
