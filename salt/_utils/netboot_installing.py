@@ -14,6 +14,7 @@ import json
 import os
 import re
 import shutil
+import time
 import urllib.parse
 from collections.abc import Iterator
 from typing import Any
@@ -128,6 +129,8 @@ class Installs:
         self._armed = os.path.join(answers, "armed")
         self._served = os.path.join(answers, "served")
         self._serve_s = serve_s
+        self._running: dict[str, Maps] = {}
+        self._running_at: int | None = None
 
     def read(self, key: str) -> Maps | None:
         """Return what is on record of a host's last install, or None."""
@@ -141,13 +144,22 @@ class Installs:
 
     def running(self) -> Iterator[tuple[str, Maps]]:
         """Yield the hosts whose answers are served, with what is on record."""
-        if not os.path.isdir(self._records):
+        try:
+            at = os.stat(self._records).st_mtime_ns
+        except FileNotFoundError:
             return
-        for name in os.listdir(self._records):
-            key, ending = os.path.splitext(name)
-            one = self.read(key) if ending == ".json" else None
-            if one and not one["done_at"]:
-                yield key, one
+        # Of thousands that were installed long ago, none is read again at each look.
+        if at != self._running_at:
+            found = {}
+            for name in os.listdir(self._records):
+                key, ending = os.path.splitext(name)
+                one = self.read(key) if ending == ".json" else None
+                if one and not one["done_at"]:
+                    found[key] = one
+            # Within one tick of its clock a directory changes a second time unseen.
+            fresh = not 1 < time.time() - at / 1e9
+            self._running, self._running_at = found, None if fresh else at
+        yield from list(self._running.items())
 
     def script_read(self, key: str, arming: Maps, address: str, mac: str, at: float) -> bool:
         """
@@ -357,6 +369,7 @@ class Installs:
         return os.path.join(directory, f"{key}.{token}")
 
     def _write(self, key: str, value: Maps) -> None:
+        self._running_at = None
         os.makedirs(self._records, mode=0o700, exist_ok=True)
         temporary = os.path.join(self._records, "new")
         with open(temporary, "w", encoding="utf-8") as file:

@@ -168,6 +168,38 @@ def test_line_that_is_read_again(installs):
     assert (top.stat().st_ino, (top / "mark").exists()) == (before, True)
 
 
+def test_no_look_reads_what_ended_long_ago(installs, monkeypatch):
+    """Thousands that are installed: as many files at each look."""
+    installs.script_read("pc1", ARMING, *MINE, AT)
+    installs.end("pc1", TOKEN, AT)
+    folder = installs.tmp_path / "records/installs"
+    read = []
+    monkeypatch.setattr(
+        installs, "read", lambda key: read.append(key) or Installs.read(installs, key)
+    )
+    for _ in range(3):
+        list(installs.running())
+    # Written this second: a second change in the same tick of the clock would not be seen.
+    assert read == ["pc1"] * 3
+    os.utime(folder, (AT - 10**9, AT - 10**9))
+    list(installs.running())
+    del read[:]
+    assert list(installs.running()) == []
+    assert read == []
+    os.utime(folder)
+    list(installs.running())
+    assert read == ["pc1"]
+
+
+def test_records_that_another_process_wrote(installs):
+    again = Installs(str(installs.tmp_path / "records"), str(installs.tmp_path / "answers"), HOURS)
+    assert list(again.running()) == []
+    installs.script_read("pc1", ARMING, *MINE, AT)
+    assert [key for key, _ in again.running()] == ["pc1"]
+    installs.end("pc1", TOKEN, AT)
+    assert list(again.running()) == []
+
+
 def test_machine_of_many_addresses_fills_no_disk(installs):
     installs.script_read("pc1", ARMING, *MINE, AT)
     installs.follow({f"198.18.1.{number}": MAC for number in range(200)}, {"pc1": ARMING})
