@@ -8,6 +8,7 @@ import os
 import random
 import runpy
 import shutil
+import socket
 import subprocess
 import sys
 import time
@@ -965,6 +966,31 @@ def test_answers_reach_the_machine_that_read_the_script(installing):
         installing.did("installed")
         wait_for(lambda: installing.served() == [])
     assert "pc1: installed" in installing.said
+
+
+def test_neighbour_that_hides_its_mac_address(installing):
+    """Whoever floods the kernel's table of neighbours until its own row is gone comes first."""
+    mask, network = socket.inet_aton("255.255.255.0"), socket.inet_aton("198.18.0.0")
+    rows = [
+        ["Iface", "Destination", "Gateway", "Flags", "RefCnt", "Use", "Metric", "Mask"],
+        ["eth0", "00000000", "010012C6", "0003", "0", "0", "0", "00000000"],
+        ["eth0", in_table(network), "00000000", "0001", "0", "0", "0", in_table(mask)],
+    ]
+    (installing.neighbours.parent / "route").write_text("\n".join(map("\t".join, rows)) + "\n")
+    armed = f"armed/pc1.{installing.token}/answers/efi/autoinstall.scm"
+    with running(installing):
+        installing.script_read("198.18.0.99")
+        wait_for_a_look(installing)
+        assert installing.served() == [armed]
+        # Behind a router nothing tells: the first is served; besides the machine that is known.
+        installing.script_read("203.0.113.5")
+        wait_for(lambda: len(installing.served()) == 3)
+    assert "198.18.0.99 gets no answers of pc1: the kernel does not know its MAC" in installing.said
+
+
+def in_table(address):
+    """As /proc/net/route has an address: a number in the order of this machine."""
+    return f"{int.from_bytes(address, sys.byteorder):08X}"
 
 
 def test_answers_go_in_time_after_the_script(installing):
