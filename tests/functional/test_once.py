@@ -993,6 +993,23 @@ def in_table(address):
     return f"{int.from_bytes(address, sys.byteorder):08X}"
 
 
+def test_answers_end_though_boots_cannot_be_put_on_record(installing):
+    """As on a full disk: lines that wait for room must not keep answers for ever."""
+    with running(installing):
+        installing.script_read()
+        wait_for(lambda: len(installing.served()) == 2)
+    path = installing.records / "installs/pc1.json"
+    record = json.loads(path.read_text())
+    path.write_text(json.dumps({**record, "served_at": record["served_at"] - 6 * 3600}))
+    # In the way of what netboot-once writes.
+    (installing.records / "once/new").mkdir()
+    write(installing.log, line(f"/host/pc1.{installing.token}{STAGE}"))
+    with running(installing):
+        wait_for(lambda: installing.served() == [])
+        assert installing.armed() == []
+    assert "A boot is not on record yet" in installing.said
+
+
 def test_answers_go_in_time_after_the_script(installing):
     """An hour is over before the next look: what is left is the host's own disk."""
     with running(installing):
