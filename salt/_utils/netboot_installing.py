@@ -93,8 +93,9 @@ def state(arming: Maps | None, install: Maps | None, now: float) -> tuple[str, s
         The time.
 
     Returns ``armed``, ``booting`` (it has read its script), ``installing``, ``installed``,
-    ``failed``, ``silent`` (no report for an hour) or an empty string; the last step that it
-    reported, or that failed; and since when, in seconds since 1970.
+    ``failed``, ``silent`` (no report for an hour) or an empty string, also if it was disarmed
+    before it reported anything; the last step that it reported, or that failed; and since when, in
+    seconds since 1970.
     """
     if arming and (not install or install["arming"] != arming["arming"]):
         return "armed", "", arming["armed_at"]
@@ -105,6 +106,9 @@ def state(arming: Maps | None, install: Maps | None, now: float) -> tuple[str, s
         return "failed", step[7:], at
     if step and STEPS.index(step) >= STEPS.index("installed"):
         return "installed", step, at
+    # Disarmed in mid-boot: it got no answers. If it had them already, a report will tell.
+    if not step and 0 < install["done_at"] < at + SILENT_S:
+        return "", "", 0
     if now - at > SILENT_S:
         return "silent", step, at
     return ("installing" if step else "booting"), step, at

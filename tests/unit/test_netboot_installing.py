@@ -302,8 +302,9 @@ def test_why_it_failed(args, expected):
     assert why(args) == expected
 
 
-def install(*steps, token=TOKEN):
-    return {"arming": token, "served_at": AT, "steps": [[*one, "a"] for one in steps], "done_at": 0}
+def install(*steps, token=TOKEN, done_at=0):
+    told = [[*one, "a"] for one in steps]
+    return {"arming": token, "served_at": AT, "steps": told, "done_at": done_at}
 
 
 @pytest.mark.parametrize(
@@ -316,6 +317,12 @@ def install(*steps, token=TOKEN):
         (None, install(("started", AT + 9)), AT + 60, ("installing", "started", AT + 9)),
         (None, install(("started", AT)), AT + SILENT_S + 1, ("silent", "started", AT)),
         (None, install(), AT + SILENT_S + 1, ("silent", "", AT)),
+        # Disarmed before it reported anything: as any host that is not armed.
+        (None, install(done_at=AT), AT, ("", "", 0)),
+        (None, install(done_at=AT + 60), AT + 2 * SILENT_S, ("", "", 0)),
+        (None, install(done_at=AT + HOURS), AT + HOURS, ("silent", "", AT)),
+        # After that it goes on: it has its answers.
+        (None, install(("disk", AT), done_at=AT + 9), AT + 60, ("installing", "disk", AT)),
         (None, install(("failed-disk", AT)), AT + 2 * SILENT_S, ("failed", "disk", AT)),
         (None, install(("installed", AT)), AT + 2 * SILENT_S, ("installed", "installed", AT)),
         (None, install(("installed", AT), ("minion", AT + 9)), AT, ("installed", "minion", AT + 9)),
