@@ -152,6 +152,9 @@ def _reconcile(records: Records, hosts: dict[str, OnceHost], test: bool) -> dict
     owned = [f"{key}.ipxe" for key in keys | set(armings)]
     files = netboot_files.difference(directory, scripts, owned)
     if not test:
+        # Afterwards nothing tells that these scripts are owned.
+        gone = {name: "removed" for name in files if name[:-5] in renamed.values()}
+        netboot_files.carry_out(directory, {}, gone, directory)
         for key in renamed:
             # Before the arming: without its boot record the host would be armed.
             if booted[key]:
@@ -170,7 +173,8 @@ def _reconcile(records: Records, hosts: dict[str, OnceHost], test: bool) -> dict
         # Answers are there before the script, and go after it.
         for key, arming in armed.items():
             answers.write(key, arming)
-        netboot_files.carry_out(directory, scripts, files, directory)
+        left = {name: change for name, change in files.items() if name not in gone}
+        netboot_files.carry_out(directory, scripts, left, directory)
         answers.sweep(armed)
         if files:
             netboot_files.sweep_directory(directory)

@@ -219,7 +219,8 @@ class Installs:
 
     def over(self, armings: Maps, now: float) -> list[tuple[str, str]]:
         """
-        Return hosts and tokens whose answers were served long enough, are gone, or are old.
+        Return hosts and tokens whose answers were served long enough, are gone, or are not
+        needed any more.
 
         armings
             All armings, by host.
@@ -233,6 +234,8 @@ class Installs:
             if not -LATE_S < now - one["served_at"] < self._serve_s
             or not os.path.isdir(self._path(self._armed, key, one["arming"]))
             or armings.get(key, {}).get("arming") != one["arming"]
+            # Its report was put on record, and then this was killed.
+            or any(step[0] == "installed" for step in one["steps"])
         ]
 
     def follow(self, neighbours: dict[str, str], armings: Maps) -> None:
