@@ -102,6 +102,40 @@ def test_only_the_machine_that_it_is_for(lan, pc1):
     assert lan.machines.ask(f"{other}/answers/efi/autoinstall.scm", by=1)[0] == 404
 
 
+def test_crooked_paths(lan, pc1):
+    """Escapes, case, listings, what a killed removal leaves: by the machine itself and another."""
+    pc1.read_script(by=1)
+    assert pc1.gets(by=1)
+    armed = pc1.prefix.rpartition("/")[2]
+    (served,) = lan.server.run(
+        ["find", "/var/lib/netboot-answers/served", "-name", armed]
+    ).stdout.split()
+    lan.server.run(["cp", "-a", served, served.replace(armed, f".gone.{armed}")])
+    file = "answers/efi/autoinstall.scm"
+    for path in (
+        *(f"/host/{one}/{file}" for one in (f".gone.{armed}", armed.upper(), f"x/../{armed}.")),
+        *(f"{pc1.prefix}/{one}" for one in ("", "answers", "answers/", "answers/efi/")),
+        *(
+            f"{pc1.prefix}/answers/efi/{up}minion.pem"
+            for up in ("%2e%2e/", "..%2f..%2f", "..//../")
+        ),
+        *(f"{pc1.prefix}/dist/{up}" for up in ("../answers/efi/../", "%2e%2e/%2e%2e/answers/")),
+        *(
+            f"/{top}{served}/efi/autoinstall.scm"
+            for top in ("dist/..", "tftp/../..", "dist/%2e%2e")
+        ),
+        *("/host/", "/host", "/once/", "/once", "/once/.ipxe", "/once/PC1.ipxe"),
+        f"/once/../host/{armed}/answers/PCBIOS/autoinstall.scm",
+    ):
+        for by in (1, 2):
+            assert lan.machines.ask(path, by=by)[0] in (400, 404), path
+    # Roundabout, but its own; no other's.
+    for path in (f"/dist/..{pc1.prefix}/{file}", f"{pc1.prefix}/answers/%65fi/autoinstall.scm"):
+        assert [lan.machines.ask(path, by=by)[0] for by in (1, 2)] == [200, 404], path
+    assert [pc1.asks(by=by, part="bytes=0-3") for by in (1, 2)] == [206, 404]
+    assert [pc1.asks(by=by, method="POST") for by in (1, 2)] == [405, 404]
+
+
 def test_nothing_but_the_web_server_has_them(lan, pc1):
     pc1.read_script(by=1)
     assert pc1.gets(by=1)
