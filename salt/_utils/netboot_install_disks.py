@@ -49,9 +49,12 @@ _SCRIPT = r"""
 stop() {  # STEP, and why
     step=$1
     shift
-    report "failed-$step" "$*"
     say "$*; nothing was changed on any disk. The machine turns off."
-    sleep 60
+    # Its last words: the server may be busy, or away for a moment.
+    for _ in 1 2 3 4 5 6; do
+        report "failed-$step" "$*"
+        sleep 10
+    done
     poweroff -f
     # Whatever poweroff does, the installer must not go on.
     while :; do sleep 60; done

@@ -38,6 +38,8 @@ LATE_S = 24 * 3600
 #: of that on a slow disk.
 SILENT_S = 3600
 
+# What the installed system reports by itself.
+_OWN = ("first-boot", "minion")
 # An address with a machine that asks again and again for new ones fills no disk.
 _ADDRESSES = 8
 _WHY = 240
@@ -309,7 +311,8 @@ class Installs:
             return False
         one["steps"].append([step, int(at), address, *([why] if why else [])])
         self._write(key, one)
-        if step == "installed" and not one["done_at"]:
+        # The report of the installer may have been lost: what the installed system says counts too.
+        if (step == "installed" or step.removeprefix("failed-") in _OWN) and not one["done_at"]:
             self.end(key, token, at)
         return True
 

@@ -240,6 +240,14 @@ def test_machine_stops_instead_of_guessing(machine, shell, disks, rule, said):
     assert machine.why["failed-disk"] == re.sub(r"[^A-Za-z0-9./_ -]", " ", said).rstrip()
 
 
+def test_machine_that_stops_reports_until_it_is_heard(machine):
+    """Its last words, and the server may be away for a moment."""
+    machine.program("curl", f'[ "$(grep -c did/failed-disk {machine.log})" -gt 2 ]')
+    machine.run(early(disk="smallest"))
+    assert machine.reports() == ["started", *3 * ["failed-disk"]]
+    assert machine.calls("poweroff") == ["poweroff -f"]
+
+
 def test_partition_is_not_a_disk(machine):
     machine.disk("sda", 500, parts=1)
     link = machine.root / BY_PATH[1:]

@@ -222,6 +222,16 @@ def test_reports(installs):
     assert on_disk(installs) == []
 
 
+@pytest.mark.parametrize("step", ["first-boot", "failed-first-boot", "minion", "failed-minion"])
+def test_installed_system_needs_no_answers(installs, step):
+    """Though the installer could not report that it is done."""
+    installs.script_read("pc1", ARMING, *MINE, AT)
+    assert installs.reported("pc1", TOKEN, "bootloader", MINE[0], AT + 10)
+    assert on_disk(installs) != []
+    assert installs.reported("pc1", TOKEN, step, MINE[0], AT + 20)
+    assert on_disk(installs) == []
+
+
 @pytest.mark.parametrize(
     ("after", "counts"), [(HOURS + LATE_S - 1, True), (HOURS + LATE_S, False), (-1, False)]
 )
