@@ -139,6 +139,8 @@ class SaltCall(UserTrees):
 
     # On the machine, of all that is Salt's; tests that look at all files do not look there.
     home = "/var/tmp/salt"
+    # A call that hangs must not hang who waits for it; no apply on a Guest takes half of that.
+    limit_s = 1800
     # The folder that gets coverage's data of what salt-call runs; None: it is not measured.
     coverage = None
     # As the machine sees them: the words that start salt-call, and the state tree.
@@ -179,7 +181,7 @@ class SaltCall(UserTrees):
         return self._applied(self._run("state.apply", *arguments), "local")
 
     def _run(self, *argv):
-        done = self._machine.run([*self._command, *argv], check=False)
+        done = self._machine.run([*self._command, *argv], check=False, timeout=self.limit_s)
         if self.coverage:
             for data in self.directory.glob("coverage.*"):
                 shutil.move(data, self.coverage)

@@ -257,20 +257,26 @@ class Installs:
                 if mac and mac in own and address not in one["addresses"]:
                     self._serve(key, one, address, mac, self._of_this_boot(key, one))
 
-    def served(self, key: str, token: str, address: str, mac: str = "") -> bool:
+    def served(self, key: str, token: str, address: str, mac: str = "", step: str = "") -> bool:
         """
         Return whether the answers of an arming were served to a machine.
 
         key, token
-            The host, and the token of its arming.
+            The host, and the token of the arming.
 
         address, mac
-            The machine's: the system that was installed may have an address of its own.
+            The machine's; the second is empty if the kernel does not know it. An installed system
+            may have another address than its installer.
+
+        step
+            What it reports. From what is installed, the token will do where nobody knows MAC
+            addresses.
         """
         one = self.read(key)
         if not one or one["arming"] != token:
             return False
-        return address in one["addresses"] or bool(mac and mac in one["addresses"].values())
+        known = mac if mac or step.removeprefix("failed-") in _OWN else None
+        return address in one["addresses"] or known in one["addresses"].values()
 
     def reported(
         self,
@@ -288,8 +294,8 @@ class Installs:
         key, token, step
             See ``report``.
 
-        address
-            The machine's.
+        address, mac
+            The machine's, see ``served``.
 
         at
             When, in seconds since 1970.
@@ -303,7 +309,7 @@ class Installs:
         Returns whether it counts and is new.
         """
         one = self.read(key)
-        if not one or not self.served(key, token, address, mac):
+        if not one or not self.served(key, token, address, mac, step):
             return False
         if not 0 <= at - one["served_at"] < self._serve_s + LATE_S:
             return False

@@ -965,6 +965,14 @@ def test_answers_reach_the_machine_that_read_the_script(installing):
         assert installing.served() == [armed, served]
         installing.did("installed")
         wait_for(lambda: installing.served() == [])
+        # What is installed has another address than its installer had.
+        table = installing.neighbours.read_text()
+        installing.neighbours.write_text(table.replace("198.18.0.20 ", "198.18.0.77 "))
+        installing.did("minion", client="198.18.0.66")
+        installing.did("first-boot", client="198.18.0.77")
+        path = installing.records / "installs/pc1.json"
+        wait_for(lambda: "198.18.0.77" in path.read_text())
+        assert "minion" not in path.read_text()
     assert "pc1: installed" in installing.said
 
 

@@ -222,6 +222,27 @@ def test_reports(installs):
     assert on_disk(installs) == []
 
 
+@pytest.mark.parametrize(
+    ("arming", "mac", "from_mac", "step", "counts"),
+    [
+        (ARMING, MAC, MAC, "first-boot", True),
+        (ARMING, MAC, MAC, "disk", True),
+        (ARMING, MAC, MAC, "failed-minion", True),
+        (ARMING, MAC, OTHERS[1], "minion", False),
+        (ARMING, MAC, "", "minion", False),
+        (BY_UUID, "", "", "minion", True),
+        (BY_UUID, "", "", "disk", False),
+        (BY_UUID, "", OTHERS[1], "minion", False),
+    ],
+)
+def test_report_from_another_address(installs, arming, mac, from_mac, step, counts):
+    """An installed system has the address of its settings, or another lease than its installer."""
+    installs.script_read("pc1", arming, MINE[0], mac, AT)
+    new = "198.18.0.77"
+    assert installs.reported("pc1", TOKEN, step, new, AT + 10, mac=from_mac) is counts
+    assert not installs.reported("pc1", OTHER, step, new, AT + 11, mac=from_mac)
+
+
 @pytest.mark.parametrize("step", ["first-boot", "failed-first-boot", "minion", "failed-minion"])
 def test_installed_system_needs_no_answers(installs, step):
     """Though the installer could not report that it is done."""
