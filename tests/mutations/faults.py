@@ -276,8 +276,15 @@ FAULTS = [
     Fault(
         "answers that stay",
         INSTALLING,
-        'if step == "installed" and not one["done_at"]:',
+        'if (step == "installed" or step.removeprefix("failed-") in _OWN) and not one["done_at"]:',
         "if False:",
+        IN_INSTALLING,
+    ),
+    Fault(
+        "a minion that nobody hears of",
+        INSTALLING,
+        ' or known in one["addresses"].values()',
+        "",
         IN_INSTALLING,
     ),
     Fault(
