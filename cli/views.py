@@ -185,13 +185,21 @@ def clients(data):
     )
 
 
+# As many lines of a log say why; --json has all.
+_LOG_LINES = 30
+
+
 def trace(data):
+    log = [f"  {line}" for line in data["log"][-_LOG_LINES:]]
+    if log:
+        log = ["", "The end of the logs that its installation sent (--json: all):", *log]
     if not data["boots"]:
         return [
             f"Nothing was seen of {data['client']}. Is network boot on, and first? Is it on the "
-            "server's segment? Do the services run (./netboot check)?"
+            "server's segment? Do the services run (./netboot check)?",
+            *log,
         ]
-    return [line for boot in data["boots"] for line in ("", *_boot(boot))][1:]
+    return [line for boot in data["boots"] for line in ("", *_boot(boot))][1:] + log
 
 
 def _boot(boot):

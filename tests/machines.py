@@ -9,15 +9,15 @@ MAC = "52:54:00:00:00:0{}"
 # Asks for a URL; words: method, URL, bytes to read before hanging up (0: all), Range (- for none).
 # Prints status and bytes read.
 ASK = """
-import socket, sys, urllib.parse
+import socket, sys
 method, url, limit, part = sys.argv[1:]
-host, path = urllib.parse.urlsplit(url)[1:3]
+host, path = url.removeprefix("http://").split("/", 1)
 with socket.socket() as sock:
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     sock.settimeout(60)
     sock.connect((host, 80))
     part = "" if part == "-" else f"Range: {part}"
-    lines = [f"{method} {path} HTTP/1.1", f"Host: {host}", "Connection: close", part]
+    lines = [f"{method} /{path} HTTP/1.1", f"Host: {host}", "Connection: close", part]
     sock.sendall("\\r\\n".join(line for line in lines if line).encode() + b"\\r\\n\\r\\n")
     answer = b""
     while b"\\r\\n\\r\\n" not in answer:

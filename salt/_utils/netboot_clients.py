@@ -15,6 +15,7 @@ from salt.exceptions import SaltInvocationError
 import netboot_arming
 import netboot_boots
 import netboot_images
+import netboot_installing
 import netboot_journal
 import netboot_pxe
 import netboot_run
@@ -150,8 +151,11 @@ def trace(records: Records, client: object) -> dict[str, Any]:
     if last and verdict(last[-1], context).cause in _NOT_TAKEN:
         context = context._replace(others=_others(records, last[-1]))
     traced = list(enumerate(last))[-_MOST_BOOTS:]
+    name = host or (netboot_boots.name(last[-1], hosts) if last else "")
+    install = netboot_installing.Installs(records.directory, "", 0).read(host_key(name))
     return {
         "client": wanted,
+        "log": netboot_installing.log_lines(install),
         "boots": [
             _traced(boot, context, netboot_boots.name(boot, hosts), last[:number])
             for number, boot in traced

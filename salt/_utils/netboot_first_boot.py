@@ -55,6 +55,8 @@ def script(install: Install, machine: InstallMachine) -> str:
 _SCRIPT = r"""
 state=$R$state
 mkdir -p "$state/marks"
+logs=$state/log
+exec >>"$logs" 2>&1
 
 log() {
     echo "$(date '+%F %T') $*"
@@ -85,7 +87,8 @@ tries() { # TIMES SECONDS COMMAND...
 }
 
 reported() { # STEP: however long the network takes to come up
-    tries 60 2 fetched "$reports/$1"
+    tries 60 2 fetched "$reports/$1" || return 1
+    case $1 in failed-*) send_logs ;; esac
 }
 
 # The lists of the installer go, ours stays.
@@ -109,7 +112,11 @@ installed() { # PACKAGE...
 }
 
 start_minion() {
-    rpm -q salt-minion >/dev/null 2>&1 || tries 60 60 installed salt-minion || return 1
+    rpm -q salt-minion >/dev/null 2>&1 || tries 5 60 installed salt-minion || {
+        # Somebody should know before it gives up.
+        reported failed-minion
+        tries 55 60 installed salt-minion
+    } || return 1
     systemctl enable --now salt-minion.service
 }
 

@@ -204,6 +204,7 @@ choose_disk() {
 }
 
 report started
+watch_logs
 check_answers
 choose_disk
 exit 0

@@ -170,6 +170,7 @@ report_packages() {
 """
 _BEFORE_TEXT = r"""
 report started
+watch_logs
 report_packages
 exit 0
 """
@@ -213,8 +214,10 @@ boot_loader() {
     case $disk in '' | dm-* | md* | mapper) return 0 ;; esac
     [ "/dev/$disk" != "$grub" ] || return 0
     say "the system is on /dev/$disk, not on $grub: GRUB is installed there"
-    in_target grub-install --target=i386-pc "/dev/$disk" || return 1
-    in_target grub-mkconfig -o /boot/grub/grub.cfg
+    {
+        in_target grub-install --target=i386-pc "/dev/$disk" &&
+            in_target grub-mkconfig -o /boot/grub/grub.cfg
+    } >>"$R/tmp/netboot.log" 2>&1
 }
 
 [ ! -e "$destdir$state/installed" ] || exit 0

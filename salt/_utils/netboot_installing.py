@@ -10,12 +10,14 @@ copy appears and goes at once, whole. What happened is on record in ``installs/K
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import re
 import shutil
 import time
 import urllib.parse
+import zlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -43,31 +45,59 @@ _OWN = ("first-boot", "minion")
 # An address with a machine that asks again and again for new ones fills no disk.
 _ADDRESSES = 8
 _WHY = 240
-_REPORT = re.compile(r"/host/([^/]+)\.([0-9a-f]{32})/did/((?:failed-)?[a-z-]{1,20})")
+# A log comes in pieces, log-10 to log-73: nginx writes no longer arguments than 800 characters.
+_LOG = re.compile(r"log-[1-7][0-9]")
+_PIECE = 800
+_LOG_BYTES = 1 << 17
+_REPORT = re.compile(r"/host/([^/]+)\.([0-9a-f]{32})/did/((?:failed-)?[a-z-]{1,20}|log-[1-7][0-9])")
 
 
 def report(path: str) -> tuple[str, str, str] | None:
     """
-    Return the host, token and step of a report, or None.
+    Return the host, token and step of a report, or None. The step may be a piece of a log.
 
     path
         The path that was asked for.
     """
     found = _REPORT.fullmatch(path)
-    if not found or found[3].removeprefix("failed-") not in STEPS:
+    if not found or not (found[3].removeprefix("failed-") in STEPS or _LOG.fullmatch(found[3])):
         return None
     return found[1], found[2], found[3]
 
 
-def why(args: str) -> str:
+def why(args: str, step: str = "") -> str:
     """
-    Return why a step failed, as its report says it: printable, short.
+    Return why a step failed, as its report says it: printable, short. Or a piece of a log.
 
     args
         The arguments of the report's URL.
+
+    step
+        The step.
     """
     found = urllib.parse.parse_qs(args, errors="replace").get("y", [""])[0]
-    return "".join(filter(str.isprintable, found))[:_WHY].strip()
+    most = _PIECE if _LOG.fullmatch(step) else _WHY
+    return "".join(filter(str.isprintable, found))[:most].strip()
+
+
+def log_lines(install: Maps | None) -> list[str]:
+    """
+    Return the lines of the logs that a machine sent while it was installed, printable.
+
+    install
+        What is on record of the install, or None.
+    """
+    pieces = (install or {}).get("log")
+    if not isinstance(pieces, dict):
+        return []
+    packed = "".join(str(pieces[number]) for number in sorted(pieces)).rstrip(".")
+    try:
+        data = base64.b64decode(packed + "=" * (-len(packed) % 4), altchars=b"-_")
+        text = zlib.decompressobj(wbits=31).decompress(data, _LOG_BYTES)
+    except (ValueError, zlib.error):
+        return []
+    lines = text.decode(errors="replace").splitlines()
+    return ["".join(filter(str.isprintable, line.expandtabs())) for line in lines]
 
 
 def macs(told_by: object) -> set[str]:
@@ -301,21 +331,23 @@ class Installs:
             When, in seconds since 1970.
 
         why
-            Why it failed, if it did.
+            Why it failed, if it did; or the piece of the log.
 
-        mac
-            See ``served``.
-
-        Returns whether it counts and is new.
+        Returns whether it counts and is a new step.
         """
         one = self.read(key)
         if not one or not self.served(key, token, address, mac, step):
             return False
         if not 0 <= at - one["served_at"] < self._serve_s + LATE_S:
             return False
+        if _LOG.fullmatch(step):
+            self._write(key, {**one, "log": {**one.get("log", {}), step: why}})
+            return False
         if any(done[0] == step for done in one["steps"]):
             return False
         one["steps"].append([step, int(at), address, *([why] if why else [])])
+        if step == "installed":
+            one.pop("log", None)
         self._write(key, one)
         # The report of the installer may have been lost: what the installed system says counts too.
         if (step == "installed" or step.removeprefix("failed-") in _OWN) and not one["done_at"]:

@@ -14,6 +14,7 @@ import pytest
 
 import netboot_answers
 import netboot_install_scripts
+import netboot_installing
 from tests.unit.test_netboot_answers import (
     HASH,
     MACHINE,
@@ -117,7 +118,8 @@ class Machine:
         assert all(re.fullmatch(r"[A-Za-z0-9:./_?=+-]+", one) for one in urls)
         steps = [one.partition("/did/")[2].partition("?y=") for one in urls]
         self.why = {step: why.replace("+", " ") for step, _, why in steps}
-        return [step for step, _, _ in steps]
+        self.sent = {step: why for step, _, why in steps if step.startswith("log-")}
+        return [step for step, _, _ in steps if step not in self.sent]
 
     def disks(self):
         return sorted(one.name for one in (self.root / "sys/block").iterdir())
@@ -459,6 +461,25 @@ def test_boot_loader_that_fails_is_reported(target):
     assert "installed" not in target.reports()
 
 
+@pytest.mark.parametrize("shell", SHELLS)
+def test_logs_of_what_failed_are_sent_without_secrets(target, shell):
+    """The ends of the installer's own, too."""
+    noise = "".join(f"{number} {os.urandom(30).hex()[:31]}\n" for number in range(2000))
+    (target.root / "tmp/install2.log").write_text(f"{noise}wizard: no space left\r\xd0\x9f\n")
+    secrets = f'passwd_1 "{HASH}"', f"root:{HASH}", REPORTS
+    (target.root / "tmp/wizard.log").write_text("\n".join(secrets))
+    target.program("grub-install", "echo 'cannot find a device for /boot'; exit 1")
+    target.run(after(grub_device="/dev/vda"), shell)
+    assert target.reports()[-1] == "failed-bootloader"
+    lines = netboot_installing.log_lines({"log": target.sent})
+    assert any(one.startswith("wizard: no space left") for one in lines)
+    assert "cannot find a device for /boot" in lines
+    assert not any(HASH in one or REPORTS in one or "passw" in one for one in lines)
+    assert any("/host/pc1.***" in one for one in lines)
+    assert 10 < len(target.sent) <= 64
+    assert all(len(piece) <= 700 for piece in target.sent.values())
+
+
 def test_old_installers_fetch_the_archive_at_the_end(target):
     """What installers before p10.1 do not unpack by themselves."""
     files = netboot_answers.files(install(), P9, {**MACHINE, "minion": MINION}, "efi")
@@ -561,12 +582,14 @@ def test_no_minion_in_the_repositories(booted):
     (booted.root / f"{DONE[1:]}/commands/000").write_text(f'echo one >>"{booted.path}/commands"\n')
     script = first_boot({"minion": MINION})
     booted.run(script)
-    assert booted.reports() == ["first-boot", "failed-minion"]
+    # After the first five tries, and in the end.
+    assert booted.reports() == ["first-boot", "failed-minion", "failed-minion"]
     assert len(booted.calls("apt-get")) == 120
     assert not done(booted)
+    assert "minion: failed" in netboot_installing.log_lines({"log": booted.sent})[-1]
     booted.program("apt-get")
     booted.run(script)
-    assert booted.reports() == ["first-boot", "failed-minion", "minion"]
+    assert booted.reports() == ["first-boot", "failed-minion", "failed-minion", "minion"]
     assert (booted.path / "commands").read_text() == "one\n"
     assert done(booted)
 

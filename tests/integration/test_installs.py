@@ -1,5 +1,7 @@
 """Hosts that are installed unattended: what a real web server gives to whom, and for how long."""
 
+import base64
+import gzip
 import time
 
 import pytest
@@ -61,6 +63,12 @@ class Armed:
 
     def did(self, step, by):
         assert self.lan.machines.ask(f"{self.prefix}/did/{step}", by=by) == (200, 0)
+
+    def sends(self, log, by):
+        packed = base64.b64encode(gzip.compress(log.encode()), altchars=b"-_").decode()
+        for number, at in enumerate(range(0, len(packed), 700), 10):
+            piece = packed[at : at + 700].replace("=", ".")
+            self.did(f"log-{number}?y={piece}", by)
 
     def state(self):
         listed = self.lan.salt.call(self.lan.server, "netboot.hosts")
@@ -176,6 +184,10 @@ def test_reports_until_it_is_installed(lan, pc1):
     # It has booted, whatever it fetched: its script is gone, its answers are not.
     assert lan.machines.ask("/once/pc1.ipxe", by=1)[0] == 404
     assert pc1.asks(by=1) == 200
+    pc1.sends("no space left\n" * 500, by=1)
+    pc1.sends("forged\n" * 500, by=2)
+    time.sleep(1)
+    assert set(lan.salt.call(lan.server, "netboot.trace", "pc1")["log"]) == {"no space left"}
     pc1.did("installed", by=1)
     time.sleep(1)
     assert pc1.state() == ("installed", "installed")

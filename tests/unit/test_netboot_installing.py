@@ -1,12 +1,14 @@
 """Whom answers are served to, what counts as a report, when it ends: on files, without a server."""
 
+import base64
+import gzip
 import json
 import os
 import shutil
 
 import pytest
 
-from netboot_installing import LATE_S, SILENT_S, Installs, report, state, why
+from netboot_installing import LATE_S, SILENT_S, Installs, log_lines, report, state, why
 
 TOKEN = "0123456789abcdef" * 2
 OTHER = "f" * 32
@@ -361,3 +363,45 @@ def install(*steps, token=TOKEN, done_at=0):
 )
 def test_states(arming, found, now, expected):
     assert state(arming, json.loads(json.dumps(found)), now) == expected
+
+
+def pieces(text, size=700):
+    """As the scripts of an install send a log."""
+    packed = base64.b64encode(gzip.compress(text.encode()), altchars=b"-_").decode()
+    packed = packed.replace("=", ".")
+    return [packed[at : at + size] for at in range(0, len(packed), size)]
+
+
+def test_log_of_a_failed_install_comes_in_pieces(installs):
+    installs.script_read("pc1", ARMING, *MINE, AT)
+    lines = [os.urandom(20).hex() for _ in range(200)]
+    told = [(f"log-{number}", one) for number, one in enumerate(pieces("\n".join(lines)), 10)]
+    assert len(told) > 5
+    for step, piece in told:
+        assert report(f"/host/pc1.{TOKEN}/did/{step}") == ("pc1", TOKEN, step)
+        assert why(f"y={piece}", step) == piece
+        assert not installs.reported("pc1", TOKEN, step, OTHERS[0], AT + 1, "forged")
+        assert not installs.reported("pc1", OTHER, step, MINE[0], AT + 1, "forged")
+        assert not installs.reported("pc1", TOKEN, step, MINE[0], AT + 1, piece)
+    assert log_lines(installs.read("pc1")) == lines
+    assert installs.read("pc1")["steps"] == []
+
+
+@pytest.mark.parametrize(
+    ("log", "lines"),
+    [
+        (None, []),
+        ({}, []),
+        ({"log-10": "!!"}, []),
+        ({"log-10": pieces("one\ntwo")[0][:-9]}, ["one", "two"]),  # cut off
+        ({"log-10": pieces("\x1b[2Jred\tx\x00")[0]}, ["[2Jred x"]),
+        ({"log-10": pieces("x" * 300_000)[0]}, ["x" * (1 << 17)]),
+    ],
+)
+def test_log_of_a_stranger(log, lines):
+    assert log_lines({"log": log}) == lines
+
+
+@pytest.mark.parametrize("step", ["log-1", "log-09", "log-80", "log-100", "failed-log-10"])
+def test_no_piece_of_a_log(step):
+    assert report(f"/host/pc1.{TOKEN}/did/{step}") is None
