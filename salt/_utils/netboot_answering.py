@@ -28,17 +28,21 @@ from netboot_records import Records
 from netboot_shapes import Arming, ImageRecord, InstallMachine
 
 
-def remove_answers(records: Records, key: str, arming: Arming) -> None:
+def remove_answers(records: Records, armings: dict[str, Arming]) -> None:
     """
-    Remove the answers of an arming from the disk. Its script must be gone before.
+    Remove the answers of armings from the disk. Their scripts must be gone before.
 
     records
         The records of this machine.
 
-    key, arming
-        The host and its arming.
+    armings
+        The armings, by host.
     """
-    installs_of(records).remove(key, arming["arming"])
+    installs_of(records).remove(_names(armings))
+
+
+def _names(armings: dict[str, Arming]) -> set[str]:
+    return {f"{key}.{arming['arming']}" for key, arming in armings.items()}
 
 
 def installs_of(records: Records) -> Installs:
@@ -196,7 +200,7 @@ class Answers:
         armed
             The armed hosts.
         """
-        self._installs.sweep({f"{key}.{arming['arming']}" for key, arming in armed.items()})
+        self._installs.sweep(_names(armed))
 
     def shown(self, arming: Arming) -> dict[str, str]:
         """

@@ -364,16 +364,17 @@ class Installs:
         now
             The time.
         """
-        self.remove(key, token)
+        self.remove({f"{key}.{token}"})
         one = self.read(key)
         if one and one["arming"] == token:
             self._write(key, {**one, "done_at": int(now)})
 
-    def remove(self, key: str, token: str) -> None:
-        """Remove the answers of an arming, whoever they are served to."""
-        for address in _names(self._served):
-            _remove(self._path(os.path.join(self._served, address), key, token))
-        _remove(self._path(self._armed, key, token))
+    def remove(self, armed: set[str]) -> None:
+        """Remove answers, ``KEY.TOKEN``, whoever they are served to."""
+        for directory in (*(f"{self._served}/{one}" for one in _names(self._served)), self._armed):
+            for name in _names(directory):
+                if name.removeprefix(".gone.") in armed:
+                    _remove(os.path.join(directory, name))
 
     def sweep(self, armed: set[str]) -> None:
         """

@@ -892,6 +892,17 @@ def test_reading_costs_what_was_added(tmp_path):
     assert b"/z" in last
 
 
+def test_reports_cost_no_look_at_all_hosts(server, monkeypatch):
+    """Thousands are armed, and a machine repeats its report a hundred times a second."""
+    server.reconcile(host("pc1"))
+    hosts = runpy.run_path(str(PROGRAM))["Hosts"](str(server.records), str(server.scripts))
+    one = hosts.arming("pc1")
+    assert hosts.has_booted("pc1", one)
+    assert server.armed() == []
+    monkeypatch.setattr(hosts, "armings", None)
+    assert not hosts.has_booted("pc1", one)
+
+
 def test_new_name_in_the_pillar_installs_nobody_again(server, modules, records):
     """The same machine, which has booted, is called otherwise now."""
     before = {**host("pc1"), "told_by": ["mac=525400000001"]}

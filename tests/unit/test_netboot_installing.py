@@ -160,6 +160,16 @@ def test_installed_system_with_an_address_of_its_own(installs):
     assert installs.reported("pc1", TOKEN, "first-boot", own[0], AT + 20, mac=own[1])
 
 
+def test_removing_costs_what_is_there(installs, monkeypatch):
+    """Thousands are disarmed at once, few of them have answers."""
+    installs.script_read("pc1", ARMING, *MINE, AT)
+    renamed, rename = [], os.rename
+    monkeypatch.setattr(os, "rename", lambda *paths: renamed.append(paths) or rename(*paths))
+    installs.remove({f"pc{number}.{TOKEN}" for number in range(1000)})
+    assert len(renamed) == 2
+    assert on_disk(installs) == []
+
+
 def test_line_that_is_read_again(installs):
     """As after a full disk: an installer that fetches at this moment is not interrupted."""
     installs.script_read("pc1", ARMING, *MINE, AT)
