@@ -984,6 +984,7 @@ def test_answers_reach_the_machine_that_read_the_script(installing):
         path = installing.records / "installs/pc1.json"
         wait_for(lambda: "198.18.0.77" in path.read_text())
         assert "minion" not in path.read_text()
+        wait_for_a_look(installing)
     assert "pc1: installed" in installing.said
 
 
