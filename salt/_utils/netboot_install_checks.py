@@ -33,7 +33,7 @@ _SCRIPT = r"(https?|ftp)://[A-Za-z0-9._:\[\]-]+/[!#-\[\]-~]+"
 _FINGER = r"([0-9A-Fa-f]{2}:){31}[0-9A-Fa-f]{2}"
 _MODE = r"0?[0-7]{3}"
 # In a field of /etc/passwd.
-_REAL_NAME = r"[ !#-+\--9;-\[\]-~\u00a0-\ud7ff\ue000-\ufffd]{0,80}"
+_REAL_NAME = r"[ !#-+\--9;-\[\]-~\u00a0-\u2027\u202a-\ud7ff\ue000-\ufffd]{0,80}"
 _TEXT = r"[\t\n -~\u00a0-\ud7ff\ue000-\ufffd]*"
 _SOME_TEXT = rf"(?=\s*\S){_TEXT}"
 _NAME = r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}"
