@@ -161,6 +161,8 @@ class Answers:
             The host and its arming.
 
         Returns what changed: ``PLATFORM/NAME``. Nothing for a host that ``why_not`` refuses.
+
+        Raises CommandExecutionError when they cannot be written; what was there stays.
         """
         if not arming.get("install") or self.why_not(arming):
             return []
@@ -181,11 +183,17 @@ class Answers:
         if changed:
             # All of them or none: an installer that gets answers without its script of disks, or
             # with an old one, wipes what it must not.
-            for name, text in texts.items():
-                path = os.path.join(new, name)
-                for directory in (new, os.path.dirname(path)):
-                    os.makedirs(directory, mode=0o700, exist_ok=True)
-                netboot_files.write(path, text, mode=0o600)
+            try:
+                for name, text in texts.items():
+                    path = os.path.join(new, name)
+                    for directory in (new, os.path.dirname(path)):
+                        os.makedirs(directory, mode=0o700, exist_ok=True)
+                    netboot_files.write(path, text, mode=0o600)
+            except OSError as err:
+                # Without the path, which has the token.
+                raise CommandExecutionError(
+                    f"{self._armed} cannot be written: {err.strerror}"
+                ) from None
             if os.path.isdir(whole):
                 os.rename(whole, old)
             os.rename(new, whole)

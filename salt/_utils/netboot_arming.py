@@ -297,9 +297,10 @@ def arm(
         if not test:
             for key, arming in again.items():
                 arming["minion"] = answers.minion(key, arming)
-            records.write("owned", "once", {**armings, **again})
+            # Answers first: on a full disk nobody is armed, also not by the next apply.
             for key, arming in again.items():
                 answers.write(key, arming)
+            records.write("owned", "once", {**armings, **again})
             url = config["http"]["url"]
             scripts = {f"{key}.ipxe": armed_script(arming, url) for key, arming in again.items()}
             netboot_files.carry_out(directory, scripts, dict.fromkeys(scripts, "new"), directory)

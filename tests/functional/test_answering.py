@@ -5,6 +5,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import shutil
 import socket
 import stat
@@ -222,6 +223,28 @@ def test_killed_while_answers_change(server, records, modules, monkeypatch, writ
     after = {path: path.read_bytes() for path in top.rglob("*") if path.is_file()}
     assert (set(after), after == before) == (set(before), False)
     assert [path.name for path in top.parent.iterdir()] == ["answers"]
+
+
+@pytest.mark.parametrize("room", [0, 3])
+def test_no_room_for_answers(server, records, modules, monkeypatch, room):
+    """Who was told that nobody is armed is not surprised by an apply later."""
+    write, left = netboot_files.write, [room]
+
+    def full(path, *args, **how):
+        if path.startswith(str(server.answers)):
+            left[0] -= 1
+            if left[0] < 0:
+                raise OSError(28, "No space left on device", path)
+        write(path, *args, **how)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(netboot_files, "write", full)
+        with pytest.raises(CommandExecutionError, match="armed cannot be written: No space") as err:
+            modules.netboot.arm(group="room12")
+    assert not re.search("[0-9a-f]{32}", str(err.value))
+    assert [one["armed"] for one in modules.netboot_once.list()] == [None] * 4
+    assert server.reconcile() == {}
+    assert (there(server), armed(server)) == ([], [])
 
 
 def test_no_secret_in_the_arguments_of_programs(server, records, modules, monkeypatch):
