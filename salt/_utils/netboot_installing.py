@@ -341,7 +341,9 @@ class Installs:
         if not 0 <= at - one["served_at"] < self._serve_s + LATE_S:
             return False
         if _LOG.fullmatch(step):
-            self._write(key, {**one, "log": {**one.get("log", {}), step: why}})
+            log = {**one.get("log", {}), step: why}
+            if log != one.get("log"):
+                self._write(key, {**one, "log": log})
             return False
         if any(done[0] == step for done in one["steps"]):
             return False

@@ -339,7 +339,8 @@ def test_installs(look):
             name, token = f"class1-pc{number + 1}", f"{number}" * 32
             server.arm(name, "p11-install")
             server.once[name].update(install="school-pc", arming=token)
-            record = {"arming": token, "served_at": pages.NOW - 90, "addresses": {}, "steps": steps}
+            record = {"arming": token, "served_at": pages.NOW - 90, "steps": steps}
+            record |= {"addresses": {}, "done_at": 0}
             path = server.base / f"records/installs/{name}.json"
             path.parent.mkdir(exist_ok=True)
             path.write_text(json.dumps(record))
