@@ -28,7 +28,7 @@ from netboot_records import Records
 from netboot_shapes import Arming, ImageRecord, InstallMachine
 
 
-def remove_answers(records: Records, armings: dict[str, Arming]) -> None:
+def remove_answers(records: Records, armings: list[Arming]) -> None:
     """
     Remove the answers of armings from the disk. Their scripts must be gone before.
 
@@ -36,13 +36,9 @@ def remove_answers(records: Records, armings: dict[str, Arming]) -> None:
         The records of this machine.
 
     armings
-        The armings, by host.
+        The armings.
     """
-    installs_of(records).remove(_names(armings))
-
-
-def _names(armings: dict[str, Arming]) -> set[str]:
-    return {f"{key}.{arming['arming']}" for key, arming in armings.items()}
+    installs_of(records).remove({arming["arming"] for arming in armings})
 
 
 def installs_of(records: Records) -> Installs:
@@ -208,7 +204,7 @@ class Answers:
         armed
             The armed hosts.
         """
-        self._installs.sweep(_names(armed))
+        self._installs.sweep({f"{key}.{arming['arming']}" for key, arming in armed.items()})
 
     def shown(self, arming: Arming) -> dict[str, str]:
         """

@@ -304,7 +304,7 @@ def arm(
             url = config["http"]["url"]
             scripts = {f"{key}.ipxe": armed_script(arming, url) for key, arming in again.items()}
             netboot_files.carry_out(directory, scripts, dict.fromkeys(scripts, "new"), directory)
-            remove_answers(records, {key: armings[key] for key in again})
+            remove_answers(records, [armings[key] for key in again])
     return [
         {
             **_shown(arming, None),
@@ -362,7 +362,7 @@ def disarm(records: Records, host: object, group: object = None) -> list[dict[st
         files = netboot_files.difference(directory, {}, [f"{key}.ipxe" for key in armed])
         netboot_files.carry_out(directory, {}, files, directory)
         # Of those that are being installed too.
-        remove_answers(records, {key: armings[key] for key in found})
+        remove_answers(records, [armings[key] for key in found])
     return [_shown(armings[key], None) for key in armed]
 
 

@@ -260,12 +260,14 @@ class Installs:
         now
             The time.
         """
+        tokens = {one["arming"] for one in armings.values()}
         return [
             (key, one["arming"])
             for key, one in self.running()
             if not -LATE_S < now - one["served_at"] < self._serve_s
             or not os.path.isdir(self._path(self._armed, key, one["arming"]))
-            or armings.get(key, {}).get("arming") != one["arming"]
+            # A host that is renamed meanwhile keeps its arming.
+            or one["arming"] not in tokens
             # Its report was put on record, and then this was killed.
             or any(step[0] == "installed" for step in one["steps"])
         ]
@@ -366,16 +368,16 @@ class Installs:
         now
             The time.
         """
-        self.remove({f"{key}.{token}"})
+        self.remove({token})
         one = self.read(key)
         if one and one["arming"] == token:
             self._write(key, {**one, "done_at": int(now)})
 
-    def remove(self, armed: set[str]) -> None:
-        """Remove answers, ``KEY.TOKEN``, whoever they are served to."""
+    def remove(self, tokens: set[str]) -> None:
+        """Remove the answers of armings, whoever they are served to, and if a host was renamed."""
         for directory in (*(f"{self._served}/{one}" for one in _names(self._served)), self._armed):
             for name in _names(directory):
-                if name.removeprefix(".gone.") in armed:
+                if name.rpartition(".")[2] in tokens:
                     _remove(os.path.join(directory, name))
 
     def sweep(self, armed: set[str]) -> None:

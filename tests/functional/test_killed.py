@@ -102,6 +102,7 @@ def machine(server, records, tmp_path):  # noqa: F811
     return SimpleNamespace(
         **vars(server),
         **{"look": look, "logged": logged, "did": did, "keep": keep, "again": again},
+        log=log,
         reader=lambda: logged("/once/pc1.ipxe"),
         fresh=lambda: Records(records.directory),
     )
@@ -232,3 +233,40 @@ def test_killed_at_each_call(machine, modules, records, before, change, do, expe
             assert token in (machine.scripts / f"{key}.ipxe").read_text(), at
         machine.again()
     assert number > 10, "no call of it was counted"
+
+
+@pytest.mark.parametrize("disarms", [False, True])
+def test_renamed_in_the_middle(machine, modules, records, disarms):
+    """It boots below its old name: neither without its answers, nor a second time."""
+    installing(machine)
+    token = token_of(records, "pc1")
+    renamed(machine)
+    modules.state.apply("netboot.images", pillar={"netboot": machine.pillar})
+    machine.reconcile()
+    machine.look()
+    assert armed(machine) == ["lab-pc1"]
+    top = f"served/{ADDRESS}/pc1.{token}"
+    assert set(answers(machine)[top]) == WHOLE
+    if disarms:
+        disarm(machine)
+        assert (armed(machine), answers(machine)) == ([], {})
+        return
+    machine.logged(f"/host/pc1.{token}{records.armings()['lab-pc1']['path']}")
+    machine.look()
+    assert armed(machine) == []
+    machine.logged(f"/host/pc1.{token}/did/installed", length="0", sent=0)
+    machine.look()
+    machine.reconcile()
+    assert (armed(machine), answers(machine)) == ([], {})
+
+
+def test_report_of_a_renamed_host(machine, modules, records):
+    """What reports has booted, whatever it is called by now."""
+    installing(machine)
+    token = token_of(records, "pc1")
+    renamed(machine)
+    modules.state.apply("netboot.images", pillar={"netboot": machine.pillar})
+    machine.reconcile()
+    machine.logged(f"/host/pc1.{token}/did/disk", length="0", sent=0)
+    machine.look()
+    assert armed(machine) == []
