@@ -67,6 +67,8 @@ def _meant(value: Any, pattern: Path, path: tuple[Any, ...]) -> str:
     if not path or value is True or not isinstance(value, (str, int)):
         return ""
     rows = {name: _ROWS.get((*pattern, name)) for name in _CHILDREN[pattern] - {"*"}}
+    if "password" in rows:
+        return ""  # the value may be one, which no message repeats
     takes = [name for name, row in rows.items() if row and not row.check(value)]
     if len(takes) != 1 or not_written(value):
         return ""

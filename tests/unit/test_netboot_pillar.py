@@ -11,6 +11,7 @@ from salt.exceptions import CommandExecutionError
 import netboot_entries
 import netboot_keys
 import netboot_pillar
+import netboot_values
 from netboot_records import Records
 from tests.conftest import CHECKOUT
 
@@ -911,3 +912,13 @@ def test_no_key_is_documented_twice():
     keys = [row.path for row in netboot_keys.KEYS]
     assert len(keys) == len(set(keys))
     assert all(re.search(r"[.`]$", row.meaning) for row in netboot_keys.KEYS)
+
+
+@pytest.mark.parametrize("value", ["Plain secret", HASH, [HASH]])
+def test_password_in_the_place_of_a_user_is_not_repeated(value):
+    install = {**INSTALL, "users": {"pupil": value}}
+    (problem,) = netboot_values.problems({"installs": {"school": install}})
+    assert problem == (
+        "netboot:installs:school:users:pupil: must be a map of "
+        "admin, autologin, password, real_name"
+    )
