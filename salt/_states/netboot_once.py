@@ -121,7 +121,8 @@ def armed(name):
             wiped = [
                 key
                 for key, change in changes.items()
-                if change == "armed" and once["hosts"][key].get("install")
+                if (change == "armed" or (change == "back" and f"{key}.ipxe" in changes))
+                and once["hosts"][key].get("install")
             ]
             if wiped:
                 state.comment += (

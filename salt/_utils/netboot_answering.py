@@ -149,12 +149,15 @@ class Answers:
         pair = self._pair(key, arming)
         return {"id": arming["hostname"], "pub": pair["pub"]} if pair.get("pub") else {}
 
-    def write(self, key: str, arming: Arming) -> list[str]:
+    def write(self, key: str, arming: Arming, test: bool = False) -> list[str]:
         """
         Write the answers of an armed host.
 
         key, arming
             The host and its arming.
+
+        test : False
+            Only return what would change.
 
         Returns what changed: ``PLATFORM/NAME``. Nothing for a host that ``why_not`` refuses.
 
@@ -162,9 +165,12 @@ class Answers:
         """
         if not arming.get("install") or self.why_not(arming):
             return []
-        files = self.files(arming, self._pair(key, arming))
-        top = self._directory(key, arming)
+        top = self._path(key, arming)
         whole, new, old = (os.path.join(top, name) for name in ("answers", "new", "old"))
+        if test and not os.path.isdir(whole):
+            return ["answers"]  # with keys that are not made yet
+        files = self.files(arming, self._pair(key, arming))
+        self._directory(key, arming)
         there = {
             os.path.join(os.path.basename(directory), name): netboot_files.read(
                 os.path.join(directory, name)
@@ -174,6 +180,8 @@ class Answers:
         }
         texts = {name: one.decode(errors="surrogateescape") for name, one in files.items()}
         changed = [name for name in {**texts, **there} if texts.get(name) != there.get(name)]
+        if test:
+            return changed
         for left in (new, old):
             shutil.rmtree(left, ignore_errors=True)
         if changed:
@@ -234,10 +242,13 @@ class Answers:
 
     def _directory(self, key: str, arming: Arming) -> str:
         """Make the directory of an arming, closed to all but root."""
-        top = os.path.join(self._armed, f"{key}.{arming['arming']}")
+        top = self._path(key, arming)
         for directory in (self._armed, top):
             os.makedirs(directory, mode=0o700, exist_ok=True)
         return top
+
+    def _path(self, key: str, arming: Arming) -> str:
+        return os.path.join(self._armed, f"{key}.{arming['arming']}")
 
     def _pair(self, key: str, arming: Arming) -> dict[str, str]:
         """

@@ -30,7 +30,7 @@ import netboot_machine
 from netboot_answering import Answers, installs_of, remove_answers
 from netboot_host_checks import typed
 from netboot_host_scripts import armed_script
-from netboot_names import in_order, iso8601, matching, nearest
+from netboot_names import in_order, iso8601, matching, nearest, some
 from netboot_records import Records
 from netboot_shapes import Arming, Boot, OnceHost
 
@@ -151,7 +151,9 @@ def _reconcile(records: Records, hosts: dict[str, OnceHost], test: bool) -> dict
     directory = config["paths"]["once_scripts"]
     owned = [f"{key}.ipxe" for key in keys | set(armings)]
     files = netboot_files.difference(directory, scripts, owned)
-    if not test:
+    if test:
+        written = [key for key, arming in armed.items() if answers.write(key, arming, test)]
+    else:
         # Afterwards nothing tells that these scripts are owned.
         gone = {name: "removed" for name in files if name[:-5] in renamed.values()}
         netboot_files.carry_out(directory, {}, gone, directory)
@@ -171,14 +173,14 @@ def _reconcile(records: Records, hosts: dict[str, OnceHost], test: bool) -> dict
             # Before the scripts: after a kill here, the next run must know which scripts it owns.
             records.write("owned", "once", armings)
         # Answers are there before the script, and go after it.
-        for key, arming in armed.items():
-            answers.write(key, arming)
+        written = [key for key, arming in armed.items() if answers.write(key, arming)]
         left = {name: change for name, change in files.items() if name not in gone}
         netboot_files.carry_out(directory, scripts, left, directory)
         answers.sweep(armed)
         if files:
             netboot_files.sweep_directory(directory)
-    return {**changes, **files}
+    told = [key for key in written if f"{key}.ipxe" not in files]
+    return {**dict.fromkeys(told, "answers changed"), **changes, **files}
 
 
 def _armings(
@@ -273,8 +275,9 @@ def arm(
 
     Returns these hosts as ``listing`` does, with ``disk``, what is wiped of it, and ``until``.
 
-    Raises SaltInvocationError when no host of that name has ``once: true``, CommandExecutionError
-    when this server cannot arm hosts now; then nobody is armed.
+    Raises SaltInvocationError when no host of that name has ``once: true``, or a group or pattern
+    takes in hosts that are being installed, CommandExecutionError when this server cannot arm hosts
+    now; then nobody is armed.
     """
     config = records.config()
     directory = config["paths"]["once_scripts"]
@@ -290,6 +293,7 @@ def arm(
             key: _new_arming({**armings[key], "until": int(time.time()) + lasts_s})
             for key in _found(records, armings, host, group)
         }
+        _refuse_running(records, again, host)
         answers = Answers(records)
         wrong = list(filter(None, map(answers.why_not, again.values())))
         if wrong:
@@ -316,6 +320,27 @@ def arm(
         }
         for arming in again.values()
     ]
+
+
+def _refuse_running(records: Records, again: Armings, host: object) -> None:
+    """
+    Raise SaltInvocationError if a group or a pattern takes in hosts that are being installed.
+
+    Armed now, they would be installed a second time: what they report does not count any more.
+    """
+    installs, named = installs_of(records), host if isinstance(host, list) else [host]
+    busy = []
+    for key, arming in again.items():
+        one = installs.read(key)
+        state, step, _ = netboot_installing.state(None, one, time.time())
+        if state == "installing" and one and not one["done_at"] and arming["host"] not in named:
+            busy.append(f"{arming['host']} ({step})")
+    if busy:
+        raise SaltInvocationError(
+            f"Nobody is armed: {some(busy)} would be installed a second time, as "
+            f"{'it is' if len(busy) == 1 else 'they are'} being installed now. Name the others, or "
+            "these one by one if that is meant."
+        )
 
 
 def _finger(public: str) -> str:

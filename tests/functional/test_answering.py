@@ -11,6 +11,7 @@ import socket
 import stat
 import subprocess
 import tarfile
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -24,6 +25,7 @@ import netboot_host_scripts
 import netboot_images
 import netboot_installing
 import netboot_left_over
+from netboot_answering import installs_of
 from tests.isos import make_iso
 
 HASH = "$6$saltsalt$" + "a" * 86
@@ -194,8 +196,28 @@ def test_changed_install(server, records, modules):
     path = server.answers / f"armed/pc1.{token_of(records, 'pc1')}/answers/efi/vm-profile.scm"
     assert "SWAPFS" in path.read_text()
     server.pillar["installs"] = {**INSTALLS, "school": {**INSTALLS["school"], "swap_mib": 0}}
-    server.apply()
+    modules.state.apply("netboot.images", pillar={"netboot": server.pillar})
+    assert server.reconcile(test=True) == {"pc1": "answers changed"}
+    assert "SWAPFS" in path.read_text()
+    assert server.reconcile() == {"pc1": "answers changed"}
     assert "SWAPFS" not in path.read_text()
+    assert server.reconcile() == {}
+
+
+def test_hosts_that_are_being_installed_are_not_armed_by_their_group(server, records, modules):
+    """They would be installed a second time."""
+    modules.netboot.arm(["pc1", "pc2"])
+    arming = records.armings()["pc1"]
+    installs = installs_of(records)
+    installs.script_read("pc1", arming, "198.18.0.20", "525400000001", time.time())
+    modules.netboot.arm("pc*", test=True)  # in mid-boot: it may have hung
+    installs.reported("pc1", arming["arming"], "disk", "198.18.0.20", time.time())
+    for who in ({"host": "pc*"}, {"group": "room12"}, {"host": "*", "test": True}):
+        with pytest.raises(SaltInvocationError, match=r"Nobody is armed: pc1 \(disk\) would be"):
+            modules.netboot.arm(**who)
+    assert records.armings()["pc1"] == arming
+    modules.netboot.arm(["pc1"])
+    assert records.armings()["pc1"]["arming"] != arming["arming"]
 
 
 @pytest.mark.parametrize("writes", range(6))
