@@ -25,6 +25,7 @@ import netboot_hints
 import netboot_images
 import netboot_listing
 import netboot_machine
+import netboot_minion_keys
 import netboot_pillar
 import netboot_plan
 import netboot_queue
@@ -251,9 +252,10 @@ def trace(client):
     return netboot_clients.trace(_records(), client)
 
 
-def send_events():
+def send_events(answered=None):
     """
-    Send what clients did since the last time as events, if the pillar has ``netboot:events: true``.
+    Send what clients did since the last time as events, if the pillar has ``netboot:events: true``,
+    and the public keys of armed hosts that become minions, until the master has accepted them.
 
     The minion's schedule runs this each minute. An event has the tag ``netboot/client/MAC/STEP``,
     and ``mac``, ``host``, ``address``, ``step``, ``at`` (ISO 8601 in UTC), ``entry``, ``model``,
@@ -261,6 +263,13 @@ def send_events():
     ``script``, ``menu``, ``chosen``, ``host``, ``kernel``, ``initrd``, ``boot``, ``running``,
     ``local-disk``, ``failed`` or ``gone-silent``. At most 100 are sent at once. If there were too
     many, an event ``netboot/clients/dropped`` says how many were not sent.
+
+    A key is in this minion's mine (``netboot_minion_keys``), and an event ``netboot/minion/key``
+    with ``id``, ``pub``, ``host``, ``armed_at`` and ``installed``.
+
+    answered : None
+        Fingerprints of keys that the master has accepted (a map by id), as its runner
+        ``netboot_minions`` sends them.
 
     Returns how many were sent.
 
@@ -272,7 +281,10 @@ def send_events():
 
         salt 'netboot*' netboot.send_events
     """
-    return netboot_queue.send(_records(), __salt__["event.send"])
+    records, send_event = _records(), __salt__["event.send"]
+    netboot_minion_keys.answered(records, answered)
+    keys = netboot_minion_keys.send(records, send_event, __salt__["mine.send"])
+    return len(keys) + netboot_queue.send(records, send_event)
 
 
 def images():
@@ -399,8 +411,12 @@ def arm(host=None, group=None, disarm=False, hours=None, test=False):
         salt 'netboot*' netboot.arm host=pc1 disarm=true
     """
     if disarm:
+        # The schedule takes the keys from the mine: this must not wait for a master.
         return netboot_arming.disarm(_records(), host, group)
-    return netboot_arming.arm(_records(), host, group, hours, test)
+    done = netboot_arming.arm(_records(), host, group, hours, test)
+    if not test and __opts__.get("file_client") == "remote":
+        netboot_minion_keys.send(_records(), __salt__["event.send"], __salt__["mine.send"])
+    return done
 
 
 def answers(host):

@@ -15,6 +15,7 @@ from salt.exceptions import CommandExecutionError
 import netboot_arming
 import netboot_host_scripts
 import netboot_images
+import netboot_minion_keys
 from netboot_names import some
 from netboot_records import Records
 from netboot_state import State
@@ -107,6 +108,8 @@ def armed(name):
             netboot_images.built(records)["entries"],
         )
         changes = netboot_arming.reconcile(records, once["hosts"], state.test)
+        if not state.test and __opts__.get("file_client") == "remote":
+            netboot_minion_keys.send(records, __salt__["event.send"], __salt__["mine.send"])
         state.plan(changes)
         if changes:
             made = list(changes.values())

@@ -14,9 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import hashlib
 import os
-import re
 import secrets
 import time
 from collections.abc import Iterator
@@ -30,6 +28,7 @@ import netboot_machine
 from netboot_answering import Answers, installs_of, remove_answers
 from netboot_host_checks import typed
 from netboot_host_scripts import armed_script
+from netboot_minion_keys import finger
 from netboot_names import in_order, iso8601, matching, nearest, some
 from netboot_records import Records
 from netboot_shapes import Arming, Boot, OnceHost
@@ -316,7 +315,7 @@ def arm(
             "disk": config["installs"][arming["install"]]["disk"] if arming.get("install") else "",
             "until": iso8601(arming["until"]) if arming.get("install") else None,
             "minion": (arming.get("minion") or {}).get("id", ""),
-            "finger": _finger((arming.get("minion") or {}).get("pub", "")),
+            "finger": finger((arming.get("minion") or {}).get("pub", "")),
         }
         for arming in again.values()
     ]
@@ -341,15 +340,6 @@ def _refuse_running(records: Records, again: Armings, host: object) -> None:
             f"{'it is' if len(busy) == 1 else 'they are'} being installed now. Name the others, or "
             "these one by one if that is meant."
         )
-
-
-def _finger(public: str) -> str:
-    """Return the fingerprint of a public key as ``salt-key -f`` prints it, or an empty string."""
-    # salt.utils.crypt.pem_finger: of the lines between the first and the last.
-    body = "".join(f"{line}\n" for line in public.split("\n")[1:] if line)
-    body = body[: body.rfind("-----END")] if "-----END" in body else ""
-    digest = hashlib.sha256(body.encode()).hexdigest() if body else ""
-    return ":".join(re.findall("..", digest))
 
 
 def _hours(hours: object) -> int:

@@ -127,7 +127,12 @@ def _minion(
     if not master:
         return []
     finger = given["master_finger"] if given else salt["master_finger"]
-    settings = {"master": master, **({"master_finger": finger} if finger else {})}
+    settings = {
+        "master": master,
+        **({"master_finger": finger} if finger else {}),
+        # While the master has the key of an earlier install, the minion would exit.
+        "rejected_retry": True,
+    }
     # JSON is YAML.
     config = "".join(f"{key}: {json.dumps(value)}\n" for key, value in settings.items())
     found = [

@@ -28,6 +28,7 @@ owned      admins           uid, keys, sudo, by account                 netboot_
 owned      firewalld        rules: by zone; copies: zones               netboot_firewalld
 owned      machine          identity: of the machine; network           netboot_arming
 owned      events           series, number of the last one sent         netboot_queue
+owned      minion-keys      sent: by host; mine: what it has, by id     netboot_minion_keys
 owned      metrics          file: path of the file of metrics           netboot_file.metrics
 owned      probe            see netboot_bootable.tried                  netboot_bootable
 owned      nginx            link of each disabled site, by path         netboot_http states

@@ -63,11 +63,15 @@ netboot-schedule:
 {%- endif %}
 {%- if not problems and minion %}
 
+{#- Keys of armed hosts go the same way. #}
+{%- set minions = config.installs.values() | map(attribute='salt') | selectattr('master') | list %}
+{%- set sends = config.events or minions %}
+
 # Events of clients, which netboot-status queues; what is sent is no job's return.
 netboot-events:
-  schedule.{{ 'present' if config.events else 'absent' }}:
+  schedule.{{ 'present' if sends else 'absent' }}:
     - name: netboot-events
-    {%- if config.events %}
+    {%- if sends %}
     - function: netboot.send_events
     - minutes: 1
     - maxrunning: 1

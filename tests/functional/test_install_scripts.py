@@ -356,7 +356,8 @@ def test_installed_system_gets_its_files(target, shell):
             "0o644",
         ),
         "etc/salt/minion.d/netboot.conf": (
-            f'master: "salt.example.org"\nmaster_finger: "{MINION["master_finger"]}"\n',
+            f'master: "salt.example.org"\nmaster_finger: "{MINION["master_finger"]}"\n'
+            "rejected_retry: true\n",
             "0o644",
         ),
         "etc/salt/minion_id": ("pc1.example.org\n", "0o644"),

@@ -22,6 +22,8 @@ IN_IMAGES = "tests/functional/test_images.py"
 INSTALLING = "salt/_utils/netboot_installing.py"
 IN_INSTALLING = "tests/unit/test_netboot_installing.py"
 IN_ANSWERS = "tests/unit/test_netboot_answers.py"
+MINIONS = "salt/_runners/netboot_minions.py"
+IN_MINIONS = "tests/unit/test_netboot_minions.py"
 BY_SCRIPTS = "tests/functional/test_install_scripts.py"
 BY_REQUESTS = "tests/integration/test_http.py::test_steps_of_clients_are_on_record"
 
@@ -308,5 +310,73 @@ FAULTS = [
         'default_type text/plain;\n        return 200 "";',
         "return 204;",
         BY_REQUESTS,
+    ),
+    # -- keys of minions on a master
+    Fault(
+        "another server's host",
+        MINIONS,
+        "if id_ not in _minions(pillar, installed=True):",
+        "if False:",
+        IN_MINIONS,
+    ),
+    Fault(
+        "a host of two servers",
+        MINIONS,
+        "if other not in (id_, netboot) and id_ in _minions(theirs):",
+        "if False:",
+        IN_MINIONS,
+    ),
+    Fault(
+        "a netboot server's key",
+        MINIONS,
+        "pattern.lower()) for pattern in patterns",
+        "pattern.lower()) for pattern in []",
+        IN_MINIONS,
+    ),
+    Fault(
+        "the key of the master's minion",
+        MINIONS,
+        "in {one.lower() for one in own}",
+        "in set()",
+        IN_MINIONS,
+    ),
+    Fault("an id with a slash", MINIONS, '_NAME = r"', '_NAME = r".*|', IN_MINIONS),
+    Fault("a weak key", MINIONS, "2048 <= modulus", "1024 <= modulus", IN_MINIONS),
+    Fault(
+        "a key that only an event has",
+        MINIONS,
+        'if _rsa_key(found.get("pub")) == key:',
+        "if True:",
+        IN_MINIONS,
+    ),
+    Fault("mines of anybody", MINIONS, "if not _verifies_senders():", "if False:", IN_MINIONS),
+    Fault(
+        "what an admin rejected",
+        MINIONS,
+        'if "minions_rejected" in there:',
+        "if False:",
+        IN_MINIONS,
+    ),
+    Fault(
+        "a stranger's key that waits",
+        MINIONS,
+        'if "minions_pre" in there and not',
+        "if False and not",
+        IN_MINIONS,
+    ),
+    Fault("a key for ever", MINIONS, "if age_s >= hours * 3600:", "if False:", IN_MINIONS),
+    Fault(
+        "cut off before the install",
+        MINIONS,
+        'return "replace" if installed else',
+        'return "replace" if True else',
+        IN_MINIONS,
+    ),
+    Fault(
+        "cut off while it runs",
+        MINIONS,
+        'if _answers(id_) else "accept"',
+        'if False else "accept"',
+        IN_MINIONS,
     ),
 ]
