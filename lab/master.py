@@ -84,11 +84,13 @@ class Master(Salt):
 
         return heard
 
-    def add_minion(self, machine, timeout=120, **settings):
+    def add_minion(
+        self, machine, timeout=120, program=(str(PROGRAMS / "salt-minion"),), **settings
+    ):
         """Start a minion as a daemon of a machine that has VENV, until it answers to its master.
 
-        settings: more for its configuration. Raises LabError, with the ends of both logs, when that
-        takes longer than `timeout` seconds.
+        program: the words that start it; settings: more for its configuration. Raises LabError,
+        with the ends of both logs, when that takes longer than `timeout` seconds.
         """
         self._configure(machine, settings)
         # As in the unit of Salt's packages: a minion that is restarted lets its jobs finish.
@@ -97,7 +99,7 @@ class Master(Salt):
                 "systemd-run",
                 "--unit=salt-minion",
                 "--property=KillMode=process",
-                str(PROGRAMS / "salt-minion"),
+                *program,
             ]
         )
         self._wait_for(machine, timeout)
