@@ -269,7 +269,7 @@ class Installs:
             # A host that is renamed meanwhile keeps its arming.
             or one["arming"] not in tokens
             # Its report was put on record, and then this was killed.
-            or any(step[0] == "installed" for step in one["steps"])
+            or any(_ends(step[0]) for step in one["steps"])
         ]
 
     def follow(self, neighbours: dict[str, str], armings: Maps) -> None:
@@ -353,8 +353,7 @@ class Installs:
         if step == "installed":
             one.pop("log", None)
         self._write(key, one)
-        # The report of the installer may have been lost: what the installed system says counts too.
-        if (step == "installed" or step.removeprefix("failed-") in _OWN) and not one["done_at"]:
+        if _ends(step) and not one["done_at"]:
             self.end(key, token, at)
         return True
 
@@ -430,6 +429,14 @@ class Installs:
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, os.path.join(self._records, f"{key}.json"))
+
+
+def _ends(step: str) -> bool:
+    """
+    Return whether nobody needs answers after this report. That of the installer may have been lost:
+    what the installed system says counts too.
+    """
+    return step == "installed" or step.removeprefix("failed-") in _OWN
 
 
 def _names(directory: str) -> list[str]:

@@ -200,7 +200,7 @@ def test_disarmed_while_the_stage_loads(site, tmp_path, name, end, kept):
         assert left(site, name) == ""
         client.wait_for(end, timeout=300)
     assert is_kept(disks[0]) == kept
-    assert state(site, name) == ("booting", "")
+    assert state(site, name) == ("", "")
     is_not_installed_again(site, name)
 
 

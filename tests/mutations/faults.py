@@ -278,7 +278,7 @@ FAULTS = [
     Fault(
         "answers that stay",
         INSTALLING,
-        'if (step == "installed" or step.removeprefix("failed-") in _OWN) and not one["done_at"]:',
+        'if _ends(step) and not one["done_at"]:',
         "if False:",
         IN_INSTALLING,
     ),

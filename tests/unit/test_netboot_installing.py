@@ -275,6 +275,19 @@ def test_late_report(installs, after, counts):
     assert installs.reported("pc1", TOKEN, "installed", MINE[0], AT + after) is counts
 
 
+@pytest.mark.parametrize("step", ["installed", "first-boot", "failed-minion"])
+def test_killed_after_the_last_report(installs, step):
+    """It is on record, and the answers are still there."""
+    installs.script_read("pc1", ARMING, *MINE, AT)
+    assert installs.over({"pc1": ARMING}, AT + 10) == []
+    path = installs.tmp_path / "records/installs/pc1.json"
+    path.write_text(
+        json.dumps({**json.loads(path.read_text()), "steps": [[step, AT + 10, MINE[0]]]})
+    )
+    again = Installs(str(installs.tmp_path / "records"), str(installs.tmp_path / "answers"), HOURS)
+    assert again.over({"pc1": ARMING}, AT + 10) == [("pc1", TOKEN)]
+
+
 def test_it_ends_in_time(installs):
     assert installs.over({"pc1": ARMING}, AT) == []
     installs.script_read("pc1", ARMING, *MINE, AT)
