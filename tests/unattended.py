@@ -47,7 +47,7 @@ def made_site(tmp_path_factory, isos, installs, hosts, static=()):
         server = lab.server("netboot1", installed=WITH_CLIENTS, binds=[CHECKOUT])
         web = lab.web(folder)
         line = f"rpm [p11] {web.url}/repository {make_repository(folder / 'repository')}"
-        minion = {"repositories": [line], "salt": {"master": lab.address, "highstate": False}}
+        minion = {"repositories": [line], "salt": {"master": lab.address}}
         images = {}
         for name, (more, given) in isos.items():
             iso = make_iso(folder, name=name, stage_mib=1, installer=True, **given)
@@ -71,7 +71,7 @@ def made_site(tmp_path_factory, isos, installs, hosts, static=()):
         salt = SaltCall(server, {"netboot": pillar})
         done = salt.apply(server)
         assert done.failed == {}, done.failed
-        yield SimpleNamespace(lab=lab, server=server, salt=salt, folder=folder)
+        yield SimpleNamespace(lab=lab, server=server, salt=salt, folder=folder, pillar=pillar)
 
 
 def mac_of(name):

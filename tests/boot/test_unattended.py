@@ -8,8 +8,8 @@ import json
 
 import pytest
 
-from lab.master import Master
 from netboot_installing import STEPS
+from tests.accepting import accepting_master, keys_of, wait_until
 from tests.unattended import (
     GIB,
     STATIC,
@@ -57,27 +57,34 @@ def site(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def master(site):
-    return Master(site.lab, {}, auto_accept=False)
+    made = accepting_master(site.lab, site.server, site.pillar)
+    states = made.directory / "states"
+    states.mkdir()
+    (states / "top.sls").write_text("base: {'pc*': [school]}\n")
+    (states / "school.sls").write_text("/root/school: {file.managed: [{contents: yes}]}\n")
+    made.call(site.server, "saltutil.sync_all")
+    yield made
+    # The other tests arm without a master.
+    site.server.run(["systemctl", "stop", "salt-minion"])
 
 
 @pytest.mark.parametrize(
     ("firmware", "name"), [("bios", "pc1"), pytest.param("efi-x86_64", "pc3", marks=LONG)]
 )
 def test_p11_to_a_minion(site, master, tmp_path, firmware, name):
-    """Of two disks the smaller one; the master knows the key before the machine has it."""
-    arm(site, name)
+    """Of two disks the smaller one. Nobody but our reactor accepts its key."""
+    master.call(site.server, "netboot.arm", name)
     assert state(site, name) == ("armed", "")
-    pem = f"/var/lib/netboot-answers/armed/{name}.*/minion.pem"
-    public = site.server.run(["sh", "-c", f"openssl rsa -in {pem} -pubout"]).stdout
-    keys = master.directory / "etc/salt/pki/master/minions"
-    keys.mkdir(parents=True, exist_ok=True)
-    (keys / name).write_text(public)
+    wait_until((keys_of(master) / "minions" / name).is_file)
     disks = [disk(tmp_path / "small"), disk(tmp_path / "large", 16 * GIB)]
     with switched_on(site, firmware, name, disks) as client:
         said = installed(client)
         wait_for_state(site, name, ("installed", "minion"), 300)
         answers = (master.run(name, "test.ping", "--timeout=5").stdout for _ in range(60))
         assert any(f'"{name}": true' in text for text in answers)
+        # The highstate of its first boot.
+        done = ["file.file_exists", "/root/school", "--timeout=20"]
+        wait_until(lambda: "true" in master.run(name, *done).stdout, 120)
     assert (said["generation"], said["hostname"], said["root"]) == ("p11", name, "btrfs")
     assert said["users"] == "pupil"
     assert [is_kept(path) for path in disks] == [False, True]

@@ -12,15 +12,15 @@ import json
 import socket
 import subprocess
 import sys
-import time
 from types import SimpleNamespace
 
 import pytest
 import yaml
 
-from lab.master import VENV, Master
+from lab.master import VENV
 from lab.roots import salt_program
 from lab.salt import CHECKOUT, PROGRAMS
+from tests.accepting import accept, accepting_master, keys_of, new_key, openssl, wait_until
 from tests.conftest import made_lan
 from tests.machines import MAC, Machines
 from tests.servers import INSTALLED
@@ -171,20 +171,6 @@ class Hostile(Minion):
         self._lan.lab.run(command, input=json.dumps(messages), capture_output=True, timeout=200)
 
 
-def openssl(*words, input=None):
-    done = subprocess.run(
-        ["openssl", *words], input=input, check=True, capture_output=True, text=True
-    )
-    return done.stdout
-
-
-def wait_until(condition, timeout=30):
-    deadline = time.monotonic() + timeout
-    while not condition():
-        assert time.monotonic() < deadline, f"not so after {timeout} s"
-        time.sleep(0.3)
-
-
 def decided(lan, text):
     """Whether the master's log has a decision with this text."""
     lines = lan.log.read_text(errors="replace").splitlines()
@@ -214,23 +200,9 @@ def made(tmp_path_factory, binds=(), **minion):
                 for number, name in enumerate(NAMES, 1)
             },
         )
-        found.salt = Master(
-            found.lab,
-            {"netboot": found.pillar},
-            auto_accept=False,
-            gather_job_timeout=5,
-            module_dirs=[],  # as with gitfs
-            reactor=[{"netboot/minion/key": ["salt://reactor/netboot_minions.sls"]}],
-        )
+        found.salt = accepting_master(found.lab, found.server, found.pillar, **minion)
         found.log = found.lab.logs / "salt-master.log"
-        found.keys = found.salt.directory / "etc/salt/pki/master"
-        top = {"base": {"netboot1": ["all"], "netboot2": ["hostile"]}}
-        (found.salt.directory / "pillar/top.sls").write_text(yaml.safe_dump(top))
-        (found.salt.directory / "pillar/hostile.sls").write_text(yaml.safe_dump({}))
-        accept(found, "netboot1", server_key(found))
-        config = f"--config-dir={found.salt.directory}"
-        found.lab.run([str(PROGRAMS / "salt-run"), config, "saltutil.sync_runners"])
-        found.salt.add_minion(found.server, **minion)
+        found.keys = keys_of(found.salt)
         done = found.salt.apply(found.server)
         assert done.failed == {}, done.failed
         found.machines = Machines(found)
@@ -238,28 +210,6 @@ def made(tmp_path_factory, binds=(), **minion):
             name: Host(lan=found, name=name, number=number) for number, name in enumerate(NAMES, 1)
         }
         yield found
-
-
-def new_key(bits=2048):
-    """A private key, and its public half."""
-    pem = openssl("genrsa", str(bits))
-    return pem, openssl("rsa", "-pubout", input=pem)
-
-
-def server_key(lan):
-    """Make the keys of the netboot server's minion; returns the public one."""
-    pem, public = new_key()
-    pki = "/etc/salt/pki/minion"
-    lan.server.run(["mkdir", "-p", pki])
-    lan.server.run(["tee", f"{pki}/minion.pub"], input=public)
-    lan.server.run(["install", "-m", "0400", "/dev/stdin", f"{pki}/minion.pem"], input=pem)
-    return public
-
-
-def accept(lan, name, public):
-    """As an admin does with salt-key."""
-    wait_until((lan.keys / "minions").is_dir)
-    (lan.keys / "minions" / name).write_text(public)
 
 
 def becomes_a_minion(host):
@@ -386,12 +336,12 @@ def test_a_hostile_netboot_server(lan):
     and asks for them in its own name and in that of the other. Its own host is accepted.
     """
     desk_pem, desk = new_key()
-    accept(lan, "desk", desk)
+    accept(lan.salt, "desk", desk)
     minion = Minion(lan, "desk", desk_pem)
     wait_until(lambda: lan.salt.run("desk", "test.ping", "--timeout=3").returncode == 0)
     master = socket.gethostname()
     pem, public = new_key()
-    accept(lan, "netboot2", public)
+    accept(lan.salt, "netboot2", public)
     good = new_key()[1]
     wanted = {
         "pc2": "names no host that is installed as this minion",
