@@ -8,6 +8,7 @@ one by /etc/os-release alone, which is another file in a mount namespace of the 
 
 import fcntl
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -18,6 +19,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from cli.__main__ import COMMANDS
 from tests.checkout import AS_NOBODY, SOURCE
 from tests.systems import SYSTEMS
 
@@ -436,6 +438,18 @@ def test_completion_in_bash(words, found):
         ["bash", "-c", script, "-", *words], cwd=SOURCE, capture_output=True, text=True, check=True
     )
     assert set(done.stdout.split()) == set(found.split())
+
+
+@pytest.mark.parametrize("command", sorted({name.partition(" ")[0] for name in COMMANDS}))
+def test_each_command_is_known_and_helped(bench, command):
+    bench.salt("salt-call", "3007.1")
+    done = bench.run(command, "--help", user="nobody")
+    assert failed(
+        done,
+        f"'{command}' reads what root alone may read: run it as root, or name a machine with --on.",
+    )
+    told = bench.run("help").stdout.replace(";", "\n")
+    assert re.search(rf"^ +{command}( |$)", told, re.MULTILINE)
 
 
 def test_mistyped_test_does_not_apply(bench):
