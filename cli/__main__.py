@@ -54,6 +54,8 @@ def hosts(asker, options):
             machine: [one for one in listed if one["group"] == options.group]
             for machine, listed in found.items()
         }
+        if not any(found.values()):
+            raise AskError(f"No host of the pillar is in a group {options.group!r}.")
     return found
 
 
@@ -107,7 +109,11 @@ def hints(asker, options):
 
 
 def given(options, *names):
-    return {name: getattr(options, name) for name in names if getattr(options, name)}
+    found = {name: getattr(options, name) for name in names}
+    # Not 0: who is asked says that it is wrong.
+    return {
+        name: value for name, value in found.items() if value is not None and value is not False
+    }
 
 
 def check(asker, options):
@@ -194,7 +200,11 @@ MAC = {"metavar": "MAC", "help": "its MAC address, as the menu and `hosts unknow
 AS = {"metavar": "as", "help": "the word as"}
 NAME = {"metavar": "NAME", "help": "of the host, new or in that file"}
 GROUP = {"help": "its group in the pillar"}
-HOURS = {"type": int, "help": "for how long hosts are armed that are installed unattended"}
+HOURS = {
+    "type": int,
+    "metavar": "NUMBER",
+    "help": "for how long hosts are armed that are installed unattended",
+}
 TEST = {"action": "store_true", "help": "only say what would happen"}
 ALL = {"action": "store_true", "help": "every host"}
 FOLLOW = {"action": "store_true", "help": "draw it again until all are installed"}
@@ -206,6 +216,7 @@ WHOLE = {"action": "store_true", "help": "and compare each file whole"}
 FROM = {"dest": "from_", "metavar": "MACHINE", "help": "try that from another machine"}
 NAGIOS = {"action": "store_true", "help": "one line for monitoring"}
 SCRIPT = {"action": "store_true", "help": "the iPXE script instead"}
+SCRIPTS = {"action": "store_true", "help": "also the scripts that come with them"}
 NETWORK = {"action": "store_true", "help": "ask mirrors, name servers and DHCP servers, too"}
 #: What each does, who asks, who draws, and its arguments.
 COMMANDS = {
@@ -276,7 +287,7 @@ COMMANDS = {
         "what the installer of a host is answered, without secrets",
         lambda asker, options: asker.ask("netboot.answers", options.host),
         views.answers,
-        {"host": {"metavar": "HOST", "help": "its name in the pillar"}},
+        {"host": {"metavar": "HOST", "help": "its name in the pillar"}, "--scripts": SCRIPTS},
     ),
     "progress": ("how far fetches are", progress, views.progress, {}),
     "verify": ("whether an ISO is still the verified one", verify, views.verify, {"file": FILE}),
@@ -383,6 +394,8 @@ def show(answers, view, options):
     if getattr(options, "nagios", False):
         print(views.nagios(answers))
         return
+    if getattr(options, "scripts", False):
+        view = views.answers_whole
     if getattr(options, "script", False):
         view = str.splitlines
     for number, (machine, data) in enumerate(sorted(answers.items())):

@@ -1,5 +1,6 @@
 """Follow hosts that are installed unattended until each is installed, has failed or is silent."""
 
+import shutil
 import sys
 import time
 
@@ -24,7 +25,7 @@ def follow(asker, group):
     try:
         while True:
             hosts = _installs(asker.ask("netboot.hosts"), group)
-            lines = views.hosts(hosts) if hosts else []
+            lines = _fitting(views.hosts(hosts)) if hosts else []
             if lines != before:
                 _draw(lines, len(before))
             before = lines
@@ -47,6 +48,15 @@ def _installs(answers, group):
     ]
 
 
+def _fitting(lines):
+    """What fits on the terminal: more could not be drawn over. The end has what went wrong."""
+    rows = shutil.get_terminal_size((120, 24)).lines - 2
+    if not sys.stdout.isatty() or len(lines) <= rows:
+        return lines
+    left_out = len(lines) - rows + 1
+    return [lines[0], f"... {left_out} lines more: ./netboot hosts", *lines[left_out + 1 :]]
+
+
 def _draw(lines, over):
     """Over the lines from before on a terminal, else below them."""
     if sys.stdout.isatty() and over:
@@ -55,15 +65,10 @@ def _draw(lines, over):
 
 
 def summary(hosts):
-    """How many are in which state, and who needs somebody."""
+    """How many are in which state; the table says who needs somebody."""
     if not hosts:
         return ["No host is armed to be installed; ./netboot arm HOST or --group NAME does that."]
     counts = {}
     for one in hosts:
-        counts.setdefault(one["state"], []).append(one)
-    lines = [", ".join(f"{len(counts[state])} {state}" for state in counts) + "."]
-    for one in (*counts.get("failed", []), *counts.get("silent", [])):
-        at = f" at {one['step']}" if one["step"] else ""
-        why = f" ({one['why']})" if one["why"] else ""
-        lines.append(f"{one['host']}: {one['state']}{at}{why}; again: ./netboot arm {one['host']}")
-    return lines
+        counts[one["state"]] = counts.get(one["state"], 0) + 1
+    return [", ".join(f"{counts[state]} {state}" for state in counts) + "."]

@@ -1,7 +1,7 @@
 """What people read: the answers of netboot servers as tables and sentences."""
 
 from . import screen
-from .words import lasting, named, ours, several, size, table, when
+from .words import lasting, named, ours, several, size, table, when, wrapped
 
 _DHCP = {
     "proxy": "beside another DHCP server",
@@ -119,7 +119,10 @@ def _image(image):
 def hosts(data):
     if not data:
         return ["The pillar names no host: every machine gets the menu."]
-    return table(("HOST", "IS", "BOOTS", "WHEN"), [_host(one) for one in data])
+    # What is cut on a narrow terminal comes last; reasons are sentences below.
+    told = [line for one in data for line in _told(one)]
+    lines = table(("HOST", "STATE", "BOOTS", "IS"), [_host(one) for one in data])
+    return [*lines, *([""] if told else []), *wrapped(told)]
 
 
 def _host(one):
@@ -127,10 +130,6 @@ def _host(one):
     if one.get("state"):
         step = f" ({one['step']})" if one["step"] else ""
         how = f"{one['state']}{step} {when(one['since'])}"
-        how += f": {one['why']}" if one.get("why") else ""
-        how += "; the first that asked was served" if one.get("first_come") else ""
-        if one["state"].startswith(("failed", "silent")):
-            how += f"; again: ./netboot arm {one['host']}"
     elif not one["once"]:
         how = "after the menu" if one["menu"] else "always"
     elif one["booted"]:
@@ -143,7 +142,19 @@ def _host(one):
     kinds = {each.partition(" ")[0]: each for each in reversed(one["identities"])}
     macs = [each for each in one["identities"] if each.startswith("mac ")]
     is_ = macs or [kinds[kind] for kind in kinds]
-    return one["host"], ", ".join(is_), entry, how
+    return one["host"], how, entry, ", ".join(is_)
+
+
+def _told(one):
+    """What somebody should know of a host, or do about it."""
+    name, state = one["host"], one.get("state") or ""
+    if state in ("failed", "silent"):
+        at = f" at {one['step']}" if one["step"] else ""
+        why = f": {one['why']}" if one.get("why") else ""
+        yield f"{name} {'has failed' if state == 'failed' else 'is silent'}{at}{why}."
+        yield f"  What it did: ./netboot trace {name}. Install it again: ./netboot arm {name}."
+    if one.get("first_come"):
+        yield f"{name} has no mac in the pillar: the first machine that asked was served."
 
 
 def unknown(data):
@@ -261,6 +272,8 @@ def arm(data):
     if keys:
         told = "Keys of their minions, to compare and accept on the master (salt-key -f ID, -a ID):"
         lines += ["", told, *table(("ID", "FINGERPRINT"), keys)]
+    if any(one["install"] and one["armed"] for one in data):
+        lines += ["", "Switch them on, or ./netboot wake; ./netboot hosts --follow shows how far."]
     return lines
 
 
@@ -280,6 +293,32 @@ def wake(data):
 
 
 def answers(data):
+    """The answers; of the scripts that come with them, what their names are."""
+    lines, texts, scripts = [], {}, []
+    for path in sorted(data):
+        platform, _, name = path.partition("/")
+        if name.endswith(".scm"):
+            texts.setdefault((name, data[path]), []).append(platform)
+        elif name not in scripts:
+            scripts.append(name)
+    shown = {}
+    for (name, text), platforms in texts.items():
+        of, listed = ", ".join(platforms), text.splitlines()
+        if name in shown:
+            before, told = shown[name]
+            differ = [line for line in listed if line not in told]
+            lines += [f"== {name} ({of}): as that of {before}, but for", *differ, ""]
+        else:
+            shown[name] = of, listed
+            lines += [f"== {name} ({of})", *listed, ""]
+    if scripts:
+        lines += ["Scripts that come with them (--scripts shows them):"]
+        lines += [f"  {name}" for name in scripts]
+    return lines
+
+
+def answers_whole(data):
+    """Those of each platform, with the scripts."""
     return [line for name in sorted(data) for line in (f"== {name}", *data[name].splitlines(), "")]
 
 

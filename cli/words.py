@@ -4,6 +4,7 @@ import datetime
 import re
 import shutil
 import sys
+import textwrap
 
 GAP = "  "
 
@@ -12,13 +13,26 @@ def table(head, rows):
     """Lines with columns; on a terminal they are cut to its width. Head: titles of the columns."""
     rows = [[str(cell) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(head, *rows)]
-    width = max(shutil.get_terminal_size((120, 24)).columns, 60)
+    width = _width()
     cut = sys.stdout.isatty()  # programs that read a pipe want all of it
     lines = []
     for row in (head, *rows):
         line = GAP.join(cell.ljust(size) for cell, size in zip(row, widths)).rstrip()
         lines.append(f"{line[: width - 3]}..." if cut and len(line) > width else line)
     return lines
+
+
+def wrapped(lines):
+    """Sentences; on a terminal they continue on the next line, indented."""
+    if not sys.stdout.isatty():
+        return lines
+    return [
+        part for line in lines for part in textwrap.wrap(line, _width(), subsequent_indent="    ")
+    ]
+
+
+def _width():
+    return max(shutil.get_terminal_size((120, 24)).columns, 60)
 
 
 def named(pairs):
@@ -60,6 +74,7 @@ def lasting(seconds):
 def ours(text):
     """What servers say, with the commands of ./netboot for those of Salt."""
     text = re.sub(r"state\.apply netboot(?![.\w])", "./netboot apply", text)
+    text = re.sub(r"\bhost=(?=['\w])", "", re.sub(r"\bgroup=(?=\w)", "--group ", text))
     return text.replace("state.apply netboot.", "./netboot apply netboot.")
 
 

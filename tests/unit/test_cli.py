@@ -8,13 +8,14 @@ import sys
 import threading
 import zlib
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import salt.client.ssh
 import salt.config
 import salt.fileclient
 
-from cli import applying, screen, views, words
+from cli import applying, following, screen, views, words
 from cli.__main__ import main, packed
 from cli.asking import Asker, AskError, sentence
 
@@ -107,6 +108,8 @@ def test_commands_in_what_servers_say_are_ours():
     assert views.check([{"key": "x", "severity": "error", "text": text}]) == [
         "ERROR  Of it: ./netboot apply puts it back, ./netboot apply netboot.http too."
     ]
+    named = "Name a host or a group: host=pc1, host='lab*', group=room12."
+    assert sentence(named) == "Name a host or a group: pc1, 'lab*', --group room12."
     assert sentence("Nothing was applied; run state.apply netboot first.") == (
         "Nothing was applied; run ./netboot apply first."
     )
@@ -141,10 +144,10 @@ def test_a_line_for_each_host():
 @pytest.mark.parametrize(
     ("more", "told"),
     [
-        ({}, "mac 52:54:00:12:34:56  alt-install  once, armed 2026-11-26 11:30"),
+        ({}, "pc1   once, armed 2026-11-26 11:30  alt-install  mac 52:54:00:12:34:56"),
         (
             {"booted": "2026-11-26T12:00:00Z", "booted_entry": "alt-install"},
-            "alt-install  booted 2026-11-26 12:00",
+            "pc1   booted 2026-11-26 12:00  alt-install",
         ),
         (
             {"booted": "2026-11-26T12:00:00Z", "booted_entry": "old"},
@@ -153,19 +156,75 @@ def test_a_line_for_each_host():
         ({"armed": None}, "not armed"),
         (
             {"state": "installing", "step": "disk", "since": "2026-11-26T12:00:00Z"},
-            "alt-install  installing (disk) 2026-11-26 12:00",
+            "installing (disk) 2026-11-26 12:00  alt-install",
         ),
         (
             {"state": "silent", "step": "", "since": "2026-11-26T12:00:00Z"},
-            "alt-install  silent 2026-11-26 12:00; again: ./netboot arm pc1",
+            "silent 2026-11-26 12:00  alt-install",
         ),
-        ({"once": False, "entry": "local"}, "its own disk  always"),
-        ({"once": False, "entry": "", "menu": True}, "the menu's default  after the menu"),
-        ({"identities": ["uuid aa", "uuid bb"]}, "pc1   uuid aa  "),
+        ({"once": False, "entry": "local"}, "always  its own disk"),
+        ({"once": False, "entry": "", "menu": True}, "after the menu  the menu's default"),
+        ({"identities": ["uuid aa", "uuid bb"]}, "alt-install  uuid aa"),
     ],
 )
 def test_host(more, told):
     assert told in views.hosts([host("pc1", **more)])[1]
+
+
+FAILED = {"state": "failed", "step": "disk", "since": "2026-11-26T12:00:00Z", "group": "room12"}
+FAILED["why"] = "the rule smallest fits several disks, sda and sdb"
+
+
+def test_what_a_host_needs_stands_below_the_table():
+    first_come = {"state": "booting", "step": "", "since": "2026-11-26T12:00:00Z"}
+    rows = [host("pc1", **FAILED), host("pc2", **first_come, first_come=True), host("pc3")]
+    assert views.hosts(rows)[4:] == [
+        "",
+        "pc1 has failed at disk: the rule smallest fits several disks, sda and sdb.",
+        "  What it did: ./netboot trace pc1. Install it again: ./netboot arm pc1.",
+        "pc2 has no mac in the pillar: the first machine that asked was served.",
+    ]
+
+
+def test_state_and_reasons_are_whole_on_a_narrow_terminal(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    row = host("pc1", **{**FAILED, "why": "x " * 60}, identities=[f"uuid {'a' * 36}"])
+    lines = views.hosts([{**row, "entry": "alt_workstation_11.1-install"}])
+    assert max(map(len, lines)) <= 80
+    assert "failed (disk) 2026-11-26 12:00  alt_workstation_11.1-install  " in lines[1]
+    assert " ".join(lines).split().count("x") == 60
+
+
+@pytest.mark.parametrize(("terminal", "rows"), [(True, 22), (False, 34)])
+def test_follow_draws_what_fits_on_the_terminal(monkeypatch, capsys, terminal, rows):
+    """Thirty machines on 24 lines: what is above the screen cannot be drawn over."""
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("LINES", "24")
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: terminal)
+    hosts = [host(f"pc{n}", **{**FAILED, "state": "installed"}) for n in range(1, 31)]
+    hosts[0].update(state="failed")
+    asker = SimpleNamespace(ask=lambda function: {"local": hosts})
+    assert not following.follow(asker, "room12")
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == rows + 1
+    assert lines[0].startswith("HOST")
+    assert "pc1 has failed at disk" in lines[-3]
+    assert lines[-1] == "1 failed, 29 installed."
+
+
+def test_answers_of_both_firmwares_are_shown_once():
+    text = '("/a")\n("/grub" {})\n'
+    data = {f"{on}/autoinstall.scm": text.replace("{}", on) for on in ("efi", "pcbios")}
+    for on in ("efi", "pcbios"):
+        data |= {f"{on}/vm-profile.scm": "((x))\n", f"{on}/scripts.tar/a.sh": "#!/bin/sh\n"}
+    assert views.answers(data) == [
+        *("== autoinstall.scm (efi)", '("/a")', '("/grub" efi)', ""),
+        *("== vm-profile.scm (efi, pcbios)", "((x))", ""),
+        *("== autoinstall.scm (pcbios): as that of efi, but for", '("/grub" pcbios)', ""),
+        *("Scripts that come with them (--scripts shows them):", "  scripts.tar/a.sh"),
+    ]
+    assert "#!/bin/sh" in views.answers_whole(data)
 
 
 @pytest.mark.parametrize(
