@@ -55,7 +55,7 @@ def installs_of(records: Records) -> Installs:
 
 
 def _masked(text: str, arming: Arming) -> str:
-    text = re.sub(r"\$[a-z0-9]{1,3}\$[^\s\"':]+", "(hash)", text)
+    text = re.sub(r"\$[a-z0-9]{1,3}\$(?=[\w./])[^\s\"':]+", "(hash)", text)
     # Up to p10 a password that nobody knows stands in for the hash.
     text = re.sub(r'(passwd_[12] ")[0-9a-f]{32}"', r'\1(unknown)"', text)
     return text.replace(arming["arming"], "(token)")

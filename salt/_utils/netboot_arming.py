@@ -390,7 +390,7 @@ def _found(records: Records, armings: Armings, host: object, group: object) -> l
         if not names:
             hint = nearest(typed(group), [one for one in groups.values() if one])
             raise SaltInvocationError(
-                f"No host with once: true is in a group {typed(group)!r}{hint or '.'}"
+                f"No host with install or once: true is in a group {typed(group)!r}{hint or '.'}"
             )
     elif host is None:
         raise SaltInvocationError("Name a host or a group: host=pc1, host='lab*', group=room12.")
@@ -399,9 +399,11 @@ def _found(records: Records, armings: Armings, host: object, group: object) -> l
         found = matching(names, typed(one))
         if not found:
             hint = nearest(typed(one), list(names))
+            if typed(one) in {each.get("group") for each in records.hosts().values()}:
+                hint = f"; the group is group={typed(one)}."
             raise SaltInvocationError(
-                f"This machine has no host {typed(one)!r} with once: true{hint or '.'} A host that "
-                "is new in the pillar must be applied first."
+                f"This machine has no host {typed(one)!r} with install or once: true{hint or '.'} "
+                "A host that is new in the pillar must be applied first."
             )
         keys += [names[name] for name in found]
     return sorted(dict.fromkeys(keys), key=in_order)

@@ -179,6 +179,7 @@ def problems(hosts: Maps, groups: Maps, images: Maps, installs: Maps) -> list[st
                 f"{path}: clashes with netboot:hosts:{other} (names ignore case and : or -)"
             )
     found += _missing_groups(hosts, groups)
+    found += _missing_images(hosts, groups)
     found += _same_addresses(hosts)
     return found + list(_shared({name: host for name, host in hosts.items() if host is not None}))
 
@@ -217,6 +218,23 @@ def _missing_groups(hosts: Maps, groups: Maps) -> Iterator[str]:
             yield f"netboot:hosts:{names[0]}:group: {wrong}"
         else:
             yield f"{wrong}; {len(names)} hosts name it: {some(names)}"
+
+
+def _missing_images(hosts: Maps, groups: Maps) -> Iterator[str]:
+    """Yield the groups that install hosts from no image, each once."""
+    for group, settings in groups.items():
+        if not settings or "install" not in settings or {"image", "entry"} & {*settings}:
+            continue
+        without = [
+            name
+            for name, host in hosts.items()
+            if host and host.get("group") == group and not {"install", "image", "entry"} & {*host}
+        ]
+        if without:
+            yield (
+                f"netboot:groups:{group}:image: is missing; install requires the image to install "
+                f"on {some(without)}"
+            )
 
 
 def _named(host: Maps) -> bool:

@@ -99,7 +99,8 @@ def on_host(host: Maps, settings: Maps, images: Maps, installs: Maps) -> Iterato
         yield from in_map({**host, "install": name}, installs, "install, which its group sets")
     image = settings.get("image")
     if image is None and "entry" not in settings:
-        yield "image: is missing; install requires the image to install"
+        if "install" in host:  # of a whole group, netboot_hosts says it once
+            yield "image: is missing; install requires the image to install"
     elif (images.get(str(image)) or {}).get("skip_iso_deploy"):
         yield (
             f"install: netboot:images:{image} is on another server (skip_iso_deploy), so the "

@@ -136,6 +136,10 @@ def key(path: Iterable[object]) -> str:
     return ":".join(("netboot", *(printable(str(part)) for part in path)))
 
 
+# Cyrillic letters, and the Latin ones that look like them.
+_LATIN = str.maketrans("асеорхуіАВСЕНІКМОРТХ", "aceopxyiABCEHIKMOPTX")
+
+
 def nearest(word: object, words: Iterable[object]) -> str:
     """
     Return a hint with the known word that is most similar to a mistyped word, or an empty string.
@@ -147,6 +151,9 @@ def nearest(word: object, words: Iterable[object]) -> str:
         The known words.
     """
     known = {str(one).casefold(): str(one) for one in words}
+    for one in known.values():
+        if one != str(word) and one.translate(_LATIN) == str(word).translate(_LATIN):
+            return f", did you mean {printable(one)}? One has Cyrillic letters that look alike"
     match = difflib.get_close_matches(str(word).casefold(), list(known), n=1)
     return f", did you mean {printable(known[match[0]])}?" if match else ""
 

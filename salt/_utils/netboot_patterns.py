@@ -92,7 +92,10 @@ def refused(value: Any, rule: str, allowed: str = "") -> str:
         The characters of a string that its pattern allows, see ``others``; empty: all.
     """
     odd = others(value, allowed) if isinstance(value, str) and allowed else ""
-    return f"{rule}, not {odd or _kind(value)}"
+    found = odd or _kind(value)
+    # They look like Latin ones.
+    cyrillic = " (Cyrillic)" if re.search("[\u0400-\u04ff]", found) else ""
+    return f"{rule}, not {found}{cyrillic}"
 
 
 def _kind(value: Any) -> str:

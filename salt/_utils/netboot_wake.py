@@ -50,7 +50,7 @@ def wake(records: Records, host: object, group: object) -> list[dict[str, Any]]:
     if without:
         raise SaltInvocationError(
             f"Nobody is woken: no MAC address of {some(without)} is in the pillar "
-            f"(netboot:hosts:{without[0]}:mac)."
+            f"(netboot:hosts:{without[0]}:mac); give it, or name the others."
         )
     for interface in config["interfaces"]:
         _send(interface["name"], [packet(mac) for name in names for mac in macs[name]])

@@ -170,6 +170,10 @@ def test_hours(server, records, modules):
         ({}, "Name a host or a group"),
         ({"group": "room21"}, "in a group 'room21', did you mean room12"),
         ({"host": "pc3", "group": "room12"}, "no host 'pc3'"),
+        (
+            {"host": "room12"},
+            "no host 'room12' with install or once: true; the group is group=room12",
+        ),
     ],
 )
 def test_who_is_meant(server, modules, named, told):

@@ -288,3 +288,9 @@ def test_message_hides_the_password_of_a_url(key):
 
 def test_message_hides_what_may_be_a_password():
     assert "secret" not in netboot_checks.password_hash("secret")
+
+
+@pytest.mark.parametrize(("typed", "known"), [("room12", "r\u043eom12"), ("\u0440\u0441", "pc")])
+def test_letters_that_look_alike_are_named(typed, known):
+    told = f", did you mean {known}? One has Cyrillic letters that look alike"
+    assert nearest(typed, ["other", known]) == told

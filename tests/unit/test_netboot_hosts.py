@@ -626,6 +626,16 @@ def test_group_that_many_hosts_name_is_missing_once():
     ]
 
 
+def test_group_that_installs_from_no_image_is_told_once():
+    groups = {"room12": {"install": "school"}}
+    hosts = {f"pc{number}": {"group": "room12"} for number in range(1, 31)}
+    hosts["pc2"]["image"] = "ALT 11"
+    assert netboot_hosts.problems(hosts, groups, {"ALT 11": {}}, {"school": {}}) == [
+        "netboot:groups:room12:image: is missing; install requires the image to install on pc1, "
+        "pc3, pc4, pc5, pc6 and 24 more"
+    ]
+
+
 SCHOOL = {"school": {"disk": "all", "root_password": HASH}}
 
 
