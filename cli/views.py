@@ -153,7 +153,7 @@ def _told(one):
         why = f": {one['why']}" if one.get("why") else ""
         yield f"{name} {'has failed' if state == 'failed' else 'is silent'}{at}{why}."
         yield f"  What it did: ./netboot trace {name}. Install it again: ./netboot arm {name}."
-    if one.get("first_come"):
+    if one.get("first_come") and state != "not armed":
         yield f"{name} has no mac in the pillar: the first machine that asked was served."
 
 
