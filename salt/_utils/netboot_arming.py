@@ -446,6 +446,25 @@ def unanswered(records: Records) -> list[str]:
     ]
 
 
+def uninstallable(records: Records) -> list[str]:
+    """
+    Return why hosts that are not armed could not be: a line for each reason, with their names.
+    Images that are not ready are no reason.
+
+    records
+        The records of this machine.
+    """
+    answers, booted = Answers(records), records.boots()
+    hosts: dict[str, list[str]] = {}
+    for key, arming in records.armings().items():
+        armed = arming["armed_at"] and not _is_booted(arming, booted.get(key))
+        if not arming["dropped"] and not armed:
+            why = answers.why_not(arming).removeprefix(f"netboot:hosts:{arming['host']}:")
+            if why.startswith("install: "):
+                hosts.setdefault(why, []).append(arming["host"])
+    return [f"{some(names)} ({why})" for why, names in hosts.items()]
+
+
 def disarm_all(records: Records) -> list[str]:
     """
     Make all hosts new, after records were restored: what they say may have happened since.

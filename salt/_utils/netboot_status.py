@@ -99,6 +99,8 @@ def summary(records: Records, foretell: bool = False) -> list[str]:
         said.append(f"Armed: {shown}.")
     if new and config["arms"]:
         said.append(f"New and not armed: {some(new)}. To arm them: netboot.arm host=NAME.")
+    if config["arms"]:
+        said += [f"Cannot be installed: {one}." for one in netboot_arming.uninstallable(records)]
     return said
 
 

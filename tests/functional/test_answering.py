@@ -195,6 +195,22 @@ def test_image_that_is_not_ready(server, records, modules):
     assert armed(server) == ["pc1"]
 
 
+def test_apply_says_who_cannot_be_installed(server, records, states):
+    """Before somebody arms them; each reason once."""
+    assert "Cannot" not in states.netboot.applied("summary").comment
+    image = records.read("images", "alt_p11")
+    facts = {**image["facts"], "product": "ALT Education OEM"}
+    records.write("images", "alt_p11", {**image, "facts": facts})
+    (told,) = (
+        line
+        for line in states.netboot.applied("summary").comment.splitlines()
+        if line.startswith("Cannot")
+    )
+    assert told == (
+        "Cannot be installed: pc1, pc2, pc3 (install: its OEM setup asks at the first boot)."
+    )
+
+
 def test_changed_install(server, records, modules):
     modules.netboot.arm("pc1")
     path = server.answers / f"armed/pc1.{token_of(records, 'pc1')}/answers/efi/vm-profile.scm"
