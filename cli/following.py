@@ -9,6 +9,8 @@ from . import views
 _EVERY_S = 5
 # What an install ends with; a minion reports one step more than others.
 _OVER = ("installed", "failed", "silent")
+# In this order, where the terminal has lines for the last of them alone.
+_LAST = ("installed", "not armed", "armed", "booting", "installing", "silent", "failed")
 
 
 def follow(asker, group):
@@ -25,7 +27,7 @@ def follow(asker, group):
     try:
         while True:
             hosts = _installs(asker.ask("netboot.hosts"), group)
-            lines = _fitting(views.hosts(hosts)) if hosts else []
+            lines = _fitting(hosts) if hosts else []
             if lines != before:
                 _draw(lines, len(before))
             before = lines
@@ -48,13 +50,16 @@ def _installs(answers, group):
     ]
 
 
-def _fitting(lines):
-    """What fits on the terminal: more could not be drawn over. The end has what went wrong."""
+def _fitting(hosts):
+    """What fits on the terminal, as more could not be drawn over: the hosts where most happens."""
+    lines = views.hosts(hosts)
     rows = shutil.get_terminal_size((120, 24)).lines - 2
     if not sys.stdout.isatty() or len(lines) <= rows:
         return lines
+    lines = views.hosts(sorted(hosts, key=lambda one: _LAST.index(one["state"])))
     left_out = len(lines) - rows + 1
-    return [lines[0], f"... {left_out} lines more: ./netboot hosts", *lines[left_out + 1 :]]
+    told = f"... {left_out} more ({summary(hosts)[0].rstrip('.')}): ./netboot hosts"
+    return [lines[0], told, *lines[left_out + 1 :]]
 
 
 def _draw(lines, over):

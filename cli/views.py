@@ -153,8 +153,11 @@ def _told(one):
         why = f": {one['why']}" if one.get("why") else ""
         yield f"{name} {'has failed' if state == 'failed' else 'is silent'}{at}{why}."
         yield f"  What it did: ./netboot trace {name}. Install it again: ./netboot arm {name}."
-    if one.get("first_come") and state != "not armed":
-        yield f"{name} has no mac in the pillar: the first machine that asked was served."
+    without = f"{name} has no mac in the pillar: the first machine that"
+    if state == "armed" and not any(each.startswith("mac ") for each in one["identities"]):
+        yield f"{without} asks is served."
+    elif one.get("first_come") and state not in ("armed", "not armed"):
+        yield f"{without} asked was served."
 
 
 def unknown(data):

@@ -294,9 +294,18 @@ def arm(
         }
         _refuse_running(records, again, host)
         answers = Answers(records)
-        wrong = list(filter(None, map(answers.why_not, again.values())))
+        wrong: dict[str, list[str]] = {}
+        for arming in again.values():
+            if why := answers.why_not(arming):
+                of = why.removeprefix(f"netboot:hosts:{arming['host']}:")
+                wrong.setdefault(of, []).append(arming["host"])
         if wrong:
-            raise CommandExecutionError(f"Nobody is armed: {'; '.join(wrong)}.")
+            told = [
+                f"netboot:hosts:{names[0]}:{why}"
+                + (f", and so for {some(names[1:])}" if names[1:] else "")
+                for why, names in wrong.items()
+            ]
+            raise CommandExecutionError(f"Nobody is armed: {'; '.join(told)}.")
         if not test:
             for key, arming in again.items():
                 arming["minion"] = answers.minion(key, arming)

@@ -186,6 +186,8 @@ def test_image_that_is_not_ready(server, records, modules):
     records.remove("images", "alt_p11")
     with pytest.raises(CommandExecutionError, match="Nobody is armed: netboot:hosts:pc2:image: is"):
         modules.netboot.arm("pc2")
+    with pytest.raises(CommandExecutionError, match=r"pc1:image: is not .* and so for pc2\.$"):
+        modules.netboot.arm(group="room12")
     # Without answers an installer would take those of its medium: the disk boots.
     server.reconcile()
     assert armed(server) == []

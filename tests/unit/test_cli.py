@@ -177,12 +177,15 @@ FAILED["why"] = "the rule smallest fits several disks, sda and sdb"
 
 def test_what_a_host_needs_stands_below_the_table():
     first_come = {"state": "booting", "step": "", "since": "2026-11-26T12:00:00Z"}
-    rows = [host("pc1", **FAILED), host("pc2", **first_come, first_come=True), host("pc3")]
-    assert views.hosts(rows)[4:] == [
+    armed = {"state": "armed", "step": "", "since": "2026-11-26T12:00:00Z", "first_come": True}
+    rows = [host("pc1", **FAILED), host("pc2", **first_come, first_come=True)]
+    rows += [host("pc3", **armed), host("pc4", **armed, identities=["uuid aa"])]
+    assert views.hosts(rows)[5:] == [
         "",
         "pc1 has failed at disk: the rule smallest fits several disks, sda and sdb.",
         "  What it did: ./netboot trace pc1. Install it again: ./netboot arm pc1.",
         "pc2 has no mac in the pillar: the first machine that asked was served.",
+        "pc4 has no mac in the pillar: the first machine that asks is served.",
     ]
 
 
@@ -211,6 +214,9 @@ def test_follow_draws_what_fits_on_the_terminal(monkeypatch, capsys, terminal, r
     assert lines[0].startswith("HOST")
     assert "pc1 has failed at disk" in lines[-3]
     assert lines[-1] == "1 failed, 29 installed."
+    if terminal:
+        assert lines[1] == "... 13 more (1 failed, 29 installed): ./netboot hosts"
+        assert lines[-5].startswith("pc1   failed (disk)"), "what was cut is installed"
 
 
 def test_answers_of_both_firmwares_are_shown_once():
