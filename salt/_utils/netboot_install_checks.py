@@ -24,7 +24,7 @@ _HASH = (
     rf"|\$2[aby]\$[0-3][0-9]\${_SIGN}{{53}}"
     rf"|\$g?y\$[./A-Za-z0-9]+\${_SIGN}{{1,86}}\${_SIGN}{{43}})"
 )
-_ZONE = r"[A-Z][A-Za-z_]*(/[A-Z][A-Za-z0-9_+-]*){0,2}"
+_ZONE = r"(UTC|GMT|[A-Z][A-Za-z_]*(/[A-Z][A-Za-z0-9_+-]*){1,2})"
 _LANGUAGE = r"[a-z]{2,3}_[A-Z]{2}"
 _GROUP = r"[A-Za-z0-9][A-Za-z0-9._+-]*(/[A-Za-z0-9][A-Za-z0-9._+-]*)*"
 _SOURCE = r"rpm(-src|-dir)? (\[[A-Za-z0-9._-]+\] )?(https?|ftp|rsync|file|copy):[!-~]+( [!-~]+){2,}"

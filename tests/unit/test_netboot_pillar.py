@@ -270,6 +270,7 @@ WRONG_INSTALLS = [
     ),
     ({"install": {"language": "ru"}}, f"{_INSTALL}language: must be a language and country"),
     ({"install": {"timezone": "moscow"}}, f"{_INSTALL}timezone: must be the name of a time zone"),
+    ({"install": {"timezone": "Moscow"}}, f"{_INSTALL}timezone: must be the name of a time zone"),
     (
         {"install": {"keyboard": "ctrl_shift"}},
         f"{_INSTALL}keyboard: must be one of ctrl_shift_toggle,",
