@@ -156,7 +156,7 @@ def _told(one):
     without = f"{name} has no mac in the pillar: the first machine that"
     if state == "armed" and not any(each.startswith("mac ") for each in one["identities"]):
         yield f"{without} asks is served."
-    elif one.get("first_come") and state not in ("armed", "not armed"):
+    elif one.get("first_come") and state not in ("", "armed", "not armed"):
         yield f"{without} asked was served."
 
 

@@ -179,8 +179,12 @@ def test_what_a_host_needs_stands_below_the_table():
     first_come = {"state": "booting", "step": "", "since": "2026-11-26T12:00:00Z"}
     armed = {"state": "armed", "step": "", "since": "2026-11-26T12:00:00Z", "first_come": True}
     rows = [host("pc1", **FAILED), host("pc2", **first_come, first_come=True)]
-    rows += [host("pc3", **armed), host("pc4", **armed, identities=["uuid aa"])]
-    assert views.hosts(rows)[5:] == [
+    rows += [
+        host("pc5", first_come=True),
+        host("pc3", **armed),
+        host("pc4", **armed, identities=["uuid aa"]),
+    ]
+    assert views.hosts(rows)[6:] == [
         "",
         "pc1 has failed at disk: the rule smallest fits several disks, sda and sdb.",
         "  What it did: ./netboot trace pc1. Install it again: ./netboot arm pc1.",
