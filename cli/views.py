@@ -271,6 +271,9 @@ def arm(data):
             )
         else:
             lines.append(f"{_hosts(names)} {would}: at the next network boot {entry} starts, once.")
+    again = [one["host"] for one in data if one.get("installed")]
+    if again:
+        lines.append(f"Attention: {_hosts(again)} installed already.")
     keys = [(one["minion"], one["finger"]) for one in data if one.get("finger")]
     if keys:
         told = "Keys of their minions, to compare and accept on the master (salt-key -f ID, -a ID):"

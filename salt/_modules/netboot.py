@@ -395,8 +395,9 @@ def arm(host=None, group=None, disarm=False, hours=None, test=False):
 
     Returns a list of maps: ``host``, ``entry`` (id), ``armed`` (when, as ISO 8601 in UTC; None if
     it was disarmed), ``install`` (how it is installed, or empty), ``disk`` (which of its disks may
-    be wiped), ``until`` (when it is disarmed by itself), and if it becomes a minion, ``minion``
-    (its id) and ``finger`` (of its public key, as ``salt-key -f`` prints it).
+    be wiped), ``until`` (when it is disarmed by itself), ``installed`` (when it was before), and if
+    it becomes a minion, ``minion`` (its id) and ``finger`` (of its public key, as ``salt-key -f``
+    prints it).
 
     Raises SaltInvocationError when no host of that name has ``once: true``, CommandExecutionError
     when this server cannot arm hosts now.

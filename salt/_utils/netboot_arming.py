@@ -292,7 +292,7 @@ def arm(
             key: _new_arming({**armings[key], "until": int(time.time()) + lasts_s})
             for key in _found(records, armings, host, group)
         }
-        _refuse_running(records, again, host)
+        before = _refuse_running(records, again, host)
         answers = Answers(records)
         wrong: dict[str, list[str]] = {}
         for arming in again.values():
@@ -323,24 +323,27 @@ def arm(
             **({"armed": None} if test else {}),
             "disk": config["installs"][arming["install"]]["disk"] if arming.get("install") else "",
             "until": iso8601(arming["until"]) if arming.get("install") else None,
+            "installed": before[key],
             "minion": (arming.get("minion") or {}).get("id", ""),
             "finger": finger((arming.get("minion") or {}).get("pub", "")),
         }
-        for arming in again.values()
+        for key, arming in again.items()
     ]
 
 
-def _refuse_running(records: Records, again: Armings, host: object) -> None:
+def _refuse_running(records: Records, again: Armings, host: object) -> dict[str, str | None]:
     """
-    Raise SaltInvocationError if a group or a pattern takes in hosts that are being installed.
+    Return when each host was installed before, or None.
 
+    Raises SaltInvocationError if a group or a pattern takes in hosts that are being installed.
     Armed now, they would be installed a second time: what they report does not count any more.
     """
     installs, named = installs_of(records), host if isinstance(host, list) else [host]
-    busy = []
+    busy, before = [], {}
     for key, arming in again.items():
         one = installs.read(key)
-        state, step, _ = netboot_installing.state(None, one, time.time())
+        state, step, since = netboot_installing.state(None, one, time.time())
+        before[key] = iso8601(int(since)) if state == "installed" else None
         if state == "installing" and one and not one["done_at"] and arming["host"] not in named:
             busy.append(f"{arming['host']} ({step})")
     if busy:
@@ -349,6 +352,7 @@ def _refuse_running(records: Records, again: Armings, host: object) -> None:
             f"{'it is' if len(busy) == 1 else 'they are'} being installed now. Name the others, or "
             "these one by one if that is meant."
         )
+    return before
 
 
 def _hours(hours: object) -> int:

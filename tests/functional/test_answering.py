@@ -238,8 +238,14 @@ def test_hosts_that_are_being_installed_are_not_armed_by_their_group(server, rec
         with pytest.raises(SaltInvocationError, match=r"Nobody is armed: pc1 \(disk\) would be"):
             modules.netboot.arm(**who)
     assert records.armings()["pc1"] == arming
-    modules.netboot.arm(["pc1"])
+    (armed,) = modules.netboot.arm(["pc1"])
     assert records.armings()["pc1"]["arming"] != arming["arming"]
+    assert armed["installed"] is None
+    arming = records.armings()["pc1"]
+    installs.script_read("pc1", arming, "198.18.0.20", "525400000001", time.time())
+    installs.reported("pc1", arming["arming"], "installed", "198.18.0.20", time.time())
+    told = modules.netboot.arm(group="room12", test=True)
+    assert [bool(one["installed"]) for one in told] == [True, False]
 
 
 @pytest.mark.parametrize("writes", range(6))

@@ -636,6 +636,8 @@ def test_many_hosts_are_armed():
         "starts, once.",
         "old1 is armed: at the next network boot alt-livecd starts, once.",
     ]
+    before = {**thirty[0], "installed": at}
+    assert views.arm([before, thirty[1]])[1:] == ["Attention: pc1 is installed already."]
     wiped = {"armed": None, "install": "school-pc", "disk": [100, 600], "until": at}
     assert views.arm([{"host": "pc1", "entry": "alt-install", **wiped}]) == [
         "pc1 is not armed yet: at the next network boot before 2026-11-27 08:00, alt-install is "
