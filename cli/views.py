@@ -204,16 +204,23 @@ _LOG_LINES = 30
 
 
 def trace(data):
-    log = [f"  {line}" for line in data["log"][-_LOG_LINES:]]
-    if log:
-        log = ["", "The end of the logs that its installation sent (--json: all):", *log]
+    end, one = [], data["install"]
+    if one:
+        step = f" ({one['step']})" if one["step"] else ""
+        why = f": {one['why']}" if one["why"] else ""
+        end = ["", f"Its installation: {one['state']}{step} since {when(one['since'])}{why}."]
+    if data["log"]:
+        end += ["", "The end of the logs that its installation sent (--json: all):"]
+        end += [f"  {line}" for line in data["log"][-_LOG_LINES:]]
+    if not data["boots"] and one and one["state"] != "armed":
+        return end[1:]
     if not data["boots"]:
         return [
             f"Nothing was seen of {data['client']}. Is network boot on, and first? Is it on the "
             "server's segment? Do the services run (./netboot check)?",
-            *log,
+            *end,
         ]
-    return [line for boot in data["boots"] for line in ("", *_boot(boot))][1:] + log
+    return [line for boot in data["boots"] for line in ("", *_boot(boot))][1:] + end
 
 
 def _boot(boot):

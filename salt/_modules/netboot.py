@@ -237,8 +237,9 @@ def trace(client):
     Returns a map: ``client``, and ``boots``, the oldest first, each with ``started`` (ISO 8601 in
     UTC), ``address``, ``facts`` (what it said of itself), ``steps`` (a list of maps: ``after_s``,
     ``step``, ``what``), ``state``, and if it stopped ``cause`` (its name in
-    docs/troubleshooting.md), ``text`` and ``advice``; ``log``: the ends of the logs that it sent
-    if its last install failed or lasted, a list of lines without secrets.
+    docs/troubleshooting.md), ``text`` and ``advice``; ``install``:
+    ``state``, ``step``, ``since`` and ``why`` of its unattended install, or None; ``log``: the ends
+    of the logs that it sent if that failed or lasted, a list of lines without secrets.
 
     Raises SaltInvocationError for a name that is not in the pillar, CommandExecutionError when
     nothing was applied to this machine yet.

@@ -153,8 +153,12 @@ def trace(records: Records, client: object) -> dict[str, Any]:
     traced = list(enumerate(last))[-_MOST_BOOTS:]
     name = host or (netboot_boots.name(last[-1], hosts) if last else "")
     install = netboot_installing.Installs(records.directory, "", 0).read(host_key(name))
+    listed = context.armed.get(name) or {}
     return {
         "client": wanted,
+        "install": {key: listed[key] for key in ("state", "step", "since", "why")}
+        if listed.get("state")
+        else None,
         "log": netboot_installing.log_lines(install),
         "boots": [
             _traced(boot, context, netboot_boots.name(boot, hosts), last[:number])

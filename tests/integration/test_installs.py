@@ -187,7 +187,9 @@ def test_reports_until_it_is_installed(lan, pc1):
     pc1.sends("no space left\n" * 500, by=1)
     pc1.sends("forged\n" * 500, by=2)
     time.sleep(1)
-    assert set(lan.salt.call(lan.server, "netboot.trace", "pc1")["log"]) == {"no space left"}
+    trace = lan.salt.call(lan.server, "netboot.trace", "pc1")
+    assert set(trace["log"]) == {"no space left"}
+    assert (trace["install"]["state"], trace["install"]["step"]) == ("installing", "disk")
     pc1.did("installed", by=1)
     time.sleep(1)
     assert pc1.state() == ("installed", "installed")

@@ -714,22 +714,30 @@ def test_clients_fit_120_columns():
 
 
 def test_trace():
-    assert views.trace({"client": "pc1", "boots": [BOOT], "log": []}) == [
+    assert views.trace({"client": "pc1", "boots": [BOOT], "install": None, "log": []}) == [
         "Boot of 2026-11-26 11:30 at 192.0.2.7: Acer, efi",
         "   -0.5 s  dhcp  snponly.efi",
         "   10.0 s  menu",
         "  FAILED. The stage was cut off at byte 5 of 9. Too little memory. (cause: cut-off)",
     ]
     only = {**BOOT, "address": "", "facts": {}}
-    assert views.trace({"client": "x", "boots": [only], "log": []})[0] == (
+    assert views.trace({"client": "x", "boots": [only], "install": None, "log": []})[0] == (
         "Boot of 2026-11-26 11:30: only its firmware was seen"
     )
     log = [f"line {number}" for number in range(99)]
-    assert views.trace({"client": "x", "boots": [only], "log": log})[-31:] == [
+    assert views.trace({"client": "x", "boots": [only], "install": None, "log": log})[-31:] == [
         "The end of the logs that its installation sent (--json: all):",
         *(f"  line {number}" for number in range(69, 99)),
     ]
-    (nothing,) = views.trace({"client": "pc9", "boots": [], "log": []})
+    failed = {
+        "state": "failed",
+        "step": "disk",
+        "since": "2026-11-26T08:30:00Z",
+        "why": "none fits",
+    }
+    told = views.trace({"client": "x", "boots": [], "install": failed, "log": log})
+    assert told[0] == "Its installation: failed (disk) since 2026-11-26 08:30: none fits."
+    (nothing,) = views.trace({"client": "pc9", "boots": [], "install": None, "log": []})
     assert nothing.startswith("Nothing was seen of pc9. Is network boot on, and first?")
 
 
