@@ -1013,14 +1013,19 @@ def in_table(address):
     return f"{int.from_bytes(address, sys.byteorder):08X}"
 
 
-def test_answers_end_though_boots_cannot_be_put_on_record(installing):
-    """As on a full disk: lines that wait for room must not keep answers for ever."""
+def served_long_ago(installing):
+    """Its machine has read its script; the answers are over at the next look."""
     with running(installing):
         installing.script_read()
         path = installing.records / "installs/pc1.json"
         wait_for(path.exists)  # after the answers
     record = json.loads(path.read_text())
     path.write_text(json.dumps({**record, "served_at": record["served_at"] - 6 * 3600}))
+
+
+def test_answers_end_though_boots_cannot_be_put_on_record(installing):
+    """As on a full disk: lines that wait for room must not keep answers for ever."""
+    served_long_ago(installing)
     # In the way of what netboot-once writes.
     (installing.records / "once/new").mkdir()
     write(installing.log, line(f"/host/pc1.{installing.token}{STAGE}"))
@@ -1032,12 +1037,7 @@ def test_answers_end_though_boots_cannot_be_put_on_record(installing):
 
 def test_answers_go_in_time_after_the_script(installing):
     """An hour is over before the next look: what is left is the host's own disk."""
-    with running(installing):
-        installing.script_read()
-        path = installing.records / "installs/pc1.json"
-        wait_for(path.exists)  # after the answers
-    record = json.loads(path.read_text())
-    path.write_text(json.dumps({**record, "served_at": record["served_at"] - 6 * 3600}))
+    served_long_ago(installing)
     with running(installing):
         wait_for(lambda: installing.served() == [])
         assert (installing.armed(), installing.booted()) == ([], [])
