@@ -22,6 +22,7 @@ from lab.iso.debian import (
 from lab.iso.generations import GENERATIONS
 from lab.iso.installer import STAGE2_MODULES, add_installer, recipe_of, stage_of
 from lab.iso.scratch import IsoError, run, unfinished
+from lab.iso.signed import EL_TORITO, TREE, add_el_torito, boot_files, without_signature
 from lab.iso.trees import initramfs, set_times, write
 
 SOURCES = Path(__file__).parent
@@ -79,6 +80,9 @@ def make_iso(
     boots=True,
     installer=False,
     metadata=None,
+    signed=None,
+    grub="grub",
+    unsigned=(),
 ):
     """Makes an ISO as ALT lays out this generation, bootable over the network.
 
@@ -90,6 +94,10 @@ def make_iso(
     nothing is downloaded for it. installer: whether the installer's stage has the stand-in of
     lab/iso/install2, which starts when the command line has the word ai; for x86_64.
     metadata: more files of the medium's Metadata/, by name (str or bytes).
+    signed: where Debian's signed shim and GRUB lie under ALT's names: "tree", "eltorito" (in the
+    El Torito image alone), None: nowhere. The kernel is Debian's signed one where that is x86_64 or
+    aarch64. grub: which GRUB, a key of signed.FILES. unsigned: names of what comes without its
+    signature all the same: "shim", "grub", "kernel".
     Returns TestIso. The same arguments give the same bytes; a copy is kept in the cache.
     Raises IsoError when a program is missing or fails.
     """
@@ -100,10 +108,16 @@ def make_iso(
     kernel = debian_kernel(CACHE, arch) if boots and arch in DEBIAN_ARCHES else None
     if installer and (arch != ARCH or not kernel):
         raise IsoError(f"an installer is there for {ARCH} that boots")
+    if signed not in (None, TREE, EL_TORITO):
+        raise IsoError(f"signed is {TREE} or {EL_TORITO}, not {signed}")
     packages = kernel and kernel.packages
     parts = (generation, edition, stage_mib, arch, packages)
     if installer or metadata:
         parts += (installer and recipe_of(), sorted((metadata or {}).items()))
+    loaders = boot_files(CACHE, arch, grub, unsigned) if signed else {}
+    if signed or unsigned:
+        digests = [hashlib.sha256(content).hexdigest() for content in loaders.values()]
+        parts += (signed, digests, sorted(unsigned))
     recipe = hashlib.sha256(repr(parts).encode())
     for source in sorted((*SOURCES.glob("*.py"), *SOURCES.glob("*.sh"))):
         recipe.update(source.read_bytes())
@@ -111,7 +125,13 @@ def make_iso(
     if not kept.exists():
         with unfinished(kept) as work:
             row = GENERATIONS[generation]
-            facts = _make(work, row, edition, stage_mib, arch, kernel, installer, metadata or {})
+            more = {f"Metadata/{name}": content for name, content in (metadata or {}).items()}
+            starter = loaders if signed == EL_TORITO else {}
+            if signed == TREE:
+                more |= loaders
+            if kernel and "kernel" in unsigned:
+                more[row.boot_of(arch).kernel] = without_signature(kernel.vmlinuz.read_bytes())
+            facts = _make(work, row, edition, stage_mib, arch, kernel, installer, more, starter)
             (work / "facts.json").write_text(json.dumps(asdict(facts), default=str))
     facts = json.loads((kept / "facts.json").read_text())
     facts["stages"] = {stage: tuple(pair) for stage, pair in facts["stages"].items()}
@@ -123,8 +143,12 @@ def make_iso(
     return TestIso(**facts)
 
 
-def _make(work, generation, edition, stage_mib, arch, kernel, installer, metadata):
-    """Makes image.iso in work and returns its TestIso."""
+def _make(work, generation, edition, stage_mib, arch, kernel, installer, more, starter):
+    """Makes image.iso in work and returns its TestIso.
+
+    more: files of the medium, instead of what it would have there; starter: those of its El Torito
+    image, which are nowhere else then. Both: content (bytes) by path.
+    """
     epoch = calendar.timegm(time.strptime(generation.date[:19], "%Y-%m-%d-%H-%M-%S"))
     product = generation.product.format(edition=edition)
     title = generation.volume_id.format(product=product, arch=arch)
@@ -150,7 +174,6 @@ def _make(work, generation, edition, stage_mib, arch, kernel, installer, metadat
 
     sizes = {stage: size for stage, (size, _) in stages.items()}
     files = _medium_files(generation, arch, product, title, sizes)
-    files |= {f"Metadata/{name}": content for name, content in metadata.items()}
     files[boot.kernel] = f"Not a kernel: this image of {arch} is made to be looked into.\n"
     files[boot.initrd] = f"Not an initrd: this image of {arch} is made to be looked into.\n"
     if kernel:
@@ -158,16 +181,21 @@ def _make(work, generation, edition, stage_mib, arch, kernel, installer, metadat
         files[boot.initrd] = _initramfs(
             work / "initramfs", generation, kernel, epoch, STAGE2_MODULES if installer else ()
         )
+    files |= more
     for original, copy in zip((boot.kernel, boot.initrd), generation.copies):
         files[copy] = files[original]
+    for name in starter:
+        files.pop(name, None)
     write(medium, files)
+    bootable = add_el_torito(medium, starter, arch, epoch) if starter else []
     set_times(medium, epoch)
 
     image = work / "image.iso"
     run(
         *("xorriso", "-as", "mkisofs", "-o", str(image), "-r", "-J", "-joliet-long"),
         *("-iso-level", "3", "-sysid", "LINUX", "-publisher", generation.publisher),
-        *("-V", title[:32], f"--modification-date={generation.date.replace('-', '')}", str(medium)),
+        *("-V", title[:32], f"--modification-date={generation.date.replace('-', '')}"),
+        *(*bootable, str(medium)),
         epoch=epoch,
     )
     facts = TestIso(
