@@ -65,6 +65,16 @@ FIRMWARE = {
         variables="/usr/share/OVMF/OVMF_VARS_4M.ms.fd",
         kind="efi-x86_64",
     ),
+    "efi-secure-aarch64": Firmware(
+        "qemu-system-aarch64",
+        (
+            *("-machine", "virt", "-cpu", "cortex-a57", "-device", "ramfb"),
+            *("-device", "qemu-xhci", "-device", "usb-kbd"),
+        ),
+        code="/usr/share/AAVMF/AAVMF_CODE.ms.fd",
+        variables="/usr/share/AAVMF/AAVMF_VARS.ms.fd",
+        kind="efi-aarch64",
+    ),
     # The processor has no long mode, so the menu is that of 32-bit UEFI for sure.
     "efi-i386": Firmware(
         "qemu-system-x86_64",
@@ -115,7 +125,7 @@ HTTP_BOOT = tuple(
 #: QEMU's name of the network card that a client has unless it is told another.
 CARD = "virtio-net-pci"
 
-#: What Client.booted() has seen in this process, for tables.
+#: What Client.note() has seen in this process, for tables.
 BOOTS = []
 
 ESCAPES = re.compile(r"\x1b\[[0-9;?=]*[A-Za-z]")
@@ -129,7 +139,18 @@ class Client:
     """
 
     def __init__(
-        self, lab, number, firmware, memory_mib, kernel, initrd, cmdline, extra, mac=None, card=CARD
+        self,
+        lab,
+        number,
+        firmware,
+        memory_mib,
+        kernel,
+        initrd,
+        cmdline,
+        extra,
+        mac=None,
+        card=CARD,
+        variables=None,
     ):
         if firmware not in FIRMWARE:
             raise LabError(f"No firmware {firmware!r}; there are {', '.join(FIRMWARE)}.")
@@ -142,6 +163,7 @@ class Client:
         self._log = lab.logs / f"{self.name}-{firmware}-qemu.log"
         self._lab, self._tap = lab, f"tap{number}"
         self._firmware, self._started, self._card = firmware, time.monotonic(), card
+        self._variables = variables
         self._monitor = lab.directory / f"{self.name}.qmp"
         self.serial_log.write_bytes(b"")  # of a boot before, which would be taken for this one's
         network.add_tap(lab.name, self._tap)
@@ -192,7 +214,7 @@ class Client:
             argv += ["-bios", firmware.code]
         elif firmware.code:
             variables = self._lab.directory / f"{self.name}.vars"
-            shutil.copyfile(f"{within}{firmware.variables}", variables)
+            shutil.copyfile(self._variables or f"{within}{firmware.variables}", variables)
             argv += [
                 "-drive",
                 f"if=pflash,format=raw,readonly=on,file={within}{firmware.code}",
@@ -222,17 +244,26 @@ class Client:
         """Wait until a test ISO's first stage says how it ended; return what it says as a dict.
 
         Among its keys are digest (SHA-256 of the stage that the client got), method, form, stage,
-        variant and seconds (since the kernel started). It goes into BOOTS, with the firmware, the
-        seconds since power on and the bytes received. Raises LabError when the first stage
+        variant, seconds (since the kernel started), lockdown (the kernel's, with Secure Boot) and
+        ipxe (its version). It is noted for tables. Raises LabError when the first stage
         refuses to go on, or says nothing within `timeout` seconds.
         """
         match = self.wait_for(r"NETBOOT-ALT-(MARKER|REFUSED) (.*)\n", timeout)
         if match[1] == "REFUSED":
             raise LabError(f"{self.name} did not boot: {match[2].strip()}, see {self.serial_log}.")
         marker = dict(word.split("=", 1) for word in match[2].split())
+        self.note(marker)
+        return marker
+
+    def note(self, marker):
+        """Put what was seen so far into BOOTS: firmware, marker, seconds, bytes received.
+
+        marker: a dict as of booted(), to which the version of the last iPXE is added.
+        """
+        versions = re.findall(r"iPXE (\S+?) -- Open", self._text())
+        marker["ipxe"] = versions[-1] if versions else ""
         seconds = time.monotonic() - self._started
         BOOTS.append((self._firmware, marker, seconds, self.received_bytes()))
-        return marker
 
     def received_bytes(self):
         """Bytes that came over its cable so far, whatever the protocol."""
@@ -242,7 +273,10 @@ class Client:
         return link["stats64"]["tx"]["bytes"]
 
     def _search(self, pattern):
-        return re.search(pattern, ESCAPES.sub("", self.serial_log.read_text(errors="replace")))
+        return re.search(pattern, self._text())
+
+    def _text(self):
+        return ESCAPES.sub("", self.serial_log.read_text(errors="replace"))
 
     def wait(self, timeout):
         """Wait until the client has switched itself off or rebooted, at most `timeout` seconds."""

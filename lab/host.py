@@ -37,9 +37,11 @@ PACKAGES = {
     "/usr/lib/ipxe/qemu/efi-virtio.rom": "ipxe-qemu",
     "/usr/lib/u-boot/qemu_arm64/u-boot.bin": "u-boot-qemu",
     "/usr/share/AAVMF/AAVMF_CODE.fd": "qemu-efi-aarch64",
+    "/usr/share/AAVMF/AAVMF_CODE.ms.fd": "qemu-efi-aarch64",
     "/usr/share/OVMF/OVMF32_CODE_4M.secboot.fd": "ovmf-ia32",
     "/usr/lib/grub/x86_64-efi/serial.mod": "grub-efi-amd64-bin",
     "/usr/share/OVMF/OVMF_CODE_4M.fd": "ovmf",
+    "/usr/share/OVMF/OVMF_CODE_4M.secboot.fd": "ovmf",
 }
 
 

@@ -179,6 +179,7 @@ class Lab:
         number=None,
         mac=None,
         card=CARD,
+        variables=None,
     ):
         """Switch on a client.
 
@@ -189,9 +190,9 @@ class Lab:
         """
         if number is None:
             number = next(self._client_numbers)
-        return Client(
-            self, number, firmware, memory_mib, kernel, initrd, cmdline, extra, mac=mac, card=card
-        )
+        linux = (kernel, initrd, cmdline)
+        more = {"mac": mac, "card": card, "variables": variables}
+        return Client(self, number, firmware, memory_mib, *linux, extra, **more)
 
     def capture(self, path):
         """A `with` block during which all packets on the bridge are written to `path`, as pcap."""

@@ -299,9 +299,12 @@ start() {
     esac
     find /stage -type f -exec cat {} + > /dev/null || refuse "the stage has files that cannot be read"
     read -r seconds _ < /proc/uptime
+    # "none [integrity] confidentiality": integrity where Secure Boot is on.
+    mount -t securityfs securityfs /sys/kernel/security
+    lockdown=$(sed 's/.*\[\(.*\)\].*/\1/' /sys/kernel/security/lockdown)
     say "NETBOOT-ALT-MARKER digest=$(digest "$stage" "$size") method=$method form=$form" \
         "bytes=$size target=${target##*/} stage=$stagename variant=$variant seconds=$seconds" \
-        "generation=$GENERATION dialect=$DIALECT nic=$nic address=$address$told"
+        "generation=$GENERATION dialect=$DIALECT nic=$nic address=$address lockdown=$lockdown$told"
     finish
 }
 

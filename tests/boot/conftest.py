@@ -10,7 +10,8 @@ def boots_on_record(record_property):
     BOOTS.clear()
     yield
     for firmware, marker, seconds, received in BOOTS:
-        how = [marker.get(key, "?") for key in ("dialect", "method", "form", "variant")]
+        keys = ("ipxe", "dialect", "method", "form", "variant", "lockdown")
+        how = [marker.get(key) or "-" for key in keys]
         record_property("boot", [firmware, *how, f"{seconds:.0f}", f"{received / 2**20:.1f}"])
 
 
@@ -22,8 +23,10 @@ def pytest_terminal_summary(terminalreporter):
         if name == "boot" and report.when == "teardown"
     ]
     if rows:
-        head = ["firmware", "dialect", "method", "form", "variant", "seconds", "MiB", "test"]
+        head = ["firmware", "iPXE", "dialect", "method", "form", "variant", "lockdown", "seconds"]
+        table = [[*head, "MiB", "test"], *rows]
+        widths = [max(len(row[at]) for row in table) + 1 for at in range(len(head) + 1)]
         terminalreporter.section("boots")
-        for row in [head, *rows]:
-            columns = zip(row, (16, 11, 7, 5, 8, 8, 8))
+        for row in table:
+            columns = zip(row, widths)
             terminalreporter.line("".join(f"{text:{width}}" for text, width in columns) + row[-1])
