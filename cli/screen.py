@@ -24,8 +24,8 @@ def draw(script):
         if found := _SET.match(line):
             unless, name, value = found.groups()
             if unless not in values:
-                # It is drawn for a machine with enough memory.
-                values[name] = "" if name.startswith("nb-short-") else value
+                # It is drawn for a machine with enough memory and without Secure Boot.
+                values[name] = "" if name.startswith(("nb-short-", "nb-lacks-")) else value
         elif line.startswith("menu ") and not title:
             title, open_menu = _filled(line[5:], values), True
         elif line.startswith("choose "):

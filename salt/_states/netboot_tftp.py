@@ -3,6 +3,8 @@ Keep the TFTP root in step with the pillar and the images: boot loaders, menus, 
 """
 
 import os
+import tarfile
+import zlib
 
 import netboot_fresh
 
@@ -23,6 +25,9 @@ from netboot_state import State
 
 __virtualname__ = "netboot_tftp"
 
+# Of a file in an archive, in bytes: iPXE's with all drivers has less than 2 MB.
+_LARGEST = 1 << 26
+
 
 def __virtual__():
     return __virtualname__
@@ -30,7 +35,8 @@ def __virtual__():
 
 def firmware_copied(name):
     """
-    Ensure that the boot loaders are in the TFTP root: from packages, or fetched and verified.
+    Ensure that the boot loaders are in the TFTP root: from packages, or fetched and verified; and
+    none of those that these states installed for an earlier configuration.
 
     Of the paths that a package may provide, the first that exists is used; none need exist.
     Contents are compared.
@@ -57,15 +63,16 @@ def firmware_copied(name):
                 f"The packages contain no boot loader: none of {paths} exists. "
                 "Set netboot:firmware."
             )
-        absent = []
+        absent, archives = [], {}
         for file in files:
-            keep = _keep_fetched if "url" in file else _keep_copied
-            if "url" not in file and not _source(file) and (installed or not file["packaged"]):
+            of_package = "url" not in file and "copy_of" not in file
+            if of_package and not _source(file) and (installed or not file["packaged"]):
                 absent.append(file["kind"])
                 continue
             try:
-                change = keep(records, file)
+                change = _kept(records, file, archives)
             except (CommandExecutionError, OSError) as err:
+                _unlink(archives)
                 raise CommandExecutionError(
                     f"The boot loader for {file['kind']} cannot be installed: {err}"
                 ) from err
@@ -74,6 +81,8 @@ def firmware_copied(name):
                 change = "changed"
             if change:
                 state.done(file["file"], change)
+        _unlink(archives)
+        _remove_others(records, files, state)
         if state.changes:
             state.comment = state.counted(len(state.changes), "boot loader", "installed")
         if state.changes and not installed and state.test:
@@ -90,32 +99,102 @@ def _source(file):
     return next((path for path in file.get("packaged", []) if os.path.exists(path)), None)
 
 
-def _keep_copied(records, file):
-    """Copy a package's file to its name; return ``new``, ``changed`` or None."""
+def _kept(records, file, archives):
+    """Bring a boot loader to its place; return ``new``, ``changed`` or None."""
     paths = records.config()["paths"]
     path = os.path.join(paths["tftp"], file["file"])
-    source = _source(file)
-    wanted = source and netboot_files.read(source)
+    if "path" in file:
+        return _keep_extracted(records, file, path, archives)
+    if "url" in file:
+        return _keep_fetched(records, file, path)
+    copied = "copy_of" in file and os.path.join(paths["tftp"], file["copy_of"])
+    return _keep_written(records, file["file"], netboot_files.read(copied or _source(file) or ""))
+
+
+def _keep_written(records, name, wanted):
+    paths = records.config()["paths"]
+    path = os.path.join(paths["tftp"], name)
     there = netboot_files.read(path)
     if wanted == there and wanted is not None:
         return None
     if not __opts__["test"]:
-        _own(records, file["file"])
+        _own(records, name)
         netboot_files.write(path, wanted, staging=paths["staging"])
     return "new" if there is None else "changed"
 
 
-def _keep_fetched(records, file):
-    """Fetch the file of a URL to its name; return ``new``, ``changed`` or None."""
-    config, checksum = records.config(), file["checksum"]
-    path = os.path.join(config["paths"]["tftp"], file["file"])
+def _keep_fetched(records, file, path):
+    checksum = file["checksum"]
     there = os.path.exists(path)
     if there and has_digests(iso_hashes.digests(path, checksum)["digests"], checksum):
         return None
     if not __opts__["test"]:
         _own(records, file["file"])
-        Fetches.of(config, __context__).fetch([file["url"]], path, checksum)
+        Fetches.of(records.config(), __context__).fetch([file["url"]], path, checksum)
     return "changed" if there else "new"
+
+
+def _keep_extracted(records, file, path, archives):
+    """The same of a file in an archive; ``archives``: paths of those that were fetched."""
+    wanted = [file["checksum"], file["path"]]
+    extracted = records.owned("extracted", {})
+    there = os.path.exists(path)
+    if there and extracted.get(file["file"]) == [*wanted, _sha256(path)]:
+        return None
+    if not __opts__["test"]:
+        name = "-".join(file["checksum"].values())
+        if name not in archives:
+            staging = records.config()["paths"]["staging"]
+            archive = os.path.join(staging, f"loaders-{name[:16]}.tar.gz")
+            fetches = Fetches.of(records.config(), __context__)
+            fetches.fetch([file["url"]], archive, file["checksum"])
+            archives[name] = archive
+        _keep_written(records, file["file"], _member(archives[name], file["path"]))
+        records.write("owned", "extracted", {**extracted, file["file"]: [*wanted, _sha256(path)]})
+    return "changed" if there else "new"
+
+
+def _unlink(archives):
+    for archive in archives.values():
+        os.unlink(archive)
+
+
+def _sha256(path):
+    return iso_hashes.digests(path, ["sha256"])["digests"]["sha256"]
+
+
+def _member(archive, path):
+    """Return a file of an archive, as ``netboot_files.read`` does."""
+    try:
+        with tarfile.open(archive, "r:gz") as tar:
+            for member in tar:
+                if os.path.normpath(member.name) != os.path.normpath(path):
+                    continue
+                if not member.isreg():
+                    to = f" but a link to {member.linkname}; name that" if member.issym() else ""
+                    raise CommandExecutionError(f"{path} in that archive is not a file{to}.")
+                if member.size > _LARGEST:
+                    raise CommandExecutionError(
+                        f"{path} in that archive is too large for a boot loader."
+                    )
+                return tar.extractfile(member).read().decode(errors="surrogateescape")
+    except (tarfile.TarError, EOFError, OSError, zlib.error) as err:
+        raise CommandExecutionError(f"That file is not a .tar.gz: {err}.") from err
+    raise CommandExecutionError(f"That archive has no {path}.")
+
+
+def _remove_others(records, files, state):
+    """Remove boot loaders of ours that the configuration no longer has."""
+    tftp, owned = records.config()["paths"]["tftp"], records.owned("firmware", [])
+    kept = {file["file"] for file in (*files, *records.config()["firmware"])}
+    gone = sorted(set(owned) - kept)
+    for name in gone:
+        if os.path.lexists(os.path.join(tftp, name)):
+            state.done(name, "removed")
+            if not state.test:
+                os.unlink(os.path.join(tftp, name))
+    if gone and not state.test:
+        records.write("owned", "firmware", [name for name in owned if name not in gone])
 
 
 def _own(records, name):

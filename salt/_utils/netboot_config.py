@@ -10,6 +10,7 @@ from typing import Any
 
 import netboot_dhcp
 import netboot_firmware
+import netboot_hosts
 import netboot_installs
 import netboot_values
 from netboot_names import (
@@ -62,6 +63,9 @@ def build(pillar: Pillar, target: Target, platform: dict[str, Any], once: bool) 
         "http": _http(pillar["http"], address),
         **netboot_dhcp.config(pillar, target),
         **netboot_firmware.config(pillar, platform.pop("firmware")),
+        "unsigned": netboot_firmware.unsigned(
+            pillar, *netboot_hosts.unsigned(pillar["hosts"], pillar["groups"])
+        ),
         "status": {"allow": _allowed(pillar, target)},
         "probe": pillar["probe"],
         "events": pillar["events"],

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from netboot_host_checks import bare_mac
-from netboot_names import server_url
+from netboot_names import nearest, server_url
 from netboot_shapes import Pillar, Target
 
 
@@ -54,10 +54,25 @@ def problems(pillar: Pillar, target: Target) -> list[str]:
         )
     for kind, firmware in pillar["firmware"].items():
         found += _incomplete(f"netboot:firmware:{kind}", firmware)
-    for kind, binaries in pillar["secure_boot"].items():
-        for name in ("shim", "ipxe"):
-            found += _incomplete(f"netboot:secure_boot:{kind}:{name}", binaries[name])
+    for kind, own in pillar["secure_boot"].items():
+        key = f"netboot:secure_boot:{kind}"
+        given = [name for name in ("shim", "ipxe") if own[name].get("url")]
+        if own.get("image") and given:
+            found.append(f"{key}:image: contradicts {given[0]}; remove one of the two")
+        elif own.get("image"):
+            found += _wrong_image(f"{key}:image", own["image"], pillar["images"])
+        else:
+            for name in ("shim", "ipxe"):
+                found += _incomplete(f"{key}:{name}", own[name])
     return found
+
+
+def _wrong_image(key: str, name: str, images: Any) -> Iterator[str]:
+    image = images.get(name) if isinstance(images, dict) else None
+    if image is None:
+        yield f"{key}: netboot:images has no {name!r}{nearest(name, list(images or ()))}"
+    elif image.get("skip_iso_deploy"):
+        yield f"{key}: {name} is on another server; its shim and GRUB are taken from an ISO here"
 
 
 def _networks_here(target: Target) -> list[ipaddress.IPv4Network]:

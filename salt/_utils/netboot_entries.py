@@ -240,7 +240,8 @@ def _entry(
     size = iso_size if whole and not mounted else stage["size"]
     memory = memory_mib(facts["dialect"], row["form"], 0 if mounted else size)
     remark = f"${{nb-text-{variant}}}{_remark(row, number, memory)}"
-    sums = facts.get("sha256", {})
+    sums: Any = facts.get("sha256", {})
+    secure: Any = facts.get("secure_boot", {})
     nic = (offer.get("nic") or NIC_OF[variant]) if facts["dialect"] == "altboot" else ""
     return {
         "id": f"{image['label']}-{variant}" + (f"-{row['method']}-{row['form']}" if number else ""),
@@ -256,6 +257,9 @@ def _entry(
         "initrd": offer.get("initrd_url") or f"{files}/{facts['initrd'].lstrip('/')}",
         "kernel_sha256": "" if offer.get("kernel_url") else sums.get(facts["kernel"], ""),
         "initrd_sha256": "" if offer.get("initrd_url") else sums.get(facts["initrd"], ""),
+        "shim": f"{files}/{secure['shim'].lstrip('/')}" if secure.get("shim") else "",
+        # What another server has was not looked at.
+        "secure_lacks": "" if offer.get("kernel_url") else secure.get("lacks", "no-shim"),
         "cmdline": _cmdline(
             config, image, offer, row, started, _automatic(config, offer, row, directory, size)
         )

@@ -4,15 +4,18 @@ Kinds of firmware: the boot loader that each loads, and the images that it can s
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
-from netboot_shapes import BootFile, Config, Firmware, Pillar
+from netboot_names import label
+from netboot_shapes import BootFile, Config, Firmware, Pillar, SecureBoot, Unsigned
 
 # Features in iPXE's option 175 (ipxe/features.h).
 _HTTP, _BZIMAGE, _EFI, _MENU = 19, 24, 36, 39
 
 
 def _uefi(kind: str, arch: str, pxe: list[int], http: list[int]) -> Firmware:
+    file = f"snponly-{arch}.efi"
     return {
         "kind": kind,
         "arch": arch,
@@ -20,7 +23,10 @@ def _uefi(kind: str, arch: str, pxe: list[int], http: list[int]) -> Firmware:
         "pxe": pxe,
         "http": http,
         "features": [_HTTP, _MENU, _EFI],
-        "file": f"snponly-{arch}.efi",
+        "file": file,
+        "http_file": file,
+        "plain": file,
+        "secure": "",
     }
 
 
@@ -29,7 +35,7 @@ def _uefi(kind: str, arch: str, pxe: list[int], http: list[int]) -> Firmware:
 #: Architecture Types"; 9 is EBC, which some x86_64 firmware sends, and so is 17 over HTTP; 22 is
 #: U-Boot's on arm64, which starts EFI programs);
 #: ``features``: what an iPXE needs to run the menu's scripts and start a kernel; ``file``: its boot
-#: loader in the TFTP root.
+#: loader in the TFTP root, ``http_file`` over HTTP boot, ``plain`` the unsigned one.
 FIRMWARE: tuple[Firmware, ...] = (
     {
         "kind": "bios",
@@ -39,6 +45,9 @@ FIRMWARE: tuple[Firmware, ...] = (
         "http": [],
         "features": [_HTTP, _MENU, _BZIMAGE],
         "file": "undionly.kpxe",
+        "http_file": "",
+        "plain": "undionly.kpxe",
+        "secure": "",
     },
     _uefi("efi-i386", "i586", [6], [15]),
     _uefi("efi-x86_64", "x86_64", [7, 9], [16, 17]),
@@ -47,17 +56,33 @@ FIRMWARE: tuple[Firmware, ...] = (
     _uefi("efi-loongarch64", "loongarch64", [39], [40]),
 )
 
-#: The shim starts an iPXE with its own name minus "-shim<arch>", beside itself or in the TFTP root
-#: (ipxe/ipxe, issue 1684), so the two kinds need different names.
+#: Names of signed boot loaders. iPXE's own shim starts an iPXE with its own name minus
+#: "-shim<arch>", beside itself or in the TFTP root (ipxe/ipxe, issue 1684), so the two kinds need
+#: different names. ``default``: what shims of distributions start (rhboot/shim, Make.defaults), and
+#: the names of an image's own shim and GRUB in ``GRUB``.
 SECURE_BOOT = {
-    "efi-x86_64": {"shim": "ipxe-shimx64.efi", "ipxe": "ipxe.efi"},
-    "efi-aarch64": {"shim": "snponly-shimaa64.efi", "ipxe": "snponly.efi"},
+    "efi-x86_64": {
+        "shim": "ipxe-shimx64.efi",
+        "ipxe": "ipxe.efi",
+        "default": "grubx64.efi",
+        "own": "shimx64.efi",
+    },
+    "efi-aarch64": {
+        "shim": "snponly-shimaa64.efi",
+        "ipxe": "snponly.efi",
+        "default": "grubaa64.efi",
+        "own": "shimaa64.efi",
+    },
 }
+
+#: Directory in the TFTP root of an image's own shim and GRUB: where Debian's signed GRUB looks for
+#: its configuration wherever it came from, and ALT's if it came from there.
+GRUB = "grub"
 
 
 def config(pillar: Pillar, packaged: dict[str, list[str]]) -> dict[str, Any]:
     """
-    Return ``firmware`` and ``boot_files`` of the configuration.
+    Return ``firmware``, ``boot_files`` and ``secure_boot`` of the configuration.
 
     pillar
         The completed pillar (see ``netboot_values``).
@@ -65,7 +90,8 @@ def config(pillar: Pillar, packaged: dict[str, list[str]]) -> dict[str, Any]:
     packaged
         Boot loaders in the platform's packages: lists of paths by kind of firmware.
     """
-    given, secure = pillar["firmware"], pillar["secure_boot"]
+    given = pillar["firmware"]
+    secure: dict[str, SecureBoot] = {}
     firmware: list[Firmware] = []
     files: list[BootFile] = []
     for row in FIRMWARE:
@@ -77,28 +103,63 @@ def config(pillar: Pillar, packaged: dict[str, list[str]]) -> dict[str, Any]:
                 {"kind": kind, "file": row["file"], "packaged": list(packaged.get(kind, []))}
             )
         row = row.copy()
-        if kind in secure:
-            for name, file in SECURE_BOOT[kind].items():
-                files.append(_binary(kind, file, secure[kind][name]))
-            row["file"] = SECURE_BOOT[kind]["shim"]
+        own = pillar["secure_boot"].get(kind)
+        if own and own.get("image"):
+            # ALT's GRUB has no module for HTTP.
+            row["file"], row["secure"] = f"{GRUB}/{SECURE_BOOT[kind]['own']}", "grub"
+            secure[kind] = {"way": "grub", "image": label(own["image"])}
+        elif own:
+            names = SECURE_BOOT[kind]
+            files += [_binary(kind, names[name], own[name]) for name in ("shim", "ipxe")]
+            files.append({"kind": kind, "file": names["default"], "copy_of": names["ipxe"]})
+            row["file"] = row["http_file"] = names["shim"]
+            row["secure"] = "ipxe"
+            secure[kind] = {"way": "ipxe", "image": ""}
         firmware.append(row)
-    return {"firmware": firmware, "boot_files": files}
+    return {"firmware": firmware, "boot_files": files, "secure_boot": secure}
 
 
 def started(row: Firmware) -> str:
     """
-    Return the file name of the boot loader that a kind's shim starts; empty: it has none.
+    Return the name, in the TFTP root, of the boot loader that a kind's shim starts; empty: it has
+    none.
 
     row
         The kind, of the configuration.
     """
-    files = SECURE_BOOT.get(row["kind"], {})
-    return files["ipxe"] if files and row["file"] == files["shim"] else ""
+    names = SECURE_BOOT.get(row["kind"], {})
+    return {
+        "": "",
+        "ipxe": names.get("ipxe", ""),
+        "grub": f"{GRUB}/{names.get('default')}",
+    }[row.get("secure", "")]
+
+
+def unsigned(pillar: Pillar, macs: list[str], uuids: list[str]) -> Unsigned:
+    """
+    Return the machines that get the unsigned boot loader.
+
+    pillar
+        The completed pillar.
+
+    macs, uuids
+        Those of hosts: MAC addresses without colons, UUIDs.
+    """
+    begin = [one for own in pillar["secure_boot"].values() for one in own.get("unsigned") or []]
+    digits = [re.sub("[^0-9a-f]", "", one.lower()) for one in begin] + macs
+    pairs = [[one[at : at + 2] for at in range(0, len(one), 2)] for one in digits]
+    return {
+        "macs": [":".join([*of, *["*"] * (6 - len(of))]) for of in pairs],
+        "uuids": [":".join(["00", *re.findall("..", one.replace("-", ""))]) for one in uuids],
+    }
 
 
 def _binary(kind: str, file: str, given: dict[str, Any]) -> BootFile:
     checksum = {algorithm: digest.lower() for algorithm, digest in given["checksum"].items()}
-    return {"kind": kind, "file": file, "url": given["url"], "checksum": checksum}
+    binary: BootFile = {"kind": kind, "file": file, "url": given["url"], "checksum": checksum}
+    if given.get("path"):
+        binary["path"] = given["path"]
+    return binary
 
 
 def not_bootable(config: Config, there: set[str], wanted: list[tuple[str, str]]) -> list[str]:

@@ -35,7 +35,7 @@ def table(config: Config) -> list[Row]:
                     **common,
                     "option_93": one["http"],
                     "ipxe": [],
-                    "file": f"{config['http']['url']}/tftp/{one['file']}",
+                    "file": f"{config['http']['url']}/tftp/{one['http_file']}",
                     "option_60": "HTTPClient",
                 }
             )

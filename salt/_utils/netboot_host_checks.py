@@ -160,6 +160,23 @@ def macs(value: Any) -> Wrong:
     return each(value, mac) or duplicate([bare_mac(one) for one in value])
 
 
+_BEGINNING = {"type": "string", "pattern": r"^[0-9A-Fa-f]{2}([:.-]?[0-9A-Fa-f]{2}){2,5}$"}
+
+
+@like(**list_of(_BEGINNING, minItems=1, uniqueItems=True))
+def mac_beginnings(value: Any) -> Wrong:
+    rule = "must be a list of MAC addresses or of their beginnings, such as ['00:1e:4f']"
+    if not isinstance(value, list) or not value:
+        return refused(value, rule)
+
+    def wrong(one: Any) -> Wrong:
+        if not isinstance(one, str):
+            return _in_quotes(one) or rule
+        return None if re.fullmatch(_BEGINNING["pattern"], one) else refused(one, rule)
+
+    return each(value, wrong) or duplicate(value)
+
+
 @like(type="string", pattern=f"^{_UUID}$")
 def uuid(value: Any) -> Wrong:
     if wrong := _in_quotes(value):

@@ -173,6 +173,11 @@ def problems(hosts: Maps, groups: Maps, images: Maps, installs: Maps) -> list[st
         found += [f"{path}:{wrong}" for wrong in _wrong_host(host, groups, images)]
         found += _wrong_target(path, host, images)
         found += [f"{path}:{wrong}" for wrong in _wrong_install(host, groups, images, installs)]
+        if _is_unsigned(host, groups) and not _seen_by_dhcp(name, host):
+            found.append(
+                f"{path}:secure_boot: false requires mac or uuid, as DHCP recognizes nothing else; "
+                "see also netboot:secure_boot:NAME:unsigned"
+            )
         other = keys.setdefault(host_key(name), name)
         if other != name:
             found.append(
@@ -366,6 +371,31 @@ def warnings(hosts: Maps, groups: Maps, asks: list[list[str]]) -> list[str]:
         )
         if names
     ]
+
+
+def _is_unsigned(host: Maps, groups: Maps) -> bool:
+    group = host.get("group")
+    known = group is None or groups.get(group) is not None
+    return known and settings_of(host, groups).get("secure_boot") is False
+
+
+def _seen_by_dhcp(name: str, host: Maps) -> list[tuple[str, str]]:
+    return [one for one in identities(name, host) if one[0] in ("mac", "uuid")]
+
+
+def unsigned(hosts: Maps, groups: Maps) -> tuple[list[str], list[str]]:
+    """
+    Return the MAC addresses and UUIDs of hosts that get the unsigned boot loader.
+
+    hosts, groups
+        See ``problems``, without any.
+    """
+    found: dict[str, list[str]] = {"mac": [], "uuid": []}
+    for name, host in hosts.items():
+        if _is_unsigned(host, groups):
+            for kind, value in _seen_by_dhcp(name, host):
+                found[kind].append(value)
+    return found["mac"], found["uuid"]
 
 
 def any_once(hosts: Maps, groups: Maps) -> bool:

@@ -118,6 +118,13 @@ _HOST_SETTINGS: tuple[Key, ...] = (
         None,
         "Which network card the booted system sets up, see `images:NAME:nic`, whatever it boots.",
     ),
+    Key(
+        "secure_boot",
+        check.yes_or_no,
+        True,
+        "`false`: load the unsigned boot loader, whatever the key `secure_boot` says, as some old "
+        "machines hang in signed ones. DHCP recognizes a host by `mac` or `uuid` only.",
+    ),
 )
 
 
@@ -958,22 +965,50 @@ KEYS: tuple[Key, ...] = (
     ),
     *_digests("firmware.*"),
     Key(
+        "secure_boot.*.image",
+        check.text,
+        None,
+        "For machines with Secure Boot, without any file from outside: name of the image whose own "
+        "shim and GRUB all UEFI machines of this kind load over PXE; NAME is efi-x86_64 or "
+        "efi-aarch64. They boot images that are signed with the same key.",
+    ),
+    Key(
         "secure_boot.*.shim.url",
         url.file_url,
         None,
-        "For machines with Secure Boot: URL of a shim signed for their firmware; NAME is "
-        "efi-x86_64 or efi-aarch64. Based on the facts of iPXE's own shim; not tested by booting.",
+        "Or, with iPXE's menus: URL of a shim signed for their firmware, which all UEFI machines "
+        "of this kind load, with Secure Boot on or off.",
         required=True,
+    ),
+    Key(
+        "secure_boot.*.shim.path",
+        check.file_below,
+        None,
+        "If that URL is of a `.tar.gz`, such as iPXE's release: path of the file in it. The "
+        "checksum is that of the archive.",
     ),
     *_digests("secure_boot.*.shim"),
     Key(
         "secure_boot.*.ipxe.url",
         url.file_url,
         None,
-        "URL of the iPXE that this shim starts.",
+        "URL of the signed iPXE that this shim starts.",
         required=True,
     ),
+    Key(
+        "secure_boot.*.ipxe.path",
+        check.file_below,
+        None,
+        "Its path in that archive, such as `ipxeboot/x86_64-sb/snponly.efi`.",
+    ),
     *_digests("secure_boot.*.ipxe"),
+    Key(
+        "secure_boot.*.unsigned",
+        host.mac_beginnings,
+        None,
+        "List of MAC addresses, or how they begin (`00:1e:4f`), of machines that load the unsigned "
+        "boot loader all the same. For a host of the pillar: its own `secure_boot: false`.",
+    ),
     Key(
         "http.port",
         check.whole(1, 65535),

@@ -38,6 +38,10 @@ LABELS: dict[str, dict[str, str]] = {
         "missing": "Not ready yet, though this machine is to boot it",
         "failed": "This could not be loaded from",
         "altered": "this is not the file that the server has on record",
+        "insecure": "does not start with Secure Boot",
+        "no-shim": "the image has no signed shim",
+        "kernel-unsigned": "its kernel is not signed",
+        "kernel-of-others": "its shim has no key for its kernel",
         "press": "Press a key for the menu, or wait to boot from the local disk",
         "refused": "Wrong user name or password",
     },
@@ -67,10 +71,17 @@ LABELS: dict[str, dict[str, str]] = {
         "missing": "Ещё не готово то, что назначено этой машине",
         "failed": "Не загружается с",
         "altered": "это не тот файл, который записан у сервера",
+        "insecure": "не запускается с Secure Boot",
+        "no-shim": "в образе нет подписанного shim",
+        "kernel-unsigned": "его ядро не подписано",
+        "kernel-of-others": "в его shim нет ключа для его ядра",
         "press": "Любая клавиша - меню, иначе загрузка с локального диска",
         "refused": "Неверное имя или пароль",
     },
 }
+
+#: Texts of why Secure Boot refuses an image: what ``iso_facts`` finds of its shim and kernel.
+LACKS = ("no-shim", "kernel-unsigned", "kernel-of-others")
 
 # ICAO Doc 9303, part 3, section 6.B, as in Russian passports, which needs no apostrophes; with its
 # rows for Ukrainian and Belarusian. And signs of Russian typography.

@@ -11,7 +11,7 @@ import jinja2
 from salt.exceptions import CommandExecutionError
 
 from netboot_entries import MOUNTING
-from netboot_labels import LABELS, language, latin
+from netboot_labels import LABELS, LACKS, language, latin
 from netboot_names import NICS, boot_file
 from netboot_shapes import Config, Entry
 
@@ -145,7 +145,8 @@ def _context(config: Config, arch: str, entries: list[Entry]) -> dict[str, Any]:
         {
             **entry,
             "title": f"{names.drawn(entry['image'])}: {entry['remark']} "
-            f"${{nb-short-{shorts[_short(entry)]}}}",
+            f"${{nb-short-{shorts[_short(entry)]}}}"
+            f"{'${nb-lacks-' + entry['secure_lacks'] + '}' if entry['secure_lacks'] else ''}",
         }
         for entry in mine
     ]
@@ -174,6 +175,7 @@ def _context(config: Config, arch: str, entries: list[Entry]) -> dict[str, Any]:
         "pages": pages,
         "shorts": shorts,
         "room": _room(mine, shorts),
+        "lacks": [one for one in LACKS if any(entry["secure_lacks"] == one for entry in mine)],
         "sums": {
             entry["label"]: entry
             for entry in mine

@@ -20,6 +20,7 @@ once       HOST             netboot_shapes.Boot                         netboot-
 installs   HOST             see netboot_installing                      netboot-once
 owned      menus            file names in the TFTP root                 netboot_tftp states
 owned      firmware         file names in the TFTP root                 netboot_tftp states
+owned      extracted        checksum, path, SHA-256 by boot loader      netboot_tftp states
 owned      trees            paths of image trees                        alt_image states
 owned      once             netboot_shapes.Arming by host               netboot_arming
 owned      silenced         names of services                           netboot_packages states

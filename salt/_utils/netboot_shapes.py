@@ -48,6 +48,9 @@ class Firmware(TypedDict):
     http: list[int]  # and over UEFI HTTP boot
     features: list[int]  # features that its iPXE needs for the menu, as in option 175
     file: str  # its boot loader in the TFTP root
+    http_file: str  # the one over UEFI HTTP boot
+    plain: str  # the unsigned one
+    secure: str  # what that of Secure Boot starts: ipxe, grub; or empty: there is none
 
 
 class _BootFile(TypedDict):
@@ -61,6 +64,22 @@ class BootFile(_BootFile, total=False):
     packaged: list[str]  # paths; the first that exists is used
     url: str
     checksum: dict[str, str]
+    path: str  # in the archive at that URL
+    copy_of: str  # name of another one in the TFTP root
+
+
+class SecureBoot(TypedDict):
+    """How machines with Secure Boot boot."""
+
+    way: str  # ipxe: a signed iPXE; grub: an image's own shim and GRUB
+    image: str  # that image's label, or empty
+
+
+class Unsigned(TypedDict):
+    """Machines that get the unsigned boot loader, as DHCP recognizes them."""
+
+    macs: list[str]  # for dnsmasq, with * for what any of them has
+    uuids: list[str]  # their bytes in DHCP option 97, in either order
 
 
 class Offer(TypedDict, total=False):
@@ -266,6 +285,8 @@ class Config(TypedDict):
     dhcp: Dhcp
     firmware: list[Firmware]
     boot_files: list[BootFile]
+    secure_boot: dict[str, SecureBoot]  # by kind of firmware
+    unsigned: Unsigned
     http: Http
     status: Status
     probe: bool  # whether an apply ends by loading what clients load
@@ -410,6 +431,8 @@ class Entry(TypedDict):
     initrd: str
     kernel_sha256: str  # empty: not on record
     initrd_sha256: str
+    shim: str  # the image's own, as kernel; or empty
+    secure_lacks: str  # why Secure Boot refuses the kernel, see LACKS; or empty
     cmdline: str
     files: str  # what must be unpacked: boot, stage, tree
     needs_iso: bool

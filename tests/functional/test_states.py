@@ -1,10 +1,12 @@
 """The states through Salt's own loader: test=True, apply, apply again; and what goes wrong."""
 
 import hashlib
+import io
 import os
 import re
 import subprocess
 import sys
+import tarfile
 import threading
 import time
 
@@ -450,6 +452,63 @@ def test_firmware_fetched(states, root, tmp_path, web, configured):
     path.write_bytes(b"an EFI PROGRAM")
     assert copied(digest, test=True).changes == {path.name: "changed"}
     assert copied(digest).changes == {path.name: "changed"}
+    assert list((root / ".staging").iterdir()) == []
+
+
+def test_firmware_out_of_an_archive(states, root, web, configured):
+    """As iPXE's release has its signed boot loaders; a shim's second stage is there twice."""
+    archive = web.folder / "ipxeboot.tar.gz"
+
+    def packed(content):
+        with tarfile.open(archive, "w:gz") as tar:
+            member = tarfile.TarInfo("./ipxeboot/x86_64-sb/snponly.efi")
+            member.size = len(content)
+            tar.addfile(member, io.BytesIO(content))
+            link = tarfile.TarInfo("ipxeboot/x86_64-sb/snponly-shim.efi")
+            link.type, link.linkname = tarfile.SYMTYPE, "../shimx64.efi"
+            tar.addfile(link)
+
+    def copied(path="ipxeboot/x86_64-sb/snponly.efi", files=True, **kwargs):
+        digest = hashlib.sha256(archive.read_bytes()).hexdigest()
+        kind = {"kind": "efi-x86_64"}
+        given = {"url": f"{web.url}/{archive.name}", "checksum": {"sha256": digest}, "path": path}
+        both = [
+            {**kind, "file": "ipxe.efi", **given},
+            {**kind, "file": "grubx64.efi", "copy_of": "ipxe.efi"},
+        ]
+        other = {"kind": "bios", "file": "undionly.kpxe", "packaged": [__file__]}
+        configured(boot_files=[other, *(both if files else [])], firmware=[])
+        return states.netboot_tftp.firmware_copied("boot loaders", **kwargs)
+
+    names = ["ipxe.efi", "grubx64.efi"]
+    packed(b"signed \xff one")
+    assert set(names) <= set(copied(test=True).changes)
+    assert not (root / "tftp/ipxe.efi").exists()
+    assert set(names) <= set(copied().changes)
+    assert [(root / "tftp" / name).read_bytes() for name in names] == [b"signed \xff one"] * 2
+    web.requests.clear()
+    assert copied().changes == {}
+    assert web.requests == []
+    (root / "tftp/ipxe.efi").write_bytes(b"touched")
+    assert copied().changes == {"ipxe.efi": "changed"}
+    packed(b"signed two")
+    assert copied().changes == dict.fromkeys(names, "changed")
+    for path, wrong in (
+        (
+            "ipxeboot/x86_64-sb/snponly-shim.efi",
+            "is not a file but a link to ../shimx64.efi; name that",
+        ),
+        ("x86_64-sb/snponly.efi", "has no x86_64-sb/snponly.efi"),
+    ):
+        refused = copied(path)
+        assert refused.result is False
+        assert wrong in refused.comment
+        assert (root / "tftp/ipxe.efi").read_bytes() == b"signed two"
+    archive.write_bytes(b"no archive")
+    assert "is not a .tar.gz" in copied().comment
+    assert copied(files=False, test=True).changes == dict.fromkeys(names, "removed")
+    assert copied(files=False).changes == dict.fromkeys(names, "removed")
+    assert not (root / "tftp/ipxe.efi").exists()
     assert list((root / ".staging").iterdir()) == []
 
 
