@@ -47,7 +47,7 @@ RULES: dict[str, dict[str, Any]] = {
         ]
     },
     "firmware.*": _DIGESTS,
-    "secure_boot.*": {"required": ["shim", "ipxe"]},
+    "secure_boot.*": {"oneOf": [{"required": ["shim", "ipxe"]}, {"required": ["image"]}]},
     "secure_boot.*.shim": _DIGESTS,
     "secure_boot.*.ipxe": _DIGESTS,
 }

@@ -177,6 +177,11 @@ def _forget(made, gone, changes):
     defaults = made.get("default_image")
     if isinstance(defaults, dict):
         made["default_image"] = {k: name for k, name in defaults.items() if name not in gone}
+    secure = made.get("secure_boot")
+    for kind in list(secure) if isinstance(secure, dict) else ():
+        if isinstance(secure[kind], dict) and secure[kind].get("image") in gone:
+            del secure[kind]
+            changes.append(f"netboot:secure_boot:{kind}: left out, its image is on another server")
     for kind in ("groups", "hosts"):
         named = made.get(kind)
         for name in list(named) if isinstance(named, dict) else ():
@@ -191,6 +196,8 @@ def _fit_loaders(made, loaders, changes):
     for folder, parts in (("firmware", [""]), ("secure_boot", ["shim", "ipxe"])):
         found = made.get(folder)
         for kind in list(found) if isinstance(found, dict) else ():
+            if folder == "secure_boot" and "image" in found[kind]:
+                continue  # out of an ISO
             paths = [f"{folder}.{kind}{'.' * bool(part)}{part}" for part in parts]
             if all(path in loaders for path in paths):
                 for path in paths:

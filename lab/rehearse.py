@@ -163,7 +163,8 @@ def loaders_of(pillar, folder, isos):
     found = {}
     urls = {f"firmware.{k}": v for k, v in (pillar.get("firmware") or {}).items()}
     for kind, parts in (pillar.get("secure_boot") or {}).items():
-        urls |= {f"secure_boot.{kind}.{part}": parts[part] for part in parts}
+        for part in ("shim", "ipxe"):
+            urls[f"secure_boot.{kind}.{part}"] = parts.get(part) or {}
     for key, settings in urls.items():
         url = str(settings.get("url", ""))
         places = [Path(isos, url.rpartition("/")[2])] if isos else []

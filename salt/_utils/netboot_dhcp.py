@@ -61,6 +61,8 @@ def problems(pillar: Pillar, target: Target) -> list[str]:
             found.append(f"{key}:image: contradicts {given[0]}; remove one of the two")
         elif own.get("image"):
             found += _wrong_image(f"{key}:image", own["image"], pillar["images"])
+        elif not given:
+            found.append(f"{key}: set shim and ipxe, or image")
         else:
             for name in ("shim", "ipxe"):
                 found += _incomplete(f"{key}:{name}", own[name])

@@ -24,7 +24,7 @@ OTHERS = frozenset(
         "certfree certstat certstore colour config console cpair dhcp ifclose ifconf iflinkwait "
         "ifopen ifstat imgextract imgstat imgtrust imgverify ipstat lotest md5sum neighstat "
         "nslookup nstat ntp param params pciscan ping profstat route sanhook sanunhook sha1sum "
-        "shim show sleep startpxe stoppxe sync usbscan vcreate vdestroy"
+        "show sleep startpxe stoppxe sync usbscan vcreate vdestroy"
     ).split()
 )
 _MOST_STEPS = 4000
@@ -75,9 +75,9 @@ class Client:
 
     What happens is in ``titled``, ``items`` and ``gaps`` (the last menu: title; label and title;
     lines that nobody can choose), ``said`` (what it prints), ``fetched`` (URLs), ``seen`` (steps
-    that it reported), ``asked`` (whether a password was), ``kernel`` and ``initrd`` (URL, with the
-    command line for the kernel) and ``end`` (the command that ended it, with ``kernel`` if that is
-    ``boot``).
+    that it reported), ``asked`` (whether a password was), ``kernel``, ``initrd`` and ``shim`` (URL,
+    with the command line for the kernel) and ``end`` (the command that ended it, with ``kernel`` if
+    that is ``boot``).
     """
 
     def __init__(
@@ -106,7 +106,7 @@ class Client:
         self.fetched: list[str] = []
         self.seen: list[str] = []
         self.asked = False
-        self.kernel = self.initrd = self.end = ""
+        self.kernel = self.initrd = self.shim = self.end = ""
         self._steps = self._depth = self._expanded = 0
 
     def run(self, url: str) -> bool:
@@ -287,6 +287,11 @@ class Client:
     def _do_initrd(self, rest: list[str], _positional: list[str]) -> bool:
         self.initrd = rest[0]
         self.fetched.append(rest[0])
+        return True
+
+    def _do_shim(self, _rest: list[str], positional: list[str]) -> bool:
+        self.shim = positional[0]
+        self.fetched.append(self.shim)
         return True
 
     def _do_sha256sum(self, rest: list[str], _positional: list[str]) -> bool:

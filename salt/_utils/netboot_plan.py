@@ -41,10 +41,9 @@ def plan(records: Records, whole: bool = False) -> dict[str, Any]:
     Returns a map: ``server``, ``url`` and ``dhcp`` (the mode); ``interfaces``; ``at``, by which
     address this machine reaches itself, if not by ``server``; ``firmware``, as in
     the configuration, of kinds that an apply put a boot loader in place for, each with the name of
-    what that ``starts``; ``entries``, each with
-    the paths of its ``kernel``, ``initrd`` and ``stage``; and ``files`` by path: ``bytes``,
-    ``samples`` (offset, length and SHA-256) and ``sha256`` (on record, or empty), or None for a
-    file that is not on the disk; and
+    what that ``starts``; ``entries``, each with the paths of its ``kernel``, ``initrd``, ``stage``
+    and, for Secure Boot, ``shim``; ``files`` by path: ``bytes``, ``samples`` (offset, length and
+    SHA-256) and ``sha256`` (on record, or empty), or None for a file that is not on the disk; and
     ``untried``, what of the menu is not in it, in words.
     """
     config = records.config()
@@ -56,11 +55,12 @@ def plan(records: Records, whole: bool = False) -> dict[str, Any]:
     firmware = [
         {**row, "starts": started(row)} for row in config["firmware"] if row["file"] in placed
     ]
+    secure = any(row["secure"] == "ipxe" for row in firmware)
     for row in firmware:
         for name in filter(None, (row["file"], row["starts"])):
             files[f"/tftp/{name}"] = _file(f"{config['paths']['tftp']}/{name}", "", True)
     for entry in entries:
-        for path in _paths(entry).values():
+        for path in _paths(entry, secure).values():
             if path.startswith("/") and path not in files:
                 files[path] = _file(
                     config["root"] + path, sums.get(path, ""), whole or path in touched
@@ -77,7 +77,7 @@ def plan(records: Records, whole: bool = False) -> dict[str, Any]:
         "entries": [
             {
                 **{key: entry[key] for key in ("id", "image", "arch", "method", "form")},
-                **_paths(entry),
+                **_paths(entry, secure),
             }
             for entry in entries
             if entry["label"] not in elsewhere
@@ -112,12 +112,17 @@ def _own_address(config: Config) -> dict[str, str]:
     return {config["address"]: here[0]} if missing and here else {}
 
 
-def _paths(entry: Entry) -> dict[str, str]:
-    """Return what an entry loads, by paths in URLs; an address elsewhere stays one."""
+def _paths(entry: Entry, secure: bool) -> dict[str, str]:
+    """
+    Return what an entry loads, by paths in URLs; an address elsewhere stays one. ``secure``: with
+    Secure Boot.
+    """
     loads = {
         what: f"/tftp{path}" if path.startswith("/") else path
         for what, path in (("kernel", entry["kernel"]), ("initrd", entry["initrd"]))
     }
+    if secure and entry["shim"] and not entry["secure_lacks"]:
+        loads["shim"] = f"/tftp{entry['shim']}"
     return {**loads, "stage": entry["stage"]["path"]}
 
 

@@ -27,6 +27,7 @@ _SCRIPT_BYTES = 4 << 20
 # What all scripts together may take.
 _SCRIPTS_BYTES, _SCRIPTS_S = 64 << 20, 120
 _LONGEST_TEXT = 400
+_SECURE = {"efi/SecureBoot": "01"}
 _TIMEOUT_S = 10.0
 _AGENT = f"{PROBE}/{VERSION}"
 # How much of a file that is compared whole is read at a time.
@@ -434,12 +435,13 @@ def _chosen(
 
     def make(chosen: list[str]) -> Client:
         entry = entries.get(chosen[-1].lstrip("!") if chosen else "", {})
+        # Where a signed iPXE starts the menu, its entries are tried with Secure Boot.
+        secure = row.get("secure") == "ipxe" and "shim" in entry
         loads = (entry[what] for what in ("kernel", "initrd") if entry)
         # As an iPXE does that can: what comes is compared with what is on record, see _entry.
         sums = {boot_file(path): files.sha256(path) for path in loads if files.sha256(path)}
-        return Client(
-            *(files.script, settings, (), chosen, refused, sums), waits=True, silent=OTHERS
-        )
+        own = {**settings, **(_SECURE if secure else {})}
+        return Client(files.script, own, (), chosen, refused, sums, waits=True, silent=OTHERS)
 
     url = f"tftp://{plan['server']}/./config-{row['arch']}.ipxe"
     return choices(make, url, lambda label: label.startswith("@") or label in entries)
@@ -457,7 +459,9 @@ def _entry(
         return Wrong(kind, entry["id"], "password", cause, "netboot:menu:password")
     kernel, _, cmdline = choice.client.kernel.partition(" ")
     kernel = kernel if "://" in kernel else ""
-    for what, url in (("kernel", kernel), ("initrd", choice.client.initrd)):
+    loaded = [("kernel", kernel), ("initrd", choice.client.initrd)]
+    loaded += [("shim", choice.client.shim)] if choice.client.shim else []
+    for what, url in loaded:
         if cause := files.wrong(_marked(url), entry[what]):
             return Wrong(kind, entry["id"], what, f"{shown(url)}: {cause}", key)
     wants = re.search(r"\bhash=([0-9a-f]{64})\b", cmdline)

@@ -10,11 +10,17 @@ import netboot_firmware
 import netboot_hints
 import netboot_names
 from tests.conftest import CHECKOUT
-from tests.unit.test_netboot_pillar import SHA256, problems, resolve
+from tests.unit.test_netboot_pillar import IMAGE, SHA256, problems, resolve
 
 SUBNET = {"range": ["192.0.2.100", "192.0.2.199"]}
 SERVER = {"mode": "server", "subnets": {"192.0.2.0/24": SUBNET}}
 BINARY = {"url": "http://example.org/ipxe.efi", "checksum": {"sha256": SHA256}}
+ELSEWHERE = {
+    "skip_iso_deploy": True,
+    "alt_arch": "x86_64",
+    "live_size": 1,
+    **{f"{one}_url": f"http://192.0.2.7/{one}" for one in ("kernel", "initrd", "stage2_http")},
+}
 
 
 def server(subnets=None, **dhcp):
@@ -131,6 +137,22 @@ WRONG = [
         {"secure_boot": {"efi-x86_64": {"shim": BINARY, "ipxe": {"url": BINARY["url"]}}}},
         "netboot:secure_boot:efi-x86_64:ipxe:checksum: is missing",
     ),
+    (
+        {"secure_boot": {"efi-x86_64": {}}},
+        "netboot:secure_boot:efi-x86_64: set shim and ipxe, or image",
+    ),
+    (
+        {"secure_boot": {"efi-x86_64": {"image": "ALT", "shim": BINARY}}},
+        "netboot:secure_boot:efi-x86_64:image: contradicts shim; remove one of the two",
+    ),
+    (
+        {"secure_boot": {"efi-x86_64": {"image": "ALY"}}, "images": {"ALT": IMAGE}},
+        "netboot:secure_boot:efi-x86_64:image: netboot:images has no 'ALY', did you mean ALT?",
+    ),
+    (
+        {"secure_boot": {"efi-x86_64": {"image": "there"}}, "images": {"there": ELSEWHERE}},
+        "netboot:secure_boot:efi-x86_64:image: there is on another server; its shim and GRUB are",
+    ),
 ]
 
 
@@ -198,10 +220,83 @@ def test_secure_boot_starts_with_the_shim():
     config = resolve(pillar)["config"]
     files = {one["file"] for one in config["boot_files"] if "url" in one}
     assert files == {"ipxe-shimx64.efi", "ipxe.efi"}
+    (copy,) = (one for one in config["boot_files"] if "copy_of" in one)
+    assert (copy["file"], copy["copy_of"]) == ("grubx64.efi", "ipxe.efi"), "for other shims"
     lines = dnsmasq(pillar)
     assert 'pxe-service=tag:!ipxe,7,"Network boot",ipxe-shimx64.efi,192.0.2.10' in lines
     assert 'pxe-service=tag:ipxe,7,"Network boot",config-x86_64.ipxe,192.0.2.10' in lines
     assert "dhcp-boot=tag:efi-x86_64-http,http://192.0.2.10/tftp/ipxe-shimx64.efi" in lines
+
+
+SIGNED = {"efi-x86_64": {"shim": BINARY, "ipxe": BINARY}}
+
+
+def test_shim_finds_what_it_starts_beside_a_boot_file_in_a_directory():
+    """It reads BOOTP's field of the file name, which dnsmasq would move to an option."""
+    assert "dhcp-no-override" in dnsmasq({**server(), "secure_boot": SIGNED})
+    assert "dhcp-no-override" not in dnsmasq(server())
+    assert "dhcp-no-override" not in dnsmasq({"secure_boot": SIGNED})
+
+
+@pytest.mark.parametrize("mode", ["proxy", "server"])
+def test_machines_that_stay_on_the_unsigned_loader(mode):
+    """In each way that a UEFI client is answered; others get the shim."""
+    hosts = {
+        "old1": {"mac": "00:1E:4F:00:00:01", "secure_boot": False},
+        "old2": {"uuid": "01234567-89ab-cdef-0123-456789abcdef", "group": "old"},
+        "new": {"mac": "00:1e:4f:00:00:02"},
+    }
+    pillar = {
+        **(server() if mode == "server" else {}),
+        "hosts": hosts,
+        "groups": {"old": {"secure_boot": False}},
+        "secure_boot": {"efi-x86_64": {**SIGNED["efi-x86_64"], "unsigned": ["00:21:CC"]}},
+    }
+    lines = dnsmasq(pillar)
+    assert [
+        line for line in lines if line.startswith(("dhcp-mac=set:uns", "dhcp-match=set:uns"))
+    ] == [
+        "dhcp-mac=set:unsigned,00:21:cc:*:*:*",
+        "dhcp-mac=set:unsigned,00:1e:4f:00:00:01",
+        "dhcp-match=set:unsigned,97,00:01:23:45:67:89:ab:cd:ef:01:23:45:67:89:ab:cd:ef",
+        "dhcp-match=set:unsigned,97,00:67:45:23:01:ab:89:ef:cd:01:23:45:67:89:ab:cd:ef",
+    ]
+    told = {
+        (tag, file): [line for line in lines if f"tag:{tag}unsigned" in line and file in line]
+        for tag in ("", "!")
+        for file in ("ipxe-shimx64.efi", "snponly-x86_64.efi")
+    }
+    assert told["", "ipxe-shimx64.efi"] == told["!", "snponly-x86_64.efi"] == []
+    ways = 3 if mode == "proxy" else 2  # PXE by each of its numbers, and HTTP
+    assert len(told["", "snponly-x86_64.efi"]) == len(told["!", "ipxe-shimx64.efi"]) == ways
+    assert not [line for line in dnsmasq({**pillar, "secure_boot": {}}) if "unsigned" in line]
+
+
+def test_image_s_own_shim_and_grub():
+    """Over PXE alone: ALT's GRUB has no module for HTTP."""
+    pillar = {"images": {"ALT 11": IMAGE}, "secure_boot": {"efi-x86_64": {"image": "ALT 11"}}}
+    config = resolve(pillar)["config"]
+    assert config["secure_boot"] == {"efi-x86_64": {"way": "grub", "image": "alt_11"}}
+    assert not [one for one in config["boot_files"] if "url" in one or "copy_of" in one]
+    lines = dnsmasq(pillar)
+    assert 'pxe-service=tag:!ipxe,7,"Network boot",grub/shimx64.efi,192.0.2.10' in lines
+    assert "dhcp-boot=tag:efi-x86_64-http,http://192.0.2.10/tftp/snponly-x86_64.efi" in lines
+
+
+@pytest.mark.parametrize(
+    ("host", "wrong"),
+    [
+        ({"serial": "K7-2213"}, True),
+        ({"product": "Old PC"}, True),
+        ({"group": "old", "hostname": "pc1"}, True),
+        ({"mac": "00:1e:4f:00:00:01", "serial": "K7-2213"}, False),
+    ],
+)
+def test_unsigned_host_that_dhcp_does_not_know(host, wrong):
+    own = {} if "group" in host else {"secure_boot": False}
+    found = problems({"hosts": {"pc1": {**host, **own}}, "groups": {"old": {"secure_boot": False}}})
+    expected = "netboot:hosts:pc1:secure_boot: false requires mac or uuid, as DHCP recognizes"
+    assert [one[: len(expected)] for one in found] == ([expected] if wrong else [])
 
 
 def dnsmasq(pillar, **target):

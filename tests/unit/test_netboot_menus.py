@@ -7,6 +7,7 @@ import pytest
 import netboot_entries
 import netboot_menus
 from cli import screen
+from netboot_labels import LABELS, LACKS
 from tests.conftest import CHECKOUT
 from tests.ipxe import Client, module, problems
 from tests.unit.test_netboot_entries import P11, PROPAGATOR
@@ -647,6 +648,65 @@ def test_view_is_what_a_client_sees(menu):
 
 
 TOOLS = ("language", "shell", "!shell", "reboot", "firmware")
+
+
+SECURE = {
+    "secure_boot": {"shim": "EFI/BOOT/BOOTX64.EFI", "grub": "", "grub_version": "", "lacks": ""}
+}
+ON = {"settings": {"efi/SecureBoot": "01"}}
+FIRST = {"default_image": {"x86_64": "ALT 0"}}
+
+
+def test_signed_image_with_secure_boot():
+    """The kernel is handed over through the image's own shim, without Secure Boot as before."""
+    scripts = menus(facts={**P11, **SECURE}, **FIRST)
+    on, off = boots(scripts, **ON), boots(scripts)
+    assert on.kernel.split()[0] == off.kernel.split()[0]
+    assert (on.end, off.end) == (f"{on.kernel} boot", f"{off.kernel} boot")
+    assert on.shim == f"{TFTP}/netboot/x86_64/alt_0/EFI/BOOT/BOOTX64.EFI"
+    assert off.shim == ""
+    assert on.items == off.items
+    assert on.seen[-3:] == [f"{step}&e=alt_0-livecd" for step in ("kernel", "initrd", "boot")]
+
+
+@pytest.mark.parametrize("lacks", LACKS)
+@pytest.mark.parametrize("way", ["default", "chosen", "host"])
+def test_image_that_secure_boot_refuses(lacks, way):
+    """Its lines say why, and it does not start; the machine falls back to its disk."""
+    facts = {**P11, "secure_boot": {**SECURE["secure_boot"], "lacks": lacks}}
+    scripts = menus(facts=facts, **(FIRST if way == "default" else {}))
+    if way == "host":
+        scripts = host_script(scripts, "set nb-entry alt_0-livecd", "set nb-straight 1")
+    # Once it was refused, the menu comes again and times out.
+    client = boots(scripts, chosen=["alt_0-livecd"] if way == "chosen" else [], **ON)
+    why = f"does not start with Secure Boot: {LABELS['en'][lacks]}"
+    assert (client.kernel, client.end) == ("", "exit 1")
+    if way != "host":
+        lines = [title for label, title in client.items if label.startswith("alt_0")]
+        assert all(title.endswith(f"({why})") for title in lines)
+        assert len(lines) == 3
+    if way == "default":
+        assert f"alt_0-livecd: {why}" in client.gaps
+    else:
+        assert f"alt_0-livecd: {why}" in client.said
+        assert "failed&x=secure&n=kernel&e=alt_0-livecd" in client.seen
+    chosen = {"chosen": ["alt_0-livecd"]} if way == "chosen" else {}
+    off = boots(scripts, **chosen)
+    assert off.end.endswith(" boot")
+    assert "Secure Boot" not in str([off.items, off.gaps, off.said])
+
+
+def test_menu_has_only_commands_of_secure_boot_builds():
+    """Those of ipxe/ipxe 0ab2277 marked FILE_SECBOOT(PERMITTED); cpuid is behind a BIOS."""
+    (script,) = (text for name, text in menus(facts={**P11, **SECURE}).items() if "i586" in name)
+    words = set()
+    for line in script.splitlines():
+        if line and not line.startswith((":", "#")):
+            words |= {part.split()[0] for part in re.split(r" (?:&&|\|\|) ?", line) if part.strip()}
+    assert words <= set(
+        "boot chain choose clear echo exit goto imgfetch imgfree inc initrd iseq isset item kernel "
+        "login menu prompt reboot sanboot set sha256sum shell shim".split()
+    )
 
 
 def test_drawn_menu_is_that_of_a_machine_with_enough_memory():
