@@ -6,6 +6,8 @@ with lab.client("efi-secure", variables=keys.variables(["2011", "2023"])) as cli
     ...
 """
 
+import ssl
+import struct
 import sys
 from importlib import resources
 from pathlib import Path
@@ -26,7 +28,7 @@ MICROSOFT = resources.files("virt.firmware") / "certs/microsoft.com"
 # Whose certificates they are, in key databases.
 MICROSOFT_OWNER = "77fa9abd-0359-4d32-bd60-28f4e78f784b"
 OWNER = "5bbd42ac-6b5b-4c6c-a0d7-1f3d1e6f3d6c"  # any will do
-FILES = {"x86_64": "snponly.efi", "aarch64": "ipxe-arm64.efi"}
+IPXE = {"x86_64": "snponly.efi", "aarch64": "ipxe-arm64.efi"}
 
 
 def debian(what, arch="x86_64"):
@@ -41,7 +43,7 @@ def debian(what, arch="x86_64"):
 
 def ipxe(arch="x86_64"):
     """The path of Debian's newest iPXE, which Debian does not sign."""
-    return boot_loaders(NEWEST) / FILES[arch]
+    return boot_loaders(NEWEST) / IPXE[arch]
 
 
 def ipxe_version():
@@ -53,8 +55,8 @@ def ipxe_version():
 class Keys:
     """Keys of one test, in a folder of its own.
 
-    There are two: "lab", which the test signs with, and "platform", which belongs to the machine's
-    maker. Others are made when they are first named.
+    There are "lab", which the test signs with, "platform", which belongs to the machine's maker,
+    and "vendor", which signs the shim of shim(). Others are made when they are first named.
     """
 
     def __init__(self, folder):
@@ -88,15 +90,44 @@ class Keys:
             raise LabError(f"{program} has no section .sbat: shims start none of its kind")
         path.write_bytes(content if sbat else content.replace(b".sbat\0\0\0", b".foo\0\0\0\0"))
         if name:
-            require("sbsign")
-            files = ["--key", self.key(name), "--cert", self.certificate(name), "--output", path]
-            run("sbsign", *map(str, files), str(path))
+            self._sign(path, name)
         return path
 
-    def variables(self, databases=("2011", "2023"), mok="lab", arch="x86_64", uri=None, on=True):
+    def shim(self, arch="x86_64"):
+        """The path of a shim that trusts "lab" without MOK, and no distribution.
+
+        So does iPXE's own. It is Debian's with another certificate in it, for machines whose
+        firmware has that of "vendor".
+        """
+        content = bytearray(without_signature(debian("shim", arch).read_bytes()))
+        own = ssl.PEM_cert_to_DER_cert(self.certificate().read_text())
+        start, room = _vendor_certificate(content)
+        if len(own) > room:
+            raise LabError(f"the certificate has {len(own)} bytes and the shim room for {room}")
+        struct.pack_into("<I", content, start, len(own))
+        content[start + 16 : start + 16 + len(own)] = own
+        path = self.folder / f"shim-{arch}.efi"
+        path.write_bytes(content)
+        self._sign(path, "vendor")
+        return path
+
+    def _sign(self, path, name):
+        require("sbsign")
+        files = ["--key", self.key(name), "--cert", self.certificate(name), "--output", path]
+        run("sbsign", *map(str, files), str(path))
+
+    def variables(
+        self,
+        databases=("2011", "2023"),
+        mok="lab",
+        arch="x86_64",
+        uri=None,
+        on=True,
+    ):
         """The path of a new machine's variables.
 
-        databases: the years of Microsoft's certificates that its firmware has. mok: the name of
+        databases: what its firmware has: years of Microsoft's certificates, names of keys. mok: the
+        name of
         the key whose certificate its owner has enrolled for shims; None: none. uri: what it boots
         over HTTP, whatever DHCP says. on: whether Secure Boot is switched on.
         """
@@ -109,9 +140,22 @@ class Keys:
             words += ["--delete", name]
         words += ["--enroll-cert", self.certificate("platform"), "--microsoft-kek", "all"]
         words += ["--no-microsoft", *(["--sb"] if on else ["--set-false", "SecureBootEnable"])]
-        for year in databases:
-            words += ["--add-db", MICROSOFT_OWNER, MICROSOFT / f"ms-uefi-{year}.pem"]
+        for name in databases:
+            if name in ("2011", "2023"):
+                words += ["--add-db", MICROSOFT_OWNER, MICROSOFT / f"ms-uefi-{name}.pem"]
+            else:
+                words += ["--add-db", OWNER, self.certificate(name)]
         words += ["--add-mok", OWNER, self.certificate(mok)] if mok else []
         words += ["--set-boot-uri", uri] if uri else []
         run(str(Path(sys.executable).with_name("virt-fw-vars")), *map(str, words))
         return path
+
+
+def _vendor_certificate(shim):
+    """Where a shim's table of its vendor's certificates begins, and how long the certificate is."""
+    # rhboot/shim, cert.S: two sizes, of what is trusted and what is revoked; then where each is.
+    for start in range(0, len(shim) - 16, 512):
+        size, _, first, second = struct.unpack_from("<4I", shim, start)
+        if size and first == 16 and second == 16 + size:
+            return start, size
+    raise LabError("the shim has no certificate of its vendor")

@@ -52,8 +52,6 @@ def site(tmp_path_factory):
         }
         salt = SaltCall(server, {"netboot": pillar})
         assert salt.apply(server).failed == {}
-        # The name that Debian's shim looks for.
-        server.run(["cp", f"{TFTP}/ipxe.efi", f"{TFTP}/grubx64.efi"])
         yield SimpleNamespace(lab=lab, server=server, salt=salt, iso=iso, keys=keys, pillar=pillar)
 
 
@@ -94,3 +92,16 @@ def test_from_firmware_to_ipxe(site, second_stage, databases, mok, signature, wa
             client.wait_for(f"iPXE {re.escape(ipxe_version())} ", timeout=1)
         else:
             assert not re.search("iPXE", client.serial_log.read_text(errors="replace"))
+
+
+@pytest.mark.parametrize("databases", [BOTH, ["2011"], ["2023"]], ids="-".join)
+def test_from_power_on_to_the_stage(site, databases):
+    """Through shim and iPXE into a kernel that knows that Secure Boot is on."""
+    variables = site.keys.variables(databases)
+    with site.lab.client("efi-secure", variables=variables) as client:
+        marker = client.booted(timeout=180)
+    assert marker["lockdown"] == "integrity"
+    assert marker["digest"] == site.iso.stages["live"][1]
+    boot = site.salt.call(site.server, "netboot.trace", client.mac)["boots"][-1]
+    print(boot)
+    assert (boot["state"], boot["cause"]) == ("running", "")
