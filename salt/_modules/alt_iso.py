@@ -30,8 +30,10 @@ def inspect(path, image="NAME"):
     ``build_date``, ``dialect`` (``altboot`` or ``propagator``), ``kernel``, ``initrd``,
     ``flavours``, ``stages`` with sizes in bytes, ``livecd``, ``installer``, ``rescue``,
     ``http_iso``, and ``missing``: unknown facts, with the pillar keys that set them; ``rejected``:
-    entries that are never unpacked, each with its reason; and ``sha256``: digests of kernels,
-    initrds and stages by path, if this very file was unpacked on this machine, otherwise empty.
+    entries that are never unpacked, each with its reason; ``secure_boot``: its shim, second stage
+    and kernel, who signed them, and why its kernel does not start with Secure Boot; and ``sha256``:
+    digests of what clients boot by path, if this very file was unpacked on this machine, otherwise
+    empty.
 
     Raises CommandExecutionError when the file cannot be read, is not an ISO 9660 image or is
     truncated.

@@ -10,6 +10,7 @@ netboot_fresh.forget_old()
 
 from salt.exceptions import CommandExecutionError
 
+import iso_secure_boot
 import iso_tree
 import netboot_files
 import netboot_images
@@ -218,7 +219,9 @@ def _check_mountable(record):
 def _mount_new(records, record, old):
     """Mount an ISO in place of the old tree; return the result of Salt's own state."""
     facts, tree = record["facts"], record["tree"]
+    iso_secure_boot.without_inside(facts)
     files = {facts["kernel"], facts["initrd"], *(s["path"] for s in facts["stages"].values())}
+    files.update(iso_secure_boot.paths(facts))
     facts["sha256"] = iso_tree.digests(record["iso"], facts)
     facts["tree"] = {
         "directory": tree,

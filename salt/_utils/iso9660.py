@@ -217,6 +217,30 @@ def extract(
     }
 
 
+def add(directory: str, name: str, content: bytes) -> str:
+    """
+    Write one more file to a directory that :func:`extract` wrote; return its SHA-256.
+
+    directory
+        The directory.
+
+    name
+        The file's path in it, without links; it must not exist.
+
+    content
+        Its content.
+    """
+    path = directory
+    for part in name.split("/")[:-1]:
+        path = os.path.join(path, part)
+        if not os.path.lexists(path):
+            os.mkdir(path)
+            os.chmod(path, DIRECTORY_MODE)
+    with open(_create(os.path.join(directory, name)), "wb") as stream:
+        stream.write(content)
+    return hashlib.sha256(content).hexdigest()
+
+
 def _opened(image: str | Iso) -> contextlib.AbstractContextManager[Iso]:
     return contextlib.nullcontext(image) if isinstance(image, Iso) else opened(image)
 

@@ -26,6 +26,7 @@ from salt.exceptions import CommandExecutionError, SaltInvocationError
 import iso9660
 import iso9660_walk
 import iso_facts
+import iso_secure_boot
 import iso_squashfs
 import netboot_files
 import netboot_in_use
@@ -48,7 +49,9 @@ AT_FDCWD = -100  # Linux, include/uapi/linux/fcntl.h
 RENAME_EXCHANGE = 2  # Linux, include/uapi/linux/fs.h
 
 
-def inspect(path: str, image: str = "NAME") -> dict[str, Any]:
+def inspect(
+    path: str, image: str = "NAME", overrides: dict[str, str] | None = None
+) -> dict[str, Any]:
     """
     Return the facts of an ALT image, read from its own file list and boot menus.
 
@@ -58,18 +61,25 @@ def inspect(path: str, image: str = "NAME") -> dict[str, Any]:
     image : NAME
         The image's name in the pillar, for the keys in ``missing``.
 
+    overrides : None
+        Facts that the caller knows better, such as ``kernel``; ``secure_boot`` depends on them, the
+        others are as they are in the image.
+
     Returns the dict that ``iso_facts.derive`` describes, and ``rejected``: entries that are never
-    unpacked, each with its reason; and, if the installer's stage can be read, ``installer_names``:
-    which of ``iso_facts.INSTALLER_NAMES`` it has.
+    unpacked, each with its reason; if the installer's stage can be read, ``installer_names``:
+    which of ``iso_facts.INSTALLER_NAMES`` it has; and, for architectures whose firmware knows
+    Secure Boot, ``secure_boot``, see ``iso_secure_boot``.
 
     Raises ``CommandExecutionError`` when the file cannot be read, is not an ISO 9660 image or is
     truncated.
     """
     with iso9660_walk.opened(path) as iso:
-        return _read(iso, image)[0]
+        return _read(iso, image, overrides)[0]
 
 
-def _read(iso: iso9660_walk.Iso, image: str) -> tuple[dict[str, Any], dict[str, int]]:
+def _read(
+    iso: iso9660_walk.Iso, image: str, overrides: dict[str, str] | None
+) -> tuple[dict[str, Any], dict[str, int]]:
     """Return the facts of an image, and the size of each of its files by path."""
     listing = iso9660.listing(iso)
     sizes = {entry["path"]: entry["size"] for entry in listing["entries"] if entry["extents"]}
@@ -89,6 +99,7 @@ def _read(iso: iso9660_walk.Iso, image: str) -> tuple[dict[str, Any], dict[str, 
     )
     facts["rejected"] = listing["rejected"]
     facts.update(_installer_names(iso, listing["entries"], facts))
+    facts.update(iso_secure_boot.facts(iso, listing["entries"], {**facts, **(overrides or {})}))
     return facts, sizes
 
 
@@ -120,7 +131,7 @@ def iso(path: str) -> dict[str, Any]:
 
 def digests(path: str, facts: dict[str, Any]) -> dict[str, str]:
     """
-    Return the SHA-256 of an image's kernels, initrds and stages, without unpacking it.
+    Return the SHA-256 of what clients boot of an image, without unpacking it.
 
     path
         The ISO file.
@@ -171,11 +182,12 @@ def unpack(
         Facts that the caller knows better, such as ``kernel``.
 
     names : None
-        The files to unpack, by their path in the image.  Default: the whole tree.
+        The files to unpack, by their path in the image.  Default: the whole tree.  What starts with
+        Secure Boot is always unpacked, out of the El Torito image, too.
 
     Returns the facts as :func:`inspect` does, with ``overrides``, and ``sha256``:
-    ``{path: digest}`` of kernels, initrds and stages, unpacked or not, computed while they were
-    written; and ``tree``, to be recorded:
+    ``{path: digest}`` of kernels, initrds, stages and of what starts with Secure Boot, unpacked or
+    not, computed while they were written; and ``tree``, to be recorded:
     ``{directory, layout, files, bytes, iso: {path, size, mtime_ns}}``.
 
     Raises ``CommandExecutionError`` when the image cannot be read, the disk is too small or the
@@ -186,8 +198,11 @@ def unpack(
     try:
         with iso9660_walk.opened(path) as opened:
             found = os.fstat(opened.handle)
-            facts, sizes = _read(opened, image)
+            facts, sizes = _read(opened, image, overrides)
             facts.update(overrides or {})
+            inside = iso_secure_boot.inside(facts)
+            if names:
+                names = {*names, *iso_secure_boot.paths(facts)} - set(inside)
             checked = _checked_files(facts)
             only_hashed = [name for name in checked if names and name not in names]
             _check_places(directory, staging)
@@ -200,6 +215,11 @@ def unpack(
                     opened, tree, names, [name for name in checked if name not in only_hashed]
                 )
                 written["sha256"].update(iso9660.digests(opened, only_hashed))
+                for name, place in inside.items():
+                    content = iso_secure_boot.content(opened, place)
+                    written["sha256"][name] = iso9660.add(tree, name, content)
+                    written["files"] += 1
+                    written["bytes"] += len(content)
                 _flush(tree)
                 _check_unchanged(path, found)
                 old = os.path.join(work, "old")
@@ -315,8 +335,9 @@ def _keep_while_read(old: str | None, staging: str) -> None:
 
 
 def _checked_files(facts: dict[str, Any]) -> list[str]:
-    """Return the files whose digests a client or a probe can need."""
+    """Return the files of an ISO's own tree whose digests a client or a probe can need."""
     names = {facts["kernel"], facts["initrd"]}
+    names.update(set(iso_secure_boot.paths(facts)) - set(iso_secure_boot.inside(facts)))
     for flavour in facts["flavours"].values():
         names.update(flavour.values())
     names.update(stage["path"] for stage in facts["stages"].values())

@@ -14,6 +14,7 @@ from typing import Any
 from salt.exceptions import CommandExecutionError
 
 import iso_hashes
+import iso_secure_boot
 import iso_tree
 import netboot_entries
 import netboot_files
@@ -112,7 +113,7 @@ def needs(records: Records, record: ImageRecord, asked: str = "") -> dict[str, A
         stages.update(stage["path"] for stage in facts["stages"].values())
     return {
         "form": form,
-        "files": sorted({facts["kernel"], facts["initrd"], *stages}),
+        "files": sorted({facts["kernel"], facts["initrd"], *stages, *iso_secure_boot.paths(facts)}),
         "iso": [entry["id"] for entry in entries if entry["needs_iso"]],
     }
 
@@ -202,6 +203,7 @@ def is_current(records: Records, record: ImageRecord | None, image: Image, iso_s
         or record["overrides"] != image["overrides"]
         or record["facts"]["tree"]["layout"] != iso_tree.LAYOUT
         or (record["form"] == "mount") != image["mount"]
+        or _is_unread(records, record)
     ):
         return False
     if not image["mount"]:
@@ -214,6 +216,13 @@ def is_current(records: Records, record: ImageRecord | None, image: Image, iso_s
         netboot_files.identity(os.path.join(record["tree"], path)) == identity
         for path, identity in record["identities"].items()
     )
+
+
+def _is_unread(records: Records, record: ImageRecord) -> bool:
+    """Return whether an earlier version inspected an image that now starts with Secure Boot."""
+    facts = record["facts"]
+    wanted = bool(records.config().get("secure_boot"))
+    return wanted and "secure_boot" not in facts and facts["arch"] in iso_secure_boot.LOADERS
 
 
 def boot_files(tree: str, paths: Iterable[str]) -> dict[str, int | None]:

@@ -339,6 +339,36 @@ class Started(TypedDict):
     argument: str  # word of the kernel command line, or empty
 
 
+class Signer(TypedDict):
+    """Common names of a certificate that signed, and of its issuer."""
+
+    name: str
+    issuer: str
+
+
+class Signature(TypedDict):
+    """What an EFI program says of itself, see ``netboot_signatures``."""
+
+    arch: str  # it is for; of an unknown machine: its number
+    signers: list[Signer]
+    changed: bool  # since it was signed
+    sbat: dict[str, int]  # generations by component
+    keys: list[str]  # common names of the certificates that a shim accepts
+
+
+class SecureFacts(TypedDict):
+    """What an image has for Secure Boot, see ``iso_secure_boot``. Paths are those in the tree."""
+
+    shim: str  # or empty
+    grub: str
+    grub_version: str
+    lacks: (
+        str  # why its kernel does not start: no-shim, kernel-unsigned, kernel-of-others; or empty
+    )
+    files: dict[str, Signature]
+    inside: dict[str, list[Any]]  # not in the ISO's own tree: [offset of a FAT in the ISO, path]
+
+
 class _Facts(TypedDict):
     arch: str
     dialect: str  # altboot, propagator
@@ -366,6 +396,7 @@ class Facts(_Facts, total=False):
     missing: dict[str, str]
     rejected: list[dict[str, str]]
     installer_names: list[str]  # backends of alterator in the installer's stage; absent: unknown
+    secure_boot: SecureFacts  # absent: an architecture without, or a record of an earlier version
     sha256: dict[str, str]  # of kernels, initrds and stages, by path
     tree: dict[str, Any]
 

@@ -55,8 +55,8 @@ def inspected(records: Records, iso: str, image: Image, sha256: str) -> ImageRec
 
     Raises CommandExecutionError when the ISO lacks something that the image needs to boot.
     """
-    facts = iso_tree.inspect(iso, image["name"])
     said = overrides(image)
+    facts = iso_tree.inspect(iso, image["name"], said)
     _check_facts(iso, image, facts, said)
     trees = records.config()["paths"]["trees"]
     known: Any = {**facts, **said}

@@ -57,6 +57,14 @@ def test_inspect(loaders, iso):
         "efi_loaders": ["EFI/BOOT/BOOTX64.EFI"],
         "repository": True,
         "missing": {"version": ""},
+        "secure_boot": {
+            "shim": "",
+            "grub": "",
+            "grub_version": "",
+            "lacks": "no-shim",
+            "files": {},
+            "inside": {},
+        },
         "sha256": {},
         "rejected": [
             {"path": "out", "reason": "the link points out of the tree"},
