@@ -243,7 +243,7 @@ def entries(data):
     if not data:
         return ["Nothing can be booted yet: no image is ready."]
     return table(
-        ("ENTRY", "ARCH", "MEMORY", "FETCHES", "BY", "TITLE"),
+        ("ENTRY", "ARCH", "MEMORY", "FETCHES", "BY", "SECURE BOOT", "TITLE"),
         [
             (
                 one["id"],
@@ -251,6 +251,7 @@ def entries(data):
                 f"{one['memory_mib']} MiB",
                 size(one["bytes"]),
                 f"{one['method']}, {one['form']}",
+                "no" if one["secure_lacks"] else "yes",
                 one["title"],
             )
             for one in data

@@ -19,6 +19,8 @@ from netboot_verdicts import Context, Verdict
 _NEXT_S = 300
 #: From firmware's question to its boot loader, and longest attempts to load that.
 _LOADER_S = 120
+#: From the last file that a GRUB loads to the request for the stage.
+_STAGE_S = 300
 #: How systemd is asked of a service, see ``outage``.
 PROPERTIES = "--property=ActiveState,ActiveEnterTimestampMonotonic,InactiveEnterTimestampMonotonic"
 
@@ -61,9 +63,10 @@ def by_mac(
         See ``addresses``.
     """
     found: dict[str, list[Boot]] = {}
+    nameless: list[Boot] = []
     for boot in boots:
-        if boot.mac:
-            found.setdefault(boot.mac, []).append(boot)
+        of_client = found.setdefault(boot.mac, []) if boot.mac else nameless
+        of_client.append(boot)
     near = {mac: at for mac, at in addresses.items() if at in asked.tftp}
     for mac in {**asked.dhcp, **found, **near}:
         dhcp = asked.dhcp.get(mac, [])
@@ -74,6 +77,7 @@ def by_mac(
             boot.before(asks)
         made = _without_menu(mac, asks, found.get(mac, []))
         if made:
+            _join(made, [boot for boot in nameless if boot.address in known])
             found.setdefault(mac, []).append(made)
     return found
 
@@ -105,8 +109,16 @@ def _without_menu(mac: str, asked: list[Asked], found: list[Boot]) -> Boot | Non
     boot = Boot(asked[-1].at, next((one.address for one in asked[::-1] if one.address), ""))
     boot.found(mac=mac, client_arch=dhcp[-1].arch if dhcp else "")
     boot.before(asked)
-    boot.started = min(step.at for step in boot.steps)
-    return boot
+    boot.started = min((step.at for step in boot.steps), default=boot.started)
+    return boot if boot.steps else None
+
+
+def _join(made: Boot, nameless: list[Boot]) -> None:
+    """Add what the same client loaded from the web server after its firmware and GRUB."""
+    for boot in nameless:
+        if made.started <= boot.started <= made.last + _STAGE_S and boot.fetches:
+            made.fetches += boot.fetches
+            made.last = max(made.last, boot.last)
 
 
 def _is_local(found: list[Boot]) -> bool:

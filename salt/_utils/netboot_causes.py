@@ -58,8 +58,31 @@ CAUSES = {
     "secure-boot": Cause(
         "failed",
         "It was sent {file} whole, which did not start. Secure Boot refuses what is not signed.",
-        "Switch Secure Boot off in its firmware. Its screen says Access Denied or Security "
-        "Violation if it is that.",
+        "Give it a signed one (netboot:secure_boot), or switch Secure Boot off. Its "
+        "screen says Access Denied or Security Violation if it is that.",
+    ),
+    "shim-refused": Cause(
+        "failed",
+        "It was sent the shim {file} whole, which asked for nothing: its Secure Boot refused it.",
+        "./netboot doctor names the keys that signed it: this machine trusts none of them, or has "
+        "revoked that shim.",
+    ),
+    "second-stage-refused": Cause(
+        "failed",
+        "The shim was sent {file} whole, which did nothing: the shim refused it, or it hangs.",
+        "./netboot doctor says if it is unsigned, lacks .sbat, was revoked, or needs a key that "
+        "each machine has to enroll (MOK). Old machines may hang in it: secure_boot: false for "
+        "their hosts.",
+    ),
+    "kernel-refused": Cause(
+        "failed",
+        "{what} was refused by Secure Boot, or did not start.",
+        "./netboot doctor says how the image's kernel and shim are signed.",
+    ),
+    "image-not-signed": Cause(
+        "failed",
+        "{entry} does not start with Secure Boot: {why}.",
+        "Boot an image that is signed, or switch Secure Boot off in its firmware.",
     ),
     "loader-not-started": Cause(
         "failed",

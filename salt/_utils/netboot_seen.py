@@ -31,6 +31,11 @@ _SCRIPT = re.compile(r"/tftp/config-([a-z0-9_]+)\.ipxe")
 _OWN_SCRIPT = re.compile(r"/tftp/config-(host|uuid|serial|mac|product|manufacturer)-(.+)\.ipxe")
 #: What UEFI's HTTP boot loads.
 _LOADER = re.compile(r"/tftp/([^/]+[.]efi)")
+# What shims and GRUB ask for, and go on without (rhboot/shim, shim.c and netboot.c; GRUB,
+# net/net.c). What dnsmasq has not is no failure then.
+_OPTIONAL = re.compile(
+    r"(?:revocations\w*|shim_certificate_\d+)\.efi|grub\.cfg-.+|(?:command|fs|crypto|terminal)\.lst"
+)
 _FILE = re.compile(r"(?:/host/[^/]+)?(/(?:tftp/netboot|dist)/.+)")
 #: What a host that is installed asks for and tells.
 _ANSWER = re.compile(r"/host/[^/]+/answers/([^/]+/[^/]+)")
@@ -91,7 +96,8 @@ class Boot:
         steps: dict[tuple[str, str, bool], Step] = {}
         loaded = False
         for one in asked:
-            if self.started - _FIRMWARE_S < one.at < self.started + 1:
+            optional = one.kind == "tftp missing" and is_optional(one.file)
+            if self.started - _FIRMWARE_S < one.at < self.started + 1 and not optional:
                 what = one.arch if one.kind == "ignored" else one.file
                 # An iPXE that was loaded from here is not the network card's own.
                 own = loaded and one.kind == "ipxe"
@@ -102,6 +108,16 @@ class Boot:
     @property
     def bytes(self) -> int:
         return sum(fetch.sent for fetch in self.fetches)
+
+
+def is_optional(file: str) -> bool:
+    """
+    Return whether a client goes on without a file.
+
+    file
+        Its path.
+    """
+    return bool(_OPTIONAL.fullmatch(os.path.basename(file)))
 
 
 def boots(store: str, log: str, own: Iterable[str]) -> list[Boot]:
@@ -247,7 +263,10 @@ def _add(boot: Boot, request: dict[str, Any]) -> None:
     elif uri.startswith("/once/"):
         boot.add(at, "armed" if request["s"] == 200 else "not armed")
     elif loader := _LOADER.fullmatch(uri):
-        boot.add(at, "loader", loader[1])
+        if request["s"] < 400:
+            boot.add(at, "loader", loader[1])
+        elif not is_optional(loader[1]):
+            boot.add(at, "tftp missing", loader[1])
     elif answer := _ANSWER.fullmatch(uri):
         if request["m"] == "GET":
             missing = "" if request["s"] == 200 else f" {request['s']}"
@@ -289,7 +308,7 @@ def _reported(boot: Boot, at: float, told: dict[str, str]) -> None:
         waits = told.get("w", "")
         boot.found(waits_ms=waits if re.fullmatch("[0-9]{1,9}", waits) else "")
     if step == "failed":
-        boot.found(errno=told.get("x", ""))
+        boot.found(errno=told.get("x", ""), refused=told.get("e", ""))
         boot.add(at, step, told.get("n", ""))
     elif step:
         boot.add(at, step, told.get("e", ""))

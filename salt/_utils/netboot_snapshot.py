@@ -140,7 +140,10 @@ def _files(records: Records) -> dict[str, list[Any]]:
 
 def _entry(entry: Entry) -> dict[str, Any]:
     stage = {"path": entry["stage"]["path"], "bytes": entry["stage"]["bytes"]}
-    keys = ("id", "image", "arch", "variant", "method", "memory_mib")
+    keys = (
+        *("id", "image", "arch", "variant", "method", "memory_mib"),
+        *("kernel", "initrd", "secure_lacks"),
+    )
     return {**{key: entry[key] for key in keys}, "stage": stage}  # type: ignore[literal-required]
 
 

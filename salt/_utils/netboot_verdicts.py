@@ -10,6 +10,8 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from netboot_causes import CAUSES
+from netboot_firmware import SECURE_BOOT
+from netboot_labels import LABELS
 from netboot_seen import Boot, Fetch, Step
 from netboot_shapes import Entry
 
@@ -58,8 +60,12 @@ _ERRNO = {
     "31": "there is not enough memory",
 }
 _NOT_BOOTABLE = "2e"
-#: In their place: the menu compared digests.
+#: In their place: the menu compared digests, or knows what Secure Boot refuses.
 _OTHER_SUM = "sum"
+_INSECURE = "secure"
+_ON = "01"
+_SHIMS = {names[one] for names in SECURE_BOOT.values() for one in ("shim", "own")}
+_SECOND_STAGES = {names[one] for names in SECURE_BOOT.values() for one in ("ipxe", "default")}
 
 
 class Verdict(NamedTuple):
@@ -215,12 +221,40 @@ def _firmware(boot: Boot, context: Context) -> Verdict:
     if last.kind in ("tftp", "loader"):
         if file.endswith(".ipxe"):
             return _without_web(boot, context)
-        return _stopped("secure-boot" if file.endswith(".efi") else "loader-not-started", file=file)
+        return _not_started(boot, context)
     if last.what.startswith("http"):
         return _without_web(boot, context)
     if context.others:
         return _stopped("other-server", others="; ".join(context.others))
     return _stopped("file-not-asked", file=file) if file else _stopped("offer-not-taken")
+
+
+def _not_started(boot: Boot, context: Context) -> Verdict:
+    """Return a verdict on a boot that ended with a file over TFTP or UEFI's HTTP boot."""
+    *before, what = [step.what for step in boot.steps]
+    file = os.path.basename(what)
+    loaded = {os.path.basename(one) for one in before}
+    if file in _SHIMS:
+        return _stopped("shim-refused", file=file)
+    if file in _SECOND_STAGES and loaded & _SHIMS:
+        return _stopped("second-stage-refused", file=file)
+    if loaded & _SECOND_STAGES and not file.endswith(".efi"):
+        return _by_grub(boot, what, context)
+    return _stopped("secure-boot" if file.endswith(".efi") else "loader-not-started", file=file)
+
+
+def _by_grub(boot: Boot, what: str, context: Context) -> Verdict:
+    """Return a verdict on what a GRUB loaded last."""
+    for entry in context.entries.values():
+        if what.endswith(entry["kernel"]):
+            return _stopped("kernel-refused", what=f"The kernel of {entry['image']}")
+        if what.endswith(entry["initrd"]):
+            stage = [fetch for fetch in boot.fetches if fetch.path == entry["stage"]["path"]]
+            if stage:
+                return _cut(boot, context, stage[-1], "The stage")
+            told = {"entry": entry["id"], "needs": entry["memory_mib"]}
+            return _stopped("stage-not-asked", **told)
+    return Verdict("gone silent", text="It read GRUB's menu, which reports nothing.")
 
 
 def _lacks_a_feature(boot: Boot) -> bool:
@@ -280,6 +314,11 @@ def _failed(boot: Boot, context: Context, host: str) -> Verdict:
     if refused:
         return _refused(refused[-1], what)
     number = boot.facts.get("errno", "")
+    if number == _INSECURE:
+        name = boot.entry or boot.facts.get("refused", "")
+        entry = context.entries.get(name)
+        why = LABELS["en"].get(entry["secure_lacks"] if entry else "", "it is not signed for it")
+        return _stopped("image-not-signed", entry=name, why=why)
     changed = _changed(fetches, context)
     if changed or number == _OTHER_SUM:
         return _stopped("wrong-digest", path=changed[-1] if changed else what)
@@ -291,6 +330,8 @@ def _failed(boot: Boot, context: Context, host: str) -> Verdict:
         return _stopped("not-bootable", what=what)
     if error in _UNREACHABLE:
         return _stopped("unreachable", what=what, why=_UNREACHABLE[error], service=context.service)
+    if at == "boot" and boot.facts.get("secure_boot") == _ON:
+        return _stopped("kernel-refused", what=f"The kernel of {boot.entry}")
     unknown = f"iPXE's error is {number}" if number else "iPXE names no error"
     return _stopped("not-loaded", what=what, why=_ERRNO.get(error, unknown))
 

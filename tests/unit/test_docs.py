@@ -35,9 +35,10 @@ def links(page):
 
 
 def anchors(page):
-    """The anchors that GitHub gives the headings of a page."""
+    """The anchors that GitHub gives the headings of a page, and its own."""
     words = [heading.lstrip("#").strip().lower() for heading in make.sections(page)]
-    return [re.sub(r"[^\w -]", "", heading).replace(" ", "-") for heading in words]
+    given = [re.sub(r"[^\w -]", "", heading).replace(" ", "-") for heading in words]
+    return given + re.findall(r'<a id="([^"]+)">', page.read_text())
 
 
 @pytest.mark.parametrize("page", DOCUMENTS, ids=str)

@@ -24,7 +24,12 @@ ENTRY = {
     "stage": {"path": f"{TREE}/live", "bytes": 1000},
     "method": "http",
     "memory_mib": 4096,
+    "image": "ALT p11",
+    "kernel": "/netboot/x86_64/alt_p11/boot/vmlinuz",
+    "initrd": "/netboot/x86_64/alt_p11/boot/full.cz",
+    "secure_lacks": "no-shim",
 }
+KERNEL, INITRD = ENTRY["kernel"], ENTRY["initrd"]
 NFS = {**ENTRY, "id": "alt_p11-livecd-nfs", "method": "nfs"}
 ARMED = {"pc1": {"armed": None}, "pc2": {"armed": "2026-11-26T18:00:00Z"}}
 
@@ -52,8 +57,8 @@ class Log:
         self.lines.append(json.dumps({**request, **more}).encode() + b"\n")
         return self
 
-    def step(self, at, step, mac=PC, **more):
-        facts = f"m={mac}&u=x-1&f=efi&a=x86_64&v=1.21&b=&r=2048&p=Acer%20Veriton"
+    def step(self, at, step, mac=PC, secure="", **more):
+        facts = f"m={mac}&u=x-1&f=efi&a=x86_64&v=1.21&b={secure}&r=2048&p=Acer%20Veriton"
         return self.ask(at, "/seen", f"{facts}&s={step}", **more)
 
     def boot(self, begin=0, **more):
@@ -88,11 +93,11 @@ HOST = "e=alt_p11-livecd"
 OWN = f"/host/pc1.{'0a' * 16}"
 
 
-def log(*steps):
+def log(*steps, **more):
     """A boot with its script, and these steps."""
-    found = Log().step(0, "script")
+    found = Log().step(0, "script", **more)
     for number, step in enumerate(steps, 1):
-        found.step(number, step)
+        found.step(number, step, **more)
     return found
 
 
@@ -127,9 +132,21 @@ MENUS = [
         {},
         "answers-missing",
     ),
+    (log("failed&x=secure&n=kernel&e=alt_p11-livecd"), {}, "image-not-signed"),
+    (log("boot&e=alt_p11-livecd", "failed&x=7f04818f&n=boot", secure="01"), {}, "kernel-refused"),
     (log(f"host&{HOST}", "failed&x=2d0c618e&n=answers&e=x", "local"), {}, "answers-missing"),
     (Log().boot().stage(20).ask(30, f"{OWN}/did/failed-disk", "y=no+disk"), {}, "install-failed"),
     (Log().boot().ask(13, FETCHED, n=5 << 20, l=str(5 << 20), d=20.0).stage(40), {}, "slow"),
+]
+OPTIONAL = [
+    ("tftp missing", f"/srv/{name}")
+    for name in ("revocations_sku.efi", "revocations_sbat.efi", "shim_certificate_0.efi")
+]
+SHIM = [("dhcp", "ipxe-shimx64.efi"), ("tftp", "/srv/ipxe-shimx64.efi"), *OPTIONAL]
+GRUB = [("dhcp", "grub/shimx64.efi"), ("tftp", "/srv/grub/shimx64.efi"), *OPTIONAL]
+CFG = [
+    *(("tftp", "/srv/grub/grubx64.efi"), ("tftp missing", "/srv/grub/x86_64-efi/command.lst")),
+    *(("tftp missing", "/srv/grub/grub.cfg-01-52-54-00-00-00-01"), ("tftp", "/srv/grub/grub.cfg")),
 ]
 FIRMWARE = [
     ([("ignored", "", "10")], {}, "unknown-firmware"),
@@ -141,6 +158,12 @@ FIRMWARE = [
     ([("dhcp", "x.efi"), ("tftp missing", "/srv/x.efi")], {}, "loader-missing"),
     ([("dhcp", "x.efi"), ("tftp", "/srv/x.efi")], {}, "secure-boot"),
     ([("dhcp", "x.kpxe"), ("tftp", "/srv/x.kpxe")], {}, "loader-not-started"),
+    ([("dhcp", "ipxe-shimx64.efi"), ("tftp", "/srv/ipxe-shimx64.efi")], {}, "shim-refused"),
+    ([*SHIM, ("tftp", "/srv/ipxe.efi")], {}, "second-stage-refused"),
+    ([*SHIM, ("tftp missing", "/srv/grubx64.efi")], {}, "loader-missing"),
+    ([*GRUB, ("tftp", "/srv/grub/grubx64.efi")], {}, "second-stage-refused"),
+    ([*GRUB, *CFG, ("tftp", f"/srv{KERNEL}")], {}, "kernel-refused"),
+    ([*GRUB, *CFG, ("tftp", f"/srv{KERNEL}"), ("tftp", f"/srv{INITRD}")], {}, "stage-not-asked"),
     ([("ipxe", "x.efi"), ("tftp", "/x.efi"), ("ipxe", "x.efi")], {}, "ipxe-lacks-feature"),
     ([("dhcp", "x.efi"), ("tftp", "/x.efi"), ("ipxe", "x.efi")], {}, "ipxe-lacks-feature"),
     # Of the network card's own iPXE that is right.
@@ -170,7 +193,7 @@ def known(boot, host="", later=600, needs=4096, **more):
 def firmwares(asked):
     boot = netboot_seen.Boot(NOW, "")
     boot.before(
-        Asked(NOW - 9 + number, kind, file, arch=arch[0] if arch else "7")
+        Asked(NOW - 19 + number, kind, file, arch=arch[0] if arch else "7")
         for number, (kind, file, *arch) in enumerate(asked)
     )
     return boot
