@@ -251,19 +251,18 @@ class Client:
         match = self.wait_for(r"NETBOOT-ALT-(MARKER|REFUSED) (.*)\n", timeout)
         if match[1] == "REFUSED":
             raise LabError(f"{self.name} did not boot: {match[2].strip()}, see {self.serial_log}.")
-        marker = dict(word.split("=", 1) for word in match[2].split())
-        self.note(marker)
-        return marker
+        return self.note(dict(word.split("=", 1) for word in match[2].split()))
 
     def note(self, marker):
         """Put what was seen so far into BOOTS: firmware, marker, seconds, bytes received.
 
-        marker: a dict as of booted(), to which the version of the last iPXE is added.
+        marker: a dict, as booted() returns it. Returns it with the version of the last iPXE.
         """
         versions = re.findall(r"iPXE (\S+?) -- Open", self._text())
         marker["ipxe"] = versions[-1] if versions else ""
         seconds = time.monotonic() - self._started
         BOOTS.append((self._firmware, marker, seconds, self.received_bytes()))
+        return marker
 
     def received_bytes(self):
         """Bytes that came over its cable so far, whatever the protocol."""

@@ -1,9 +1,7 @@
 """Secure Boot in the lab: keys made on the spot, key databases of machines, signed boot files.
 
-keys = Keys(folder)
-loader = keys.signed(ipxe())
-with lab.client("efi-secure", variables=keys.variables(["2011", "2023"])) as client:
-    ...
+Keys(folder).signed(ipxe()) is an iPXE that a shim starts on machines of which
+lab.client("efi-secure", variables=Keys(folder).variables(["2011", "2023"])) is one.
 """
 
 import ssl
@@ -116,20 +114,12 @@ class Keys:
         files = ["--key", self.key(name), "--cert", self.certificate(name), "--output", path]
         run("sbsign", *map(str, files), str(path))
 
-    def variables(
-        self,
-        databases=("2011", "2023"),
-        mok="lab",
-        arch="x86_64",
-        uri=None,
-        on=True,
-    ):
+    def variables(self, databases=("2011", "2023"), mok="lab", arch="x86_64", uri=None, on=True):
         """The path of a new machine's variables.
 
-        databases: what its firmware has: years of Microsoft's certificates, names of keys. mok: the
-        name of
-        the key whose certificate its owner has enrolled for shims; None: none. uri: what it boots
-        over HTTP, whatever DHCP says. on: whether Secure Boot is switched on.
+        databases: whose certificates its firmware has: years of Microsoft's, names of keys. mok:
+        the name of the key whose certificate its owner has enrolled for shims; None: none. uri:
+        what it boots over HTTP, whatever DHCP says. on: whether Secure Boot is switched on.
         """
         kind = ["variables", arch, *databases, mok or "no-mok", "on" if on else "off"]
         path = self.folder / "-".join(kind)

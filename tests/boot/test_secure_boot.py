@@ -1,107 +1,223 @@
-"""Machines with Secure Boot: Debian's shim, Debian's newest iPXE with a key of this test.
+"""Machines with Secure Boot, from power-on to a kernel that knows of it, and what refuses what.
 
 Key databases are made here, as they are in machines that are sold today: Microsoft's certificates
-of 2011, of 2023, of both. What shims are told to trust besides (MOK) is the key of this test.
+of 2011, of 2023, of both. The first stage is Debian's shim, which Microsoft has signed, or one that
+trusts no distribution, as iPXE's own; the second Debian's newest iPXE with a key of this test. An
+image's shim, GRUB and kernel are Debian's, as ALT's were not at hand.
 """
 
 import hashlib
-import re
 import shutil
-from types import SimpleNamespace
+import time
 
 import pytest
 
 from lab import Lab
+from lab.client import HTTP_BOOT
 from lab.iso import make_iso
 from lab.salt import CHECKOUT, SaltCall
 from lab.secure_boot import Keys, debian, ipxe, ipxe_version
+from tests.boot.test_boot import served
+from tests.boot.test_firmware import sent_over_tftp
 from tests.servers import INSTALLED
 
 SHIM = "ipxe-shimx64.efi"
-TFTP = "/srv/export/tftp"
 TITLE = "ALT Linux network boot"
-BOTH = ["2011", "2023"]
 REFUSED = r"Verification failed: \(0x1A\) Security Violation"
 DENIED = r"failed to load Boot\d+ .*Access Denied"
+IMAGES_SHIM = "EFI/BOOT/BOOTX64.EFI"
+BOTH = ["2011", "2023"]
+LONG = pytest.mark.long
+
+
+class Site:
+    """A netboot server whose boot loaders a test chooses; for `tests.boot.test_boot.served`, too.
+
+    keys: of this site; iso: what its image is made of; url: of its web server.
+    """
+
+    def __init__(self, lab, folder):
+        self.lab, self.keys, self._folder = lab, Keys(folder / "keys"), folder
+        self.server = lab.server("netboot1", installed=INSTALLED, binds=[CHECKOUT])
+        self._web = lab.web(folder)
+        self.url = f"http://{self.server.address}"
+        self.isos = {
+            "ALT p11": make_iso(folder, stage_mib=2, signed="tree"),
+            "ALT p10": make_iso(folder, "p10.4", stage_mib=2, signed="eltorito", grub="grub-2.06"),
+        }
+        images = {
+            name: {"url": f"{self._web.url}/{iso.path.name}", "checksum": {"sha256": iso.sha256}}
+            for name, iso in self.isos.items()
+        }
+        self._pillar = {"interface": "eth0", "images": images, "menu": {"timeout_s": 2}}
+        self.salt = SaltCall(self.server, {"netboot": self._pillar})
+        self._applied = None
+
+    def apply(self, shim=None, loader=None, default="ALT p11", dhcp=None):
+        """Apply the states.
+
+        shim: the first stage, by default the one that trusts no distribution; loader: the second,
+        by default signed with the key of this test; default: the image that boots by itself.
+        """
+        files = {
+            "shim": shim or self.keys.shim(),
+            "ipxe": loader or self.keys.signed(ipxe()),
+        }
+        secure = {name: self._given(path) for name, path in files.items()}
+        pillar = {
+            **self._pillar,
+            "secure_boot": {"efi-x86_64": secure},
+            "default_image": {"x86_64": default},
+            **({"dhcp": dhcp} if dhcp else {}),
+        }
+        if pillar != self._applied:
+            self.salt.write_pillar({"netboot": pillar})
+            assert self.salt.apply(self.server).failed == {}
+            self._applied = pillar
+        served(self)
+
+    def _given(self, path):
+        copy = self._folder / path.name
+        shutil.copyfile(path, copy)
+        digest = hashlib.sha256(copy.read_bytes()).hexdigest()
+        return {"url": f"{self._web.url}/{copy.name}", "checksum": {"sha256": digest}}
+
+    def client(self, databases=BOTH, mok=None, uri=None, on=True, **arguments):
+        """A PC. Its firmware trusts the shim that trusts no distribution."""
+        variables = self.keys.variables([*databases, "vendor"], mok, uri=uri, on=on)
+        return self.lab.client("efi-secure", variables=variables, **arguments)
+
+    def boots(self, client, image="ALT p11"):
+        """A client gets the image's live system; returns its marker and what it was sent."""
+        with client:
+            marker = client.booted(timeout=180)
+        assert marker["digest"] == self.isos[image].stages["live"][1]
+        boot = self.trace(client.mac)
+        assert (boot["state"], boot["cause"]) == ("running", "")
+        return marker, [path for _method, path, status, _bytes in served(self) if status == 200]
+
+    def trace(self, mac):
+        return self.salt.call(self.server, "netboot.trace", mac)["boots"][-1]
+
+    def cause(self, mac, timeout=60):
+        """The cause of a client's last boot, once there is one."""
+        deadline = time.monotonic() + timeout
+        while True:
+            boot = self.trace(mac)
+            if (boot["cause"] and boot["state"] != "loading") or time.monotonic() > deadline:
+                print(boot)  # for the report of a failure
+                return boot["cause"]
+            time.sleep(2)
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory):
-    """A netboot server beside the network's own DHCP server, whose boot loaders are signed."""
-    folder = tmp_path_factory.mktemp("web")
-    keys = Keys(folder / "keys")
-    iso = make_iso(folder, stage_mib=2, signed="tree")
-    loaders = {"shim": folder / "shim.efi", "ipxe": keys.signed(ipxe())}
-    shutil.copy(debian("shim"), loaders["shim"])
+def beside(tmp_path_factory):
+    """A netboot server beside the network's own DHCP server."""
     with Lab(logs=tmp_path_factory.mktemp("logs")) as lab:
-        server = lab.server("netboot1", installed=INSTALLED, binds=[CHECKOUT, folder])
-        web = lab.web(folder)
-
-        def given(path):
-            digest = hashlib.sha256(path.read_bytes()).hexdigest()
-            url = f"{web.url}/{path.relative_to(folder)}"
-            return {"url": url, "checksum": {"sha256": digest}}
-
-        image = {"url": f"{web.url}/{iso.path.name}", "checksum": {"sha256": iso.sha256}}
-        pillar = {
-            "interface": "eth0",
-            "images": {"ALT p11": image},
-            "default_image": {"x86_64": "ALT p11"},
-            "menu": {"timeout_s": 2},
-            "secure_boot": {"efi-x86_64": {what: given(path) for what, path in loaders.items()}},
-        }
-        salt = SaltCall(server, {"netboot": pillar})
-        assert salt.apply(server).failed == {}
-        yield SimpleNamespace(lab=lab, server=server, salt=salt, iso=iso, keys=keys, pillar=pillar)
+        yield Site(lab, tmp_path_factory.mktemp("web"))
 
 
-@pytest.fixture
-def second_stage(site):
-    """Puts another program where the shim finds it."""
-
-    def put(program):
-        site.server.run(["cp", str(program), f"{TFTP}/grubx64.efi"])
-
-    yield put
-    put(f"{TFTP}/ipxe.efi")
-
-
-LONG = pytest.mark.long
-CASES = [
-    pytest.param(BOTH, "lab", {}, None, TITLE, id="both"),
-    pytest.param(["2011"], "lab", {}, None, TITLE, marks=LONG, id="2011"),
-    pytest.param(["2023"], "lab", {}, None, TITLE, marks=LONG, id="2023"),
-    pytest.param(["2023"], "lab", {}, "http", TITLE, marks=LONG, id="2023-http"),
-    pytest.param(BOTH, None, {}, None, REFUSED, marks=LONG, id="no-mok"),
-    pytest.param(BOTH, "lab", {"sbat": False}, None, REFUSED, id="no-sbat"),
-    pytest.param(BOTH, "lab", {"name": None}, None, REFUSED, marks=LONG, id="unsigned"),
-    pytest.param([], "lab", {}, None, DENIED, marks=LONG, id="no-microsoft"),
-]
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    """A netboot server that is the network's DHCP server."""
+    with Lab(logs=tmp_path_factory.mktemp("logs"), router=False) as lab:
+        site = Site(lab, tmp_path_factory.mktemp("web"))
+        prefix = lab.address.rpartition(".")[0]
+        subnet = {"range": [f"{prefix}.100", f"{prefix}.150"], "router": lab.address}
+        site.dhcp = {"mode": "server", "subnets": {lab.network: subnet}}
+        yield site
 
 
-@pytest.mark.parametrize(("databases", "mok", "signature", "way", "seen"), CASES)
-def test_from_firmware_to_ipxe(site, second_stage, databases, mok, signature, way, seen):
-    """The eight cases of the chain: what starts, and who refuses what."""
-    second_stage(site.keys.signed(ipxe(), **signature))
-    uri = f"http://{site.server.address}/tftp/{SHIM}" if way == "http" else None
-    variables = site.keys.variables(databases, mok, uri=uri)
-    with site.lab.client("efi-secure", variables=variables) as client:
-        client.wait_for(seen, timeout=120)
-        client.note({"variant": "menu" if seen == TITLE else "refused"})
-        if seen == TITLE:
-            client.wait_for(f"iPXE {re.escape(ipxe_version())} ", timeout=1)
-        else:
-            assert not re.search("iPXE", client.serial_log.read_text(errors="replace"))
+# Databases of the firmware, MOK, how iPXE is signed, whether HTTP boot, what the screen shows.
+CASES = {
+    "both": (BOTH, "lab", {}, False, TITLE),
+    "2011": (["2011"], "lab", {}, False, TITLE),
+    "2023": (["2023"], "lab", {}, False, TITLE),
+    "2023-http": (["2023"], "lab", {}, True, TITLE),
+    "no-mok": (BOTH, None, {}, False, REFUSED),
+    "other-key": (BOTH, "lab", {"name": "other"}, False, REFUSED),
+    "no-sbat": (BOTH, "lab", {"sbat": False}, False, REFUSED),
+    "unsigned": (BOTH, "lab", {"name": None}, False, REFUSED),
+    "no-microsoft": ([], "lab", {}, False, DENIED),
+}
+CAUSES = {REFUSED: "second-stage-refused", DENIED: "shim-refused"}
 
 
-@pytest.mark.parametrize("databases", [BOTH, ["2011"], ["2023"]], ids="-".join)
-def test_from_power_on_to_the_stage(site, databases):
-    """Through shim and iPXE into a kernel that knows that Secure Boot is on."""
-    variables = site.keys.variables(databases)
-    with site.lab.client("efi-secure", variables=variables) as client:
-        marker = client.booted(timeout=180)
+@pytest.mark.parametrize(
+    "case",
+    [
+        pytest.param(name, marks=() if name in ("both", "no-sbat") else LONG, id=name)
+        for name in CASES
+    ],
+)
+def test_from_firmware_to_ipxe(beside, case):
+    """A shim that Microsoft has signed, and an iPXE that the machine's owner has."""
+    databases, mok, signature, over_http, shows = CASES[case]
+    beside.apply(debian("shim"), beside.keys.signed(ipxe(), **signature))
+    uri = f"{beside.url}/tftp/{SHIM}" if over_http else None
+    with beside.client(databases, mok, uri) as client:
+        client.wait_for(shows, timeout=120)
+        version = client.note({"variant": "menu" if shows == TITLE else "refused"})["ipxe"]
+    if shows == TITLE:
+        assert version == ipxe_version()
+    else:
+        assert version == ""
+        assert beside.cause(client.mac) == CAUSES[shows]
+
+
+@pytest.mark.parametrize(
+    "databases",
+    [BOTH, pytest.param(["2011"], marks=LONG), pytest.param(["2023"], marks=LONG)],
+    ids="-".join,
+)
+def test_kernel_through_the_shim_of_its_image(beside, databases):
+    """No shim but the image's own trusts its kernel."""
+    beside.apply()
+    marker, fetched = beside.boots(beside.client(databases))
     assert marker["lockdown"] == "integrity"
-    assert marker["digest"] == site.iso.stages["live"][1]
-    boot = site.salt.call(site.server, "netboot.trace", client.mac)["boots"][-1]
-    print(boot)
-    assert (boot["state"], boot["cause"]) == ("running", "")
+    assert f"/tftp/netboot/x86_64/alt_p11/{IMAGES_SHIM}" in fetched
+
+
+@LONG
+def test_shim_in_the_el_torito_image(beside):
+    beside.apply(default="ALT p10")
+    marker, fetched = beside.boots(beside.client(), "ALT p10")
+    assert marker["lockdown"] == "integrity"
+    assert f"/tftp/netboot/x86_64/alt_p10/{IMAGES_SHIM}" in fetched
+
+
+@LONG
+@pytest.mark.parametrize("databases", [BOTH, ["2011"], ["2023"]], ids="-".join)
+def test_kernel_that_the_first_shim_trusts(beside, databases):
+    """All is Debian's, and Microsoft's signature is all that the firmware goes by."""
+    beside.apply(debian("shim"))
+    marker, _ = beside.boots(beside.client(databases, "lab"))
+    assert marker["lockdown"] == "integrity"
+
+
+@LONG
+def test_uefi_over_http(beside):
+    """The firmware and the shim fetch all by HTTP, the shim below two slashes."""
+    beside.apply()
+    marker, fetched = beside.boots(beside.client(extra=HTTP_BOOT))
+    assert marker["lockdown"] == "integrity"
+    assert f"/tftp/{SHIM}" in fetched
+    assert "//" in "".join(path for path in fetched if path.endswith("/grubx64.efi"))
+    assert not [path for path in sent_over_tftp(beside) if path.endswith(".efi")]
+
+
+@LONG
+def test_secure_boot_off(beside):
+    """The same files start a machine where it is switched off, which asks for no image's shim."""
+    beside.apply()
+    marker, fetched = beside.boots(beside.client(on=False))
+    assert marker["lockdown"] == "none"
+    assert not [path for path in fetched if path.endswith(IMAGES_SHIM)]
+
+
+@LONG
+def test_server_that_gives_addresses(alone):
+    alone.apply(dhcp=alone.dhcp)
+    marker, _ = alone.boots(alone.client())
+    assert marker["lockdown"] == "integrity"
+    assert f"/srv/export/tftp/{SHIM}" in sent_over_tftp(alone)
