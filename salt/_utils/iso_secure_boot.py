@@ -152,23 +152,6 @@ def without_inside(known: Any) -> None:
         found.update(shim="", grub="", grub_version="", lacks="no-shim", inside={})
 
 
-def of_file(path: str) -> Signed:
-    """
-    Return what an EFI program on the disk says of itself, see ``netboot_signatures.read``.
-
-    path
-        Its path.
-
-    Raises Unreadable, and OSError.
-    """
-    with open(path, "rb") as stream:
-
-        def read(offset: int, length: int) -> bytes:
-            return os.pread(stream.fileno(), length, offset)
-
-        return netboot_signatures.read(read, os.fstat(stream.fileno()).st_size)
-
-
 class _Loader(NamedTuple):
     path: str  # in the image's tree
     signed: Signed

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import netboot_files
 import netboot_images
 import netboot_looks
+import netboot_secure_boot
 from netboot_looks import Case
 from netboot_names import iso8601, some
 from netboot_shapes import Finding
@@ -117,6 +118,11 @@ def _modes(case: Case) -> Iterator[Finding]:
         yield ("mode.unreadable", "error", text)
 
 
+def _secure_boot(case: Case) -> Iterator[Finding]:
+    if case.applied:
+        yield from netboot_secure_boot.findings(case.records)
+
+
 #: By words for what is looked at.
 LOOKS = {
     "the ISOs": _isos,
@@ -124,4 +130,5 @@ LOOKS = {
     "mounted images": _mounts,
     "menus and boot loaders": _boot_files,
     "whether services may read what they serve": _modes,
+    "what Secure Boot would refuse": _secure_boot,
 }

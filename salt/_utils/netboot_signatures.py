@@ -185,10 +185,23 @@ def accepts(shim: Signed, signed: Signed) -> bool:
     signed
         What the program says of itself.
     """
-    refused = any(_leads_to(one, shim.refused_keys) for one in valid(signed))
-    if refused or (signed.digest and signed.digest in shim.refused):
+    if refuses(shim, signed):
         return False
     return any(_leads_to(one, shim.keys) for one in valid(signed)) or bool(microsoft(signed))
+
+
+def refuses(shim: Signed, signed: Signed) -> bool:
+    """
+    Return whether a shim has a program, or the key that signed it, on its list of what was revoked.
+
+    shim
+        What the shim says of itself.
+
+    signed
+        What the program says of itself.
+    """
+    keys = any(_leads_to(one, shim.refused_keys) for one in valid(signed))
+    return keys or bool(signed.digest and signed.digest in shim.refused)
 
 
 def _leads_to(signer: Signer, keys: list[Certificate]) -> bool:
