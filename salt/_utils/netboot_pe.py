@@ -50,9 +50,9 @@ class Pe:
         self._read, self._size = read, size
         if size > _MOST_BYTES:
             raise Unreadable("it is too large for an EFI program")
-        dos = self._exactly(0, 64)
-        if dos[:2] != b"MZ":
+        if self._exactly(0, min(size, 2)) != b"MZ":
             raise Unreadable("it is not an EFI program")
+        dos = self._exactly(0, 64)
         start = _number(dos, 60, 4)
         header = self._exactly(start, 24)
         if header[:4] != b"PE\0\0":

@@ -172,11 +172,12 @@ def _of_second(file: _File, shim: _File | None, demanding: list[_File]) -> Itera
         level = other.signed.level if other.signed else {}
         component = signatures.revoked(signed, level)
         if component:
-            refusing = "it refuses" if other is shim else "machines that started that refuse"
+            who = f"{shim.path} demands"
+            if other is not shim:
+                who = f"machines that started {other.path} demand"
             text = (
                 f"{file.path} is revoked by SBAT level: it is {component} of generation "
-                f"{signed.sbat[component]}, {other.path} demands {level[component]}, and "
-                f"{refusing} it: {file.mend}, a newer one."
+                f"{signed.sbat[component]}, and {who} {level[component]}: {file.mend}, a newer one."
             )
             yield ("secure.revoked", "error" if other is shim else "warning", text)
             return
