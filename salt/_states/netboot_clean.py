@@ -67,6 +67,10 @@ def served(name, images=False):
             paths.append(config["paths"]["coming"])
         for directory in _once(config):
             paths += [os.path.join(directory, script) for script in scripts]
+        own = [
+            os.path.join(one, f"{host}.cfg") for one in _grub(config) for host in records.armings()
+        ]
+        paths += own
         for path in filter(os.path.lexists, paths):
             state.done(path, "removed")
             if not state.test:
@@ -107,6 +111,12 @@ def _once(config):
     return [paths["once_scripts"], paths.get("once_before", f"{paths['tftp']}/once")]
 
 
+def _grub(config):
+    """List where armed hosts have scripts of GRUB, and the directory above it."""
+    paths = config["paths"]
+    return [paths[name] for name in ("grub_once", "grub") if name in paths]
+
+
 def _directories(config):
     """List the directories that these states created, those below before those above."""
     paths = config["paths"]
@@ -115,6 +125,7 @@ def _directories(config):
     directories = (
         *(os.path.join(trees, arch) for arch in arches),
         *_once(config),
+        *_grub(config),
         *(paths[name] for name in ("trees", "tftp", "dist", "staging")),
         config["root"],
         # It may contain foreign files, such as a certificate.

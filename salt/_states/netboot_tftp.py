@@ -244,11 +244,12 @@ def firmware_complete(name):
     return state.ret
 
 
-def menus_written(name, template, final=True):
+def menus_written(name, template, grub="", final=True):
     """
     Ensure that the TFTP root has the menus for the images that are ready, and no stale menus.
 
-    This includes the scripts of hosts; hosts are read from the pillar, as thousands do not fit into
+    This includes the scripts of hosts, and the shim and GRUB of an image that
+    ``netboot:secure_boot`` names; hosts are read from the pillar, as thousands do not fit into
     a state. Files that these states did not write are left alone.
 
     name
@@ -256,6 +257,9 @@ def menus_written(name, template, final=True):
 
     template
         ``salt://`` URL of the menu's template.
+
+    grub : ""
+        The same of GRUB's menu, for machines with Secure Boot that load an image's own GRUB.
 
     final : True
         False: a later state of this run writes them again, so that what images still lack is no
@@ -270,6 +274,7 @@ def menus_written(name, template, final=True):
           netboot_tftp.menus_written:
             - name: menus
             - template: salt://netboot/files/menu.ipxe.jinja
+            - grub: salt://netboot/files/grub.cfg.jinja
     """
     with State(name, "All menus are up to date.", __opts__["test"]) as state:
         pillar = __pillar__.get("netboot") or {}
@@ -280,6 +285,7 @@ def menus_written(name, template, final=True):
             pillar.get("hosts") or {},
             pillar.get("groups") or {},
             state.test,
+            netboot_templates.read(grub, __salt__["cp.cache_file"](grub)) if grub else "",
         )
         state.plan(plan.changes)
         if plan.foreign:

@@ -17,12 +17,13 @@ import fcntl
 import os
 import secrets
 import time
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
 
 from salt.exceptions import CommandExecutionError, SaltInvocationError
 
 import netboot_files
+import netboot_grub
 import netboot_installing
 import netboot_machine
 from netboot_answering import Answers, installs_of, remove_answers
@@ -31,7 +32,7 @@ from netboot_host_scripts import armed_script
 from netboot_minion_keys import finger
 from netboot_names import in_order, iso8601, matching, nearest, some
 from netboot_records import Records
-from netboot_shapes import Arming, Boot, OnceHost
+from netboot_shapes import Arming, Boot, Config, OnceHost
 
 # Nobody guesses it (RFC 4086 asks for 49 bits against guesses over a network).
 _TOKEN_BYTES = 16
@@ -66,6 +67,44 @@ def _new_arming(host: Any) -> Arming:
 
 def _never_booted(arming: Arming) -> Boot:
     return {"arming": arming["arming"], "entry": arming["entry"], "booted_at": 0}
+
+
+class _Folder(NamedTuple):
+    """Where scripts of armed hosts lie; ``shown``: what precedes their names in changes."""
+
+    path: str
+    ending: str
+    staging: str
+    shown: str
+    scripts: dict[str, str]
+
+    def files(self, keys: Iterable[str]) -> list[str]:
+        return [f"{key}{self.ending}" for key in keys]
+
+    def difference(self, keys: Iterable[str]) -> dict[str, str]:
+        """Return the changes that it needs, of scripts of these hosts."""
+        return netboot_files.difference(self.path, self.scripts, self.files(keys))
+
+    def carry_out(self, changes: dict[str, str]) -> None:
+        if changes and self.shown:
+            netboot_files.make_directory(self.path)
+        netboot_files.carry_out(self.path, self.scripts, changes, self.staging)
+
+
+def _folders(config: Config, armed: Armings) -> list[_Folder]:
+    """Return the folders with the scripts of armed hosts: iPXE's, and those of GRUB."""
+    paths, url = config["paths"], config["http"]["url"]
+    once = paths["once_scripts"]
+    ipxe = {f"{key}.ipxe": armed_script(arming, url) for key, arming in armed.items()}
+    folders = [_Folder(once, ".ipxe", once, "", ipxe)]
+    if "grub_once" in paths:  # not on record of earlier versions
+        grub = {
+            f"{key}.cfg": netboot_grub.armed_script(arming)
+            for key, arming in armed.items()
+            if netboot_grub.arms(config, arming)
+        }
+        folders.append(_Folder(paths["grub_once"], ".cfg", paths["staging"], "grub/once/", grub))
+    return folders
 
 
 def reconcile(records: Records, hosts: dict[str, OnceHost], test: bool) -> dict[str, str]:
@@ -141,21 +180,23 @@ def _reconcile(records: Records, hosts: dict[str, OnceHost], test: bool) -> dict
         if not arming["dropped"] and not _is_booted(arming, booted.get(key))
     }
     answers = Answers(records)
-    url = config["http"]["url"]
-    scripts = {
-        f"{key}.ipxe": armed_script(arming, url)
-        for key, arming in armed.items()
-        if not answers.why_not(arming)
+    ready = {key: arming for key, arming in armed.items() if not answers.why_not(arming)}
+    folders = _folders(config, ready)
+    wanted = [folder.difference(keys | set(armings)) for folder in folders]
+    files = {
+        f"{folder.shown}{name}": way
+        for folder, changed in zip(folders, wanted)
+        for name, way in changed.items()
     }
-    directory = config["paths"]["once_scripts"]
-    owned = [f"{key}.ipxe" for key in keys | set(armings)]
-    files = netboot_files.difference(directory, scripts, owned)
     if test:
         written = [key for key, arming in armed.items() if answers.write(key, arming, test)]
     else:
         # Afterwards nothing tells that these scripts are owned.
-        gone = {name: "removed" for name in files if name[:-5] in renamed.values()}
-        netboot_files.carry_out(directory, {}, gone, directory)
+        for folder, changed in zip(folders, wanted):
+            gone = set(folder.files(renamed.values())) & set(changed)
+            folder.carry_out(dict.fromkeys(gone, "removed"))
+            for name in gone:
+                del changed[name]
         for key in renamed:
             # Before the arming: without its boot record the host would be armed.
             if booted[key]:
@@ -173,11 +214,14 @@ def _reconcile(records: Records, hosts: dict[str, OnceHost], test: bool) -> dict
             records.write("owned", "once", armings)
         # Answers are there before the script, and go after it.
         written = [key for key, arming in armed.items() if answers.write(key, arming)]
-        left = {name: change for name, change in files.items() if name not in gone}
-        netboot_files.carry_out(directory, scripts, left, directory)
+        for folder, changed in zip(folders, wanted):
+            folder.carry_out(changed)
+        if "grub_once" in config["paths"] and not netboot_grub.served(config):
+            with contextlib.suppress(OSError):
+                os.rmdir(config["paths"]["grub_once"])
         answers.sweep(armed)
         if files:
-            netboot_files.sweep_directory(directory)
+            netboot_files.sweep_directory(config["paths"]["once_scripts"])
     told = [key for key in written if f"{key}.ipxe" not in files]
     return {**dict.fromkeys(told, "answers changed"), **changes, **files}
 
@@ -313,9 +357,8 @@ def arm(
             for key, arming in again.items():
                 answers.write(key, arming)
             records.write("owned", "once", {**armings, **again})
-            url = config["http"]["url"]
-            scripts = {f"{key}.ipxe": armed_script(arming, url) for key, arming in again.items()}
-            netboot_files.carry_out(directory, scripts, dict.fromkeys(scripts, "new"), directory)
+            for folder in _folders(config, again):
+                folder.carry_out(folder.difference(again))
             remove_answers(records, [armings[key] for key in again])
     return [
         {
@@ -377,7 +420,6 @@ def disarm(records: Records, host: object, group: object = None) -> list[dict[st
 
     Raises SaltInvocationError when no host of that name has ``once: true``.
     """
-    directory = records.config()["paths"]["once_scripts"]
     with _locked(records):
         armings, booted = records.armings(), records.boots()
         found = _found(records, armings, host, group)
@@ -387,8 +429,8 @@ def disarm(records: Records, host: object, group: object = None) -> list[dict[st
             armings[key]["armed_at"] = 0
         if armed:
             records.write("owned", "once", armings)
-        files = netboot_files.difference(directory, {}, [f"{key}.ipxe" for key in armed])
-        netboot_files.carry_out(directory, {}, files, directory)
+        for folder in _folders(records.config(), {}):
+            folder.carry_out(folder.difference(armed))
         # Of those that are being installed too.
         remove_answers(records, [armings[key] for key in found])
     return [_shown(armings[key], None) for key in armed]

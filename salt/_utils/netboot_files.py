@@ -330,6 +330,7 @@ def carry_out(
         # There may be thousands of scripts of hosts: waiting for the disk in parallel is faster.
         with ThreadPoolExecutor(32) as pool:
             list(pool.map(change, changes))
-        sync_directory(directory)
+        for one in {os.path.dirname(os.path.join(directory, name)) for name in changes}:
+            sync_directory(one)
     except OSError as err:
         raise CommandExecutionError(f"{directory} cannot be written: {err}") from err

@@ -135,6 +135,17 @@ def started(row: Firmware) -> str:
     }[row.get("secure", "")]
 
 
+def own_files(kind: str) -> dict[str, str]:
+    """
+    Return the names in the TFTP root of an image's own ``shim`` and ``grub``.
+
+    kind
+        A kind of ``SECURE_BOOT``.
+    """
+    names = SECURE_BOOT[kind]
+    return {"shim": f"{GRUB}/{names['own']}", "grub": f"{GRUB}/{names['default']}"}
+
+
 def unsigned(pillar: Pillar, macs: list[str], uuids: list[str]) -> Unsigned:
     """
     Return the machines that get the unsigned boot loader.

@@ -111,8 +111,19 @@ def _of_board(
     return made
 
 
-def _values(settings: Host, config: Config, arguments: str) -> dict[str, str]:
-    """Return the menu's variables, by name."""
+def variables(settings: Host, config: Config, arguments: str) -> dict[str, str]:
+    """
+    Return the menu's variables, by name.
+
+    settings
+        Settings of a host or board, with those of its group.
+
+    config
+        The configuration.
+
+    arguments
+        Name of the variable with the kernel arguments.
+    """
     values = {}
     if "entry" in settings or "image" in settings:
         values["nb-entry"] = _entry(settings)
@@ -140,7 +151,7 @@ def _entry(settings: Host) -> str:
 
 
 def _host_script(name: str, settings: Host, config: Config) -> str:
-    values = _values(settings, config, "nb-arguments")
+    values = variables(settings, config, "nb-arguments")
     lines = [f"# Host: {name}"]
     if settings.get("once"):
         values["nb-entry"] = "local"
@@ -160,7 +171,7 @@ def _host_script(name: str, settings: Host, config: Config) -> str:
 
 
 def _board_script(name: str, settings: Host, config: Config) -> str:
-    values = _values(settings, config, "nb-board-arguments")
+    values = variables(settings, config, "nb-board-arguments")
     lines = [f"# Board: {name}"]
     if "nb-entry" in values:
         # The entry and whether to ask must come from the same script.

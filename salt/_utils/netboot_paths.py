@@ -31,6 +31,9 @@ def paths(root: str, state_dir: str) -> dict[str, str]:
         "trees": f"{root}/tftp/netboot",
         # What is being fetched, as a part of the menus; see iso_coming.
         "coming": f"{root}/tftp/coming.ipxe",
+        # An image's own GRUB and its menu, and what hosts load while they are armed.
+        "grub": f"{root}/tftp/grub",
+        "grub_once": f"{root}/tftp/grub/once",
         # Outside all exports: only nginx serves it.
         "once_scripts": f"{state_dir}-once",
         # Of hosts that are installed: armed/ for root, served/ for nginx; see netboot_installing.

@@ -14,6 +14,7 @@ import random
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
+import netboot_grub
 import netboot_images
 import netboot_machine
 from netboot_firmware import started
@@ -39,25 +40,32 @@ def plan(records: Records, whole: bool = False) -> dict[str, Any]:
         files on the disk have now.
 
     Returns a map: ``server``, ``url`` and ``dhcp`` (the mode); ``interfaces``; ``at``, by which
-    address this machine reaches itself, if not by ``server``; ``firmware``, as in
-    the configuration, of kinds that an apply put a boot loader in place for, each with the name of
-    what that ``starts``; ``entries``, each with the paths of its ``kernel``, ``initrd``, ``stage``
-    and, for Secure Boot, ``shim``; ``files`` by path: ``bytes``, ``samples`` (offset, length and
-    SHA-256) and ``sha256`` (on record, or empty), or None for a file that is not on the disk; and
-    ``untried``, what of the menu is not in it, in words.
+    address this machine reaches itself, if not by ``server``; ``firmware``, as in the
+    configuration, of kinds that an apply put a boot loader in place for, each with the names of
+    what that ``starts`` and of GRUB's ``menu``; ``entries``, each with the paths of its ``kernel``,
+    ``initrd``, ``stage`` and, for Secure Boot, ``shim``; ``files`` by path: ``bytes``, ``samples``
+    (offset, length and SHA-256) and ``sha256`` (on record, or empty), or None for a file that is
+    not on the disk; and ``untried``, what of the menu is not in it, in words.
     """
     config = records.config()
     entries: list[Entry] = netboot_images.built(records)["entries"]
     # What was touched since it was unpacked or verified is read whole.
     sums, touched = _sums(records), netboot_images.touched(records)
     files: dict[str, Any] = {}
-    placed = records.owned("firmware", [])
+    # The shim and GRUB of an image belong to its menu.
+    placed = [*records.owned("firmware", []), *records.owned("menus", [])]
     firmware = [
-        {**row, "starts": started(row)} for row in config["firmware"] if row["file"] in placed
+        {
+            **row,
+            "starts": started(row),
+            "menu": netboot_grub.MENU if row["secure"] == "grub" else "",
+        }
+        for row in config["firmware"]
+        if row["file"] in placed
     ]
     secure = any(row["secure"] == "ipxe" for row in firmware)
     for row in firmware:
-        for name in filter(None, (row["file"], row["starts"])):
+        for name in filter(None, (row["file"], row["starts"], row["menu"])):
             files[f"/tftp/{name}"] = _file(f"{config['paths']['tftp']}/{name}", "", True)
     for entry in entries:
         for path in _paths(entry, secure).values():

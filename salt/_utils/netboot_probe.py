@@ -363,6 +363,8 @@ def _firmware(
     wrong = list(_loaders(plan, row, files))
     entries = {one["id"]: one for one in plan["entries"] if one["arch"] in row["boots"]}
     wrong += _menu(plan, row, entries, files)
+    if row.get("secure") == "grub":
+        wrong += _by_grub(plan, kind, entries, files)
     if kind == "bios":
         old = {name: one for name, one in entries.items() if one["arch"] == "i586"}
         wrong += _menu(plan, row, old, files, of_32_bits=True) if old else []
@@ -375,7 +377,7 @@ def _loaders(plan: dict[str, Any], row: dict[str, Any], files: _Files) -> Iterat
     """What keeps a kind of firmware from its boot loader, on each interface."""
     kind, menu = row["kind"], f"config-{row['arch']}.ipxe"
     # A shim starts a second one.
-    names = [row["file"], *([row["starts"]] if row.get("starts") else [])]
+    names = [row["file"], *filter(None, (row.get("starts"), row.get("menu")))]
     servers = {plan["server"]: plan["url"]}
     more = {one["address"]: one["url"] for one in plan["interfaces"]}
     # Behind a NAT only its own address is known to lead here.
@@ -389,6 +391,22 @@ def _loaders(plan: dict[str, Any], row: dict[str, Any], files: _Files) -> Iterat
             if cause := files.wrong(url, f"/tftp/{name}" if name else ""):
                 step, key = ("boot loader", f"firmware:{kind}") if name else ("menu", "menu")
                 yield Wrong(kind, "", step, f"{shown(url)}: {cause}", f"netboot:{key}")
+
+
+def _by_grub(
+    plan: dict[str, Any], kind: str, entries: dict[str, dict[str, Any]], files: _Files
+) -> Iterator[Wrong]:
+    """What keeps an image's own GRUB from kernels and initrds, which it loads over TFTP."""
+    for name, entry in entries.items():
+        for what in ("kernel", "initrd"):
+            path = entry[what]
+            if not path.startswith("/tftp/"):
+                continue  # not in its menu
+            url = f"tftp://{plan['server']}/./{path[len('/tftp/') :]}"
+            if cause := files.wrong(url, path):
+                key = f"netboot:images:{entry['image']}"
+                yield Wrong(kind, name, what, f"{shown(url)}: {cause}", key)
+                break
 
 
 def _menu(

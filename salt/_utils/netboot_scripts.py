@@ -1,19 +1,26 @@
 """
-The iPXE scripts in the TFTP root: which scripts there should be, and how the directory is updated.
+The menus in the TFTP root, iPXE's and GRUB's: which files there should be, and how the directory is
+updated.
 
-Files that these states did not write are left alone.
+Files that these states did not write are left alone. The shim and GRUB of an image belong to its
+menu: they are copied out of the image's tree.
 """
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
+import os
 from typing import Any, NamedTuple
 
 import netboot_files
+import netboot_firmware
+import netboot_grub
 import netboot_host_scripts
 import netboot_images
 import netboot_menus
 from netboot_records import Records
-from netboot_shapes import Listed
+from netboot_shapes import Config, ImageRecord, Listed
 
 
 class Plan(NamedTuple):
@@ -52,6 +59,7 @@ def plan(
     hosts: dict[str, Any],
     groups: dict[str, Any],
     foretell: bool = False,
+    grub: str = "",
 ) -> Plan:
     """
     Return the scripts that there should be, and the changes that they need.
@@ -67,13 +75,20 @@ def plan(
 
     foretell : False
         Whether missing ISOs of the pillar count as fetched, as under ``test=True``.
+
+    grub : ""
+        Text of the template of GRUB's menu.
     """
     config = records.config()
     entries, problems, doubts = netboot_images.offered(records, foretell)
     waits = netboot_images.awaited(records)
+    images, owned = records.ready(), records.owned("menus", [])
     menus = netboot_menus.render(template, config, entries, bool(hosts), waits)
     scripts = netboot_host_scripts.scripts(hosts, groups, config)
-    owned = records.owned("menus", [])
+    secure = netboot_grub.render(grub, config, entries, hosts, groups, images, waits)
+    loaders, changed = _loaders(config, {image["label"]: image for image in images}, owned)
+    menus = {**menus, **secure.menus, **loaders}
+    scripts = {**scripts, **secure.hosts}
     changes = netboot_files.difference(config["paths"]["tftp"], {**scripts, **menus}, owned)
     foreign = [
         name
@@ -88,9 +103,46 @@ def plan(
         foreign,
         netboot_host_scripts.listed(hosts, groups),
         [f"Not in the menu: {problem}" for problem in problems]
-        + netboot_menus.unmet_defaults(config, entries),
-        doubts,
+        + netboot_menus.unmet_defaults(config, entries)
+        + secure.problems
+        + changed,
+        doubts + secure.warnings,
     )
+
+
+def _loaders(
+    config: Config, images: dict[str, ImageRecord], owned: list[str]
+) -> tuple[dict[str, str], list[str]]:
+    """
+    Return the shims and GRUBs of images by file name, and what is wrong with them. What cannot be
+    copied now stays as it is.
+    """
+    found: dict[str, str] = {}
+    wrong = []
+    for kind, label in netboot_grub.served(config).items():
+        image = images.get(label)
+        usable = image is not None and not list(netboot_grub.lacking(config, kind, images))
+        for what, name in netboot_firmware.own_files(kind).items():
+            text = None
+            if image is not None and usable:
+                facts: Any = image["facts"]
+                path = facts["secure_boot"][what]
+                text = netboot_files.read(os.path.join(image["tree"], path.lstrip("/")))
+                if _sha256(text or "") != facts["sha256"].get(path):
+                    text = None
+                    wrong.append(
+                        f"netboot:secure_boot:{kind}:image: {path} of {image['name']} was "
+                        "changed since it was unpacked; apply again"
+                    )
+            if text is None and name in owned:
+                text = netboot_files.read(os.path.join(config["paths"]["tftp"], name))
+            if text is not None:
+                found[name] = text
+    return found, wrong
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()
 
 
 def carry_out(records: Records, done: Plan) -> None:
@@ -109,11 +161,15 @@ def carry_out(records: Records, done: Plan) -> None:
     if sorted(done.owned) != sorted(scripts):
         # Before the scripts: after a kill here, the next run must know which scripts it owns.
         records.write("owned", "menus", sorted({*done.owned, *scripts}))
+    if any(name.startswith(f"{netboot_firmware.GRUB}/") for name in scripts):
+        netboot_files.make_directory(paths["grub"])
     # Hosts first: a killed run must not leave a host with a new default of the menu.
     for part in (done.hosts, done.menus, gone):
         some = {name: done.changes[name] for name in part if name in done.changes}
         netboot_files.carry_out(paths["tftp"], scripts, some, paths["staging"])
     if gone:
         records.write("owned", "menus", sorted(scripts))
+        with contextlib.suppress(OSError):
+            os.rmdir(paths["grub"])  # foreign files keep it
     if done.listed != records.hosts():
         records.write("applied", "hosts", done.listed)

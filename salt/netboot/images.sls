@@ -38,6 +38,7 @@ netboot-image-{{ image.label }}-offered:
   netboot_tftp.menus_written:
     - name: menus
     - template: salt://netboot/files/menu.ipxe.jinja
+    - grub: salt://netboot/files/grub.cfg.jinja
     - final: false
     - onchanges:
       - alt_image: netboot-image-{{ image.label }}-ready

@@ -12,6 +12,7 @@ include:
   netboot_tftp.menus_written:
     - name: menus
     - template: salt://netboot/files/menu.ipxe.jinja
+    - grub: salt://netboot/files/grub.cfg.jinja
     {%- if not when %}
     - final: false
     {%- else %}

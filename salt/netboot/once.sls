@@ -60,6 +60,21 @@ netboot-once-installs:
       - netboot: netboot-config-applied
 {%- endif %}
 
+{%- set grub = config.secure_boot.values() | selectattr('way', 'equalto', 'grub') | list %}
+{%- if grub %}
+
+# Scripts of armed hosts for an image's own GRUB, which loads them over TFTP.
+netboot-once-grub:
+  file.directory:
+    - name: {{ paths.grub_once }}
+    - user: root
+    - group: root
+    - mode: '0755'
+    - makedirs: True
+    - require:
+      - netboot: netboot-config-applied
+{%- endif %}
+
 netboot-once-program:
   file.managed:
     - name: {{ paths.once_program }}
@@ -85,6 +100,9 @@ netboot-once-service:
       - file: netboot-once-program
       - netboot_file: netboot-once-libraries
       - netboot_file: netboot-once-unit
+{%- if grub %}
+      - file: netboot-once-grub
+{%- endif %}
 {%- if config.installs %}
       - netboot_once: netboot-once-served
       - file: netboot-once-installs
