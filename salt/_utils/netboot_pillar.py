@@ -14,6 +14,7 @@ from typing import Any
 import netboot_checks
 import netboot_config
 import netboot_dhcp
+import netboot_grub_rules
 import netboot_hosts
 import netboot_installs
 import netboot_ports
@@ -310,6 +311,7 @@ def _check_between_keys(
     installs = _sound(pillar, "installs", problems)
     problems += netboot_installs.problems(installs)
     problems += netboot_hosts.problems(hosts, groups, _sound(pillar, "images", problems), installs)
+    problems += netboot_grub_rules.problems(pillar, hosts, groups)
 
 
 def _same_ports(config: Config) -> Iterator[str]:
