@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import json
 import os
 import re
 import subprocess
@@ -9,6 +10,7 @@ import sys
 import tarfile
 import threading
 import time
+from pathlib import Path
 
 import pytest
 from salt.exceptions import CommandExecutionError
@@ -17,6 +19,7 @@ import netboot_files
 import netboot_images
 from netboot_names import ARCHES
 from tests.conftest import CHECKOUT
+from tests.unit.test_netboot_entries import P11
 
 ISO = os.urandom(100000)
 SHA256 = hashlib.sha256(ISO).hexdigest()
@@ -606,3 +609,122 @@ def test_missing_template_is_named(menus_written):
     missing = menus_written(template="salt://netboot/files/none.jinja")
     assert missing.result is False
     assert "salt://netboot/files/none.jinja" in missing.comment
+
+
+# -- an image's own shim and GRUB -----------------------------------------------------------------
+
+LOADERS = {"EFI/BOOT/BOOTX64.EFI": b"MZ shim \xff\x00", "EFI/BOOT/grubx64.efi": b"MZ grub \xfe\r\n"}
+SIGNED = {"signers": [{"name": "S", "issuer": "CA"}], "changed": False, "sbat": {}, "keys": ["CA"]}
+BY_GRUB = {"grub/grub.cfg", "grub/shimx64.efi", "grub/grubx64.efi"}
+
+
+@pytest.fixture
+def by_grub(states, minion_opts, root, records, configured):
+    """The menus of a server with an image that has both, as `alt_image.unpacked` records it."""
+    tree = root / "tftp/netboot/x86_64/alt"
+    (tree / "EFI/BOOT").mkdir(parents=True)
+    (root / "dist/alt.iso").write_bytes(b"")
+    for path, content in LOADERS.items():
+        (tree / path).write_bytes(content)
+    secure = {
+        "shim": "EFI/BOOT/BOOTX64.EFI",
+        "grub": "EFI/BOOT/grubx64.efi",
+        "grub_version": "2.12",
+        "lacks": "",
+        "files": dict.fromkeys([*LOADERS, "boot/vmlinuz"], SIGNED),
+    }
+
+    def written(hosts=None, test=False, on=True, **facts):
+        pillar = {
+            "images": {"ALT": {"url": "http://x/alt.iso", "checksum": {"sha256": SHA256}}},
+            "hosts": hosts or {},
+            **({"secure_boot": {"efi-x86_64": {"image": "ALT"}}} if on else {}),
+        }
+        configured(pillar)
+        record = {
+            "name": "ALT",
+            "label": "alt",
+            "file": "alt.iso",
+            "iso": str(root / "dist/alt.iso"),
+            "iso_sha256": SHA256,
+            "tree": str(tree),
+            "form": "stages",
+            "facts": {
+                **P11,
+                "sha256": {path: hashlib.sha256(one).hexdigest() for path, one in LOADERS.items()},
+                "secure_boot": {**secure, **facts},
+            },
+            "boot_files": {},
+        }
+        records.write("images", "alt", record)
+        folder = Path(minion_opts["pillar_roots"]["base"][0])
+        (folder / "top.sls").write_text("base: {'*': [netboot]}")
+        (folder / "netboot.sls").write_text(json.dumps({"netboot": {"hosts": hosts or {}}}))
+        try:
+            return states.netboot_tftp.menus_written(
+                "menus",
+                template="salt://netboot/files/menu.ipxe.jinja",
+                grub="salt://netboot/files/grub.cfg.jinja",
+                test=test,
+            )
+        finally:
+            for path in folder.iterdir():
+                path.unlink()
+
+    return written
+
+
+def test_menu_of_an_images_own_grub(by_grub, root, records):
+    folder = root / "tftp/grub"
+    foretold = by_grub(test=True)
+    assert not folder.exists()
+    done = by_grub()
+    assert done.changes == foretold.changes
+    assert set(done.changes) > BY_GRUB
+    assert (folder / "shimx64.efi").read_bytes() == LOADERS["EFI/BOOT/BOOTX64.EFI"]
+    assert (folder / "grubx64.efi").read_bytes() == LOADERS["EFI/BOOT/grubx64.efi"]
+    assert folder.stat().st_mode & 0o777 == 0o755
+    assert "menuentry" in (folder / "grub.cfg").read_text()
+    assert by_grub().changes == {}
+    (folder / "grubx64.efi").write_bytes(b"by hand")
+    assert by_grub().changes == {"grub/grubx64.efi": "changed"}
+    foretold = by_grub(test=True, on=False)
+    assert folder.exists()
+    assert by_grub(on=False).changes == foretold.changes == dict.fromkeys(BY_GRUB, "removed")
+    assert not folder.exists()
+    assert not BY_GRUB & set(records.owned("menus", []))
+
+
+def test_hosts_of_an_images_own_grub(by_grub, root):
+    hosts = {"pc1": {"mac": "52:54:00:00:00:01", "entry": "local"}, "pc2": {"entry": "local"}}
+    done = by_grub(hosts)
+    assert "set nb_entry='local'" in (root / "tftp/grub/grub.cfg-01-52-54-00-00-00-01").read_text()
+    assert any("by mac alone: pc2" in one for one in warnings_of(done))
+    assert by_grub().changes["grub/grub.cfg-01-52-54-00-00-00-01"] == "removed"
+
+
+def test_image_without_a_signed_shim(by_grub, root):
+    """One clear failure, and what is there stays."""
+    by_grub()
+    done = by_grub(shim="", lacks="no-shim")
+    assert done.result is False
+    lines = [one for one in done.comment.splitlines() if "secure_boot" in one]
+    assert len(lines) == 1
+    assert lines[0].startswith("netboot:secure_boot:efi-x86_64:image: ALT has no signed shim;")
+    assert (root / "tftp/grub/shimx64.efi").exists()
+
+
+def test_loader_that_was_changed_in_the_tree(by_grub, root):
+    """It is not handed to clients."""
+    by_grub()
+    (root / "tftp/netboot/x86_64/alt/EFI/BOOT/grubx64.efi").write_bytes(b"changed")
+    done = by_grub()
+    assert done.result is False
+    assert "grubx64.efi of ALT was changed" in done.comment
+    assert (root / "tftp/grub/grubx64.efi").read_bytes() == LOADERS["EFI/BOOT/grubx64.efi"]
+
+
+def test_clean_removes_the_menu_of_grub(by_grub, states, root):
+    by_grub({"pc1": {"mac": "52:54:00:00:00:01", "entry": "local"}})
+    assert states.netboot_clean.served("served files").result is True
+    assert not (root / "tftp/grub").exists()
