@@ -16,6 +16,7 @@ import iso_hashes
 import netboot_files
 import netboot_firmware
 import netboot_scripts
+import netboot_secure_boot
 import netboot_templates
 from iso_coming import Coming
 from iso_download import Fetches
@@ -208,7 +209,8 @@ def firmware_complete(name):
     """
     Ensure that there is a boot loader for each image's architecture.
 
-    To be run at the end: an image's architecture is known once its ISO was inspected.
+    To be run at the end: an image's architecture is known once its ISO was inspected. What Secure
+    Boot would refuse is a warning, as machines without it boot all the same.
 
     name
         What is checked; only shown.
@@ -241,6 +243,8 @@ def firmware_complete(name):
         missing = netboot_firmware.not_bootable(config, there, wanted)
         if missing:
             state.fail(f"Not bootable: {'; '.join(missing)}.")
+        if not state.test:
+            state.warn(*netboot_secure_boot.warnings(records))
     return state.ret
 
 

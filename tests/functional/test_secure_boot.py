@@ -219,8 +219,8 @@ def test_revoked_by_sbat_level(make, keys):
     level = netboot_secure_boot.of_file(debian("shim")).level["grub"]
     assert (key, severity) == ("secure.revoked", "error")
     assert text == (
-        f"{IPXE} is revoked by SBAT level: it is grub of generation 1, and {FIRST} demands {level}: "
-        f"give {KIND}:ipxe another, a newer one."
+        f"{IPXE} is revoked by SBAT level: it is grub of generation 1, and {FIRST} demands "
+        f"{level}: give {KIND}:ipxe another, a newer one."
     )
 
 
@@ -233,6 +233,24 @@ def test_revoked_by_the_level_of_an_images_shim(make, keys):
     ((_key, severity, text),) = found
     assert severity == "warning"
     assert "and machines that started netboot/x86_64/a/EFI/BOOT/BOOTX64.EFI demand 9: " in text
+
+
+def test_the_apply_says_it(states, configured):
+    def complete(test=False):
+        (ret,) = states.netboot_tftp.firmware_complete("boot loaders", test=test).raw.values()
+        assert ret["result"] is True
+        return ret.get("warnings", [])
+
+    config = configured({"secure_boot": {"efi-x86_64": WAYS["ipxe"]}, "images": {}})
+    tftp = config["paths"]["tftp"]
+    os.makedirs(tftp)
+    for name, program in ((FIRST, debian("shim")), (IPXE, ipxe())):
+        shutil.copy(program, f"{tftp}/{name}")
+    (said,) = complete()
+    assert f"{IPXE} is unsigned" in said
+    assert complete(test=True) == []
+    configured({"images": {}})
+    assert complete() == []
 
 
 # -- images ---------------------------------------------------------------------------------------
