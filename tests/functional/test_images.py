@@ -12,6 +12,7 @@ import netboot_files
 import netboot_images
 import netboot_in_use
 import netboot_left_over
+from lab.secure_boot import debian
 from tests.isos import BOOT, FILES, GRUB_CFG, STAGES, content, make_iso
 
 NAME = "ALT p11"
@@ -206,6 +207,33 @@ def test_another_arch_in_the_pillar_leaves_no_tree_behind(server):
     server.applied()
     assert not server.tree().exists()
     assert (server.tree().parents[1] / "aarch64" / LABEL).exists()
+
+
+def test_image_that_an_earlier_version_inspected(server):
+    """It is read again once Secure Boot is in the pillar, and not before."""
+    server.name()
+    server.applied()
+    record = server.record()
+    assert record["facts"].pop("secure_boot")["lacks"] == "no-shim"
+    server.records.write("images", LABEL, record)
+    assert server.applied() == {}
+    loader = {"url": f"{server.web.url}/x.efi", "checksum": {"sha256": "0" * 64}}
+    server.more = {"secure_boot": {"efi-x86_64": {"shim": loader, "ipxe": loader}}}
+    assert list(server.applied()) == [f"image-{LABEL}-ready"]
+    assert server.record()["facts"]["secure_boot"]["lacks"] == "no-shim"
+
+
+def test_what_starts_with_secure_boot_belongs_to_the_boot_files(server, made, tmp_path):
+    shim, grub = "EFI/BOOT/BOOTX64.EFI", "EFI/BOOT/grubx64.efi"
+    files = {shim: debian("shim").read_bytes(), grub: debian("grub").read_bytes()}
+    server.made = {**made, "signed.iso": make_iso(tmp_path / "signed.iso", {**FILES, **files})}
+    server.name(file="signed.iso", variants=["install"])
+    server.applied()
+    assert set(content(server.tree())) == {*BOOT, shim, grub}
+    assert set(server.record()["boot_files"]) == {*BOOT, shim, grub}
+    (server.tree() / shim).unlink()
+    assert list(server.applied()) == [f"image-{LABEL}-ready"]
+    assert content(server.tree())[shim] == files[shim]
 
 
 # The pillar against the ISO
