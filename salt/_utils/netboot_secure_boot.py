@@ -113,16 +113,16 @@ def _damage(file: _File) -> list[Finding]:
     """Return why a file is refused whoever starts it; nothing: it may be started."""
     signed = file.signed
     if not signed:
-        text = f"{file.path} cannot be started, as {file.why}: {file.mend}."
+        text = f"{file.path} cannot be started, as {file.why}; {file.mend}."
         return [("secure.unreadable", "error", text)]
     if signed.arch != file.arch:
-        text = f"{file.path} is for {signed.arch}, not for {file.arch}: {file.mend}."
+        text = f"{file.path} is for {signed.arch}, not for {file.arch}; {file.mend}."
         return [("secure.arch", "error", text)]
     if not signed.signers:
-        text = f"{file.path} is unsigned, so Secure Boot refuses it: {file.mend}, a signed one."
+        text = f"{file.path} is unsigned, so Secure Boot refuses it; {file.mend}, a signed one."
         return [("secure.unsigned", "error", text)]
     if signatures.is_changed(signed):
-        text = f"{file.path} was changed since it was signed, so Secure Boot refuses it: "
+        text = f"{file.path} was changed since it was signed, so Secure Boot refuses it; "
         return [("secure.changed", "error", f"{text}{file.mend}.")]
     return []
 
@@ -135,7 +135,7 @@ def _of_shim(file: _File) -> Iterator[Finding]:
         return
     severity, text = _authorities(file.path, file.signed)
     if text:
-        yield ("secure.authority", severity, f"{text}: {file.mend}.")
+        yield ("secure.authority", severity, f"{text}; {file.mend}.")
 
 
 def _authorities(path: str, signed: Signed) -> tuple[str, str]:
@@ -165,7 +165,7 @@ def _of_second(file: _File, shim: _File | None, demanding: list[_File]) -> Itera
         return
     # Shims without a level are older than SBAT.
     if not signed.sbat and by.level:
-        text = f"{file.path} has no .sbat, so {shim.path} refuses it: {file.mend}."
+        text = f"{file.path} has no .sbat, so {shim.path} refuses it; {file.mend}."
         yield ("secure.no_sbat", "error", text)
         return
     for other in demanding:
@@ -177,18 +177,18 @@ def _of_second(file: _File, shim: _File | None, demanding: list[_File]) -> Itera
                 who = f"machines that started {other.path} demand"
             text = (
                 f"{file.path} is revoked by SBAT level: it is {component} of generation "
-                f"{signed.sbat[component]}, and {who} {level[component]}: {file.mend}, a newer one."
+                f"{signed.sbat[component]}, and {who} {level[component]}; {file.mend}, a newer one."
             )
             yield ("secure.revoked", "error" if other is shim else "warning", text)
             return
     if signatures.refuses(by, signed):
-        text = f"{file.path} is revoked: {shim.path} has it on its list: {file.mend}, a newer one."
+        text = f"{file.path} is revoked: {shim.path} has it on its list; {file.mend}, a newer one."
         yield ("secure.revoked", "error", text)
     elif not signatures.accepts(by, signed):
         names = some(one.certificate.name for one in signatures.valid(signed))
         text = (
             f"{file.path}: clients need this key enrolled (MOK): {names}; {shim.path} does not "
-            f"know it. Or {file.mend}, which it knows."
+            f"know it, so {file.mend}, or enroll it."
         )
         yield ("secure.mok", "warning", text)
 

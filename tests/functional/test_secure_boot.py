@@ -122,7 +122,7 @@ def test_a_shim_that_knows_the_key(make, keys):
     assert [key for key, _severity, _text in found] == ["secure.authority"]
     assert found[0][2] == (
         f"{FIRST} is signed by netboot-alt vendor, not by Microsoft, so clients need this "
-        f"certificate in their firmware (db): give {KIND}:shim another."
+        f"certificate in their firmware (db); give {KIND}:shim another."
     )
 
 
@@ -137,56 +137,56 @@ REFUSED = [
     (
         {},
         ("secure.mok", "warning"),
-        f"{IPXE}: clients need this key enrolled (MOK): netboot-alt lab; {FIRST} does not know it. "
-        f"Or give {KIND}:ipxe another, which it knows.",
+        f"{IPXE}: clients need this key enrolled (MOK): netboot-alt lab; {FIRST} does not know it, "
+        f"so give {KIND}:ipxe another, or enroll it.",
     ),
     (
         {IPXE: lambda keys: ipxe().read_bytes()},
         ("secure.unsigned", "error"),
-        f"{IPXE} is unsigned, so Secure Boot refuses it: give {KIND}:ipxe another, a signed one.",
+        f"{IPXE} is unsigned, so Secure Boot refuses it; give {KIND}:ipxe another, a signed one.",
     ),
     (
         {IPXE: lambda keys: keys.signed(ipxe(), sbat=False).read_bytes()},
         ("secure.no_sbat", "error"),
-        f"{IPXE} has no .sbat, so {FIRST} refuses it: give {KIND}:ipxe another.",
+        f"{IPXE} has no .sbat, so {FIRST} refuses it; give {KIND}:ipxe another.",
     ),
     (
         {IPXE: lambda keys: changed(keys.signed(ipxe()).read_bytes())},
         ("secure.changed", "error"),
-        f"{IPXE} was changed since it was signed, so Secure Boot refuses it: "
+        f"{IPXE} was changed since it was signed, so Secure Boot refuses it; "
         f"give {KIND}:ipxe another.",
     ),
     (
         {IPXE: lambda keys: b"#!ipxe\n"},
         ("secure.unreadable", "error"),
-        f"{IPXE} cannot be started, as it is not an EFI program: give {KIND}:ipxe another.",
+        f"{IPXE} cannot be started, as it is not an EFI program; give {KIND}:ipxe another.",
     ),
     (
         {IPXE: lambda keys: debian("grub", "aarch64").read_bytes()},
         ("secure.arch", "error"),
-        f"{IPXE} is for aarch64, not for x86_64: give {KIND}:ipxe another.",
+        f"{IPXE} is for aarch64, not for x86_64; give {KIND}:ipxe another.",
     ),
     (
         {FIRST: lambda keys: without_signature(debian("shim").read_bytes())},
         ("secure.unsigned", "error"),
-        f"{FIRST} is unsigned, so Secure Boot refuses it: give {KIND}:shim another, a signed one.",
+        f"{FIRST} is unsigned, so Secure Boot refuses it; give {KIND}:shim another, a signed one.",
     ),
     (
         {FIRST: lambda keys: changed(debian("shim").read_bytes())},
         ("secure.changed", "error"),
-        f"{FIRST} was changed since it was signed, so Secure Boot refuses it: "
+        f"{FIRST} was changed since it was signed, so Secure Boot refuses it; "
         f"give {KIND}:shim another.",
     ),
     (
         {FIRST: lambda keys: one_signature(debian("shim").read_bytes(), 0)},
         ("secure.authority", "warning"),
-        f"{FIRST} is signed with only the 2011 CA: machines that have 2023 alone refuse it: "
+        f"{FIRST} is signed with only the 2011 CA: machines that have 2023 alone refuse it; "
         f"give {KIND}:shim another.",
     ),
     (
         {FIRST: lambda keys: one_signature(debian("shim").read_bytes(), 1)},
         ("secure.authority", "warning"),
-        f"{FIRST} is signed with only the 2023 CA: machines that have 2011 alone refuse it: "
+        f"{FIRST} is signed with only the 2023 CA: machines that have 2011 alone refuse it; "
         f"give {KIND}:shim another.",
     ),
 ]
@@ -220,7 +220,7 @@ def test_revoked_by_sbat_level(make, keys):
     assert (key, severity) == ("secure.revoked", "error")
     assert text == (
         f"{IPXE} is revoked by SBAT level: it is grub of generation 1, and {FIRST} demands "
-        f"{level}: give {KIND}:ipxe another, a newer one."
+        f"{level}; give {KIND}:ipxe another, a newer one."
     )
 
 
@@ -232,7 +232,7 @@ def test_revoked_by_the_level_of_an_images_shim(make, keys):
     found = [one for one in make("grub", image_files=files) if one[0] == "secure.revoked"]
     ((_key, severity, text),) = found
     assert severity == "warning"
-    assert "and machines that started netboot/x86_64/a/EFI/BOOT/BOOTX64.EFI demand 9: " in text
+    assert "and machines that started netboot/x86_64/a/EFI/BOOT/BOOTX64.EFI demand 9; " in text
 
 
 def test_the_apply_says_it(states, configured):
