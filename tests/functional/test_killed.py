@@ -71,6 +71,7 @@ def machine(server, records, tmp_path):  # noqa: F811
                 **{"log": str(log), "records": records.directory, "scripts": str(server.scripts)},
                 **{"answers": str(server.answers), "answer_hours": 6, "arm_days": 7},
                 neighbours=str(neighbours),
+                grub="",
             )
         )
         with contextlib.suppress(ZeroDivisionError):
