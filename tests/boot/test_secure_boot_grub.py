@@ -16,7 +16,7 @@ from lab.salt import CHECKOUT, SaltCall
 from lab.secure_boot import Keys, debian
 from tests.servers import INSTALLED
 
-GRUBS = {"p11": "grub", "p10": "grub-2.06"}
+GRUBS = {"p11": ("p11", "grub"), "p10": ("p10.4", "grub-2.06")}
 KIND = "efi-x86_64"
 
 
@@ -24,8 +24,8 @@ KIND = "efi-x86_64"
 def media(tmp_path_factory):
     folder = tmp_path_factory.mktemp("web")
     isos = {
-        name: make_iso(folder, name, stage_mib=2, signed="eltorito", grub=grub)
-        for name, grub in GRUBS.items()
+        name: make_iso(folder, generation, stage_mib=2, signed="eltorito", grub=grub)
+        for name, (generation, grub) in GRUBS.items()
     }
     return SimpleNamespace(folder=folder, isos=isos, keys=Keys(folder / "keys"))
 
