@@ -212,6 +212,7 @@ def _secure(record: ImageRecord) -> dict[str, Any]:
 
 _LACKS = {
     "no-shim": "its ISO has no signed shim",
+    "not-unpacked": "its ISO has no signed shim in its own tree; unpack it, without mount: true",
     "kernel-unsigned": "its kernel {kernel} is unsigned",
     "kernel-changed": "its kernel {kernel} was changed since it was signed",
     "kernel-of-others": "its kernel {kernel} is signed by {names}, whom {shim} does not know",
@@ -228,7 +229,9 @@ def _of_image(record: ImageRecord, shim: _File | None, way: str) -> Iterator[Fin
         if not shim or not shim.signed:
             return
         lacks, knows = _lacks(os.path.join(record["tree"], facts["kernel"]), shim.signed), shim.path
-    if kernel.get("changed"):
+    if lacks == "no-shim" and record["form"] == "mount":
+        lacks = "not-unpacked"
+    elif kernel.get("changed"):
         lacks = "kernel-changed"
     if lacks:
         names = some(one["name"] for one in kernel.get("signers", []))

@@ -12,6 +12,7 @@ specification, 32.4.1), and shim's cert.S, sbat_var.S, sbat.c, and SBAT.md.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import netboot_der as der
@@ -167,7 +168,7 @@ def microsoft(signed: Signed) -> list[str]:
         if any(
             one.issuer == name and one.issuer_key in ("", key)
             for signer in valid(signed)
-            for one in (signer.certificate, *signer.others)
+            for one in _chain(signer)
         )
     ]
 
@@ -206,17 +207,22 @@ def refuses(shim: Signed, signed: Signed) -> bool:
 
 def _leads_to(signer: Signer, keys: list[Certificate]) -> bool:
     """Return whether a signer's certificate is one of these, or was issued by one of them."""
+    return any(
+        (key.public == one.public and key.subject == one.subject) or _is_issuer(key, one)
+        for one in _chain(signer)
+        for key in keys
+    )
+
+
+def _chain(signer: Signer) -> Iterator[Certificate]:
+    """Yield a signer's certificate, and those beside it that issued it, one after another."""
     one = signer.certificate
     for _ in range(_MOST_DEPTH):
-        if any(key.public == one.public and key.subject == one.subject for key in keys):
-            return True
-        if any(_is_issuer(key, one) for key in keys):
-            return True
+        yield one
         above = [other for other in signer.others if other != one and _is_issuer(other, one)]
         if not above:
-            return False
+            return
         one = above[0]
-    return False
 
 
 def _is_issuer(issuer: Certificate, one: Certificate) -> bool:

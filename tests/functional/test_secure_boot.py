@@ -49,7 +49,7 @@ def image(tmp_path_factory):
 def make(tmp_path, keys, image):
     """Make a server with signed files, and say what is found; files: contents by path."""
 
-    def _make(way="ipxe", files=None, image_files=None, facts=None, key="lab", mok=True):
+    def _make(way="ipxe", files=None, image_files=None, facts=None, key="lab", form="boot"):
         pillar = {"root": str(tmp_path / "export"), "images": {"A": IMAGE}}
         pillar["secure_boot"] = {"efi-x86_64": WAYS[way]} if way else {}
         records = Records(str(tmp_path / "records"))
@@ -62,7 +62,7 @@ def make(tmp_path, keys, image):
                 file.write(content)
         known = json.loads(json.dumps(image.facts))
         known["secure_boot"].update(facts or {})
-        record = {"name": "A", "label": "a", "tree": tree, "facts": known, "form": "boot"}
+        record = {"name": "A", "label": "a", "tree": tree, "facts": known, "form": form}
         records.write("images", "a", record)
         if way == "grub":
             there = {"grub/shimx64.efi": debian("shim"), "grub/grubx64.efi": debian("grub")}
@@ -272,6 +272,17 @@ def test_images_that_do_not_start(make, facts, text):
     assert found == [
         ("secure.image", "warning", f"A does not start with Secure Boot, as menus say: {text}.")
     ]
+
+
+def test_a_mounted_image_has_no_el_torito_image(make):
+    (text,) = [
+        text
+        for key, _, text in make(facts={"lacks": "no-shim"}, form="mount")
+        if key != "secure.mok"
+    ]
+    assert text.endswith(
+        "its ISO has no signed shim in its own tree; unpack it, without mount: true."
+    )
 
 
 def test_the_shim_of_an_image_of_2011(make):

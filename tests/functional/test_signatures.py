@@ -228,6 +228,15 @@ def test_microsofts_name_alone_is_not_microsoft(make):
     assert netboot_signatures.microsoft(found) == []
 
 
+def test_certificates_that_merely_lie_beside_do_not_count(make):
+    found = signed(make.sign(make.key("beside", "Own")))
+    shim = signed(debian("shim").read_bytes())
+    beside = [shim.signers[0].certificate, *shim.signers[0].others, *shim.keys]
+    found = found._replace(signers=[found.signers[0]._replace(others=beside)])
+    assert netboot_signatures.microsoft(found) == []
+    assert not netboot_signatures.accepts(shim, found)
+
+
 def test_two_signatures_of_which_one_fits(make):
     one, two = make.key("one", "One"), make.key("two", "Two")
     content = make.sign(two, make.sign(one))
