@@ -354,6 +354,10 @@ class Signature(TypedDict):
     changed: bool  # since it was signed
     sbat: dict[str, int]  # generations by component
     keys: list[str]  # common names of the certificates that a shim accepts
+    # Names may be those of earlier keys, so these are compared: [digest of the name, of the key].
+    trusts: list[list[str]]  # these certificates
+    authorities: list[list[str]]  # who signed, who issued their certificates
+    microsoft: list[str]  # of them, those of Microsoft
 
 
 class SecureFacts(TypedDict):

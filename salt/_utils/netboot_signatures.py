@@ -132,7 +132,36 @@ def shape(signed: Signed) -> Signature:
         "changed": is_changed(signed),
         "sbat": signed.sbat,
         "keys": [key.name for key in signed.keys],
+        "trusts": [_authority(key.subject, key.key) for key in signed.keys],
+        "authorities": [
+            authority
+            for signer in valid(signed)
+            for one in _chain(signer)
+            for authority in (
+                _authority(one.subject, one.key),
+                _authority(one.issued_by, one.issuer_key),
+            )
+        ],
+        "microsoft": microsoft(signed),
     }
+
+
+def _authority(name: bytes, key: str) -> list[str]:
+    return [hashlib.sha256(name).hexdigest()[:16], key]
+
+
+def accepts_on_record(shim: Signature, program: Signature) -> bool:
+    """
+    Return what :func:`accepts` does, from what is on record; lists of what was revoked are not.
+
+    shim, program
+        What :func:`shape` returned of them.
+    """
+    return bool(program["microsoft"]) or any(
+        name == other and ("" in (key, known) or key == known)
+        for name, key in program["authorities"]
+        for other, known in shim["trusts"]
+    )
 
 
 def valid(signed: Signed) -> list[Signer]:

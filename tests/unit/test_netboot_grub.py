@@ -23,16 +23,22 @@ HOST = {"mac": MAC, "image": "ALT 0", "variant": "livecd"}
 GRUB = {"secure_boot": {"efi-x86_64": {"image": "ALT 0"}}}
 
 
-def secure(signer=ALT, lacks="", version="2.12", keys=("ALT CA",), **changed):
+def secure(signer=ALT, lacks="", version="2.12", keys=("ALT CA",), key="old", **changed):
     """What was read of an image's boot files (see netboot_shapes)."""
     signed = {"signers": [signer] if signer else [], "changed": False, "sbat": {}, "keys": []}
+    authorities = [[name, key] for name in (signer or {}).values()]
+    signed.update(authorities=authorities, trusts=[], microsoft=[])
     return {
         "shim": "EFI/BOOT/BOOTX64.EFI",
         "grub": "EFI/BOOT/grubx64.efi",
         "grub_version": version,
         "lacks": lacks,
         "files": {
-            "EFI/BOOT/BOOTX64.EFI": {**signed, "keys": list(keys)},
+            "EFI/BOOT/BOOTX64.EFI": {
+                **signed,
+                "keys": list(keys),
+                "trusts": [[name, "old"] for name in keys],
+            },
             "EFI/BOOT/grubx64.efi": signed,
             P11["kernel"]: signed,
         },
@@ -200,6 +206,8 @@ def test_host_of_an_entry_that_is_not_there():
         (secure(), ""),
         (secure(signer=None, lacks="kernel-unsigned"), "its kernel is not signed"),
         (secure(signer={"name": "B", "issuer": "C"}), "the shim has no key for its kernel"),
+        # ALT's key was replaced twice.
+        (secure(key="new"), "the shim has no key for its kernel"),
         (secure(lacks="no-shim", shim="", grub=""), ""),
         ({}, "its kernel is not signed"),
     ],
