@@ -64,13 +64,28 @@ def signed_file(cache, what, arch):
 
 def without_signature(program):
     """A PE file (bytes) as it was before it was signed."""
-    header = struct.unpack_from("<I", program, 0x3C)[0]
-    # The fifth data directory of PE32+ (Microsoft, "PE Format"): where signatures are, how long.
-    entry = header + 24 + 112 + 4 * 8
-    start = struct.unpack_from("<I", program, entry)[0]
-    if not start:
-        return program
-    return program[:entry] + bytes(8) + program[entry + 8 : start]
+    entry, start, _ = _certificate_table(program)
+    return program[:entry] + bytes(8) + program[entry + 8 : start] if start else program
+
+
+def with_one_signature(program, number):
+    """A PE file (bytes) with one of its signatures, counted from 0."""
+    entry, start, size = _certificate_table(program)
+    signatures, place = [], start
+    while place < start + size:
+        length = struct.unpack_from("<I", program, place)[0]
+        length += -length % 8
+        signatures.append(program[place : place + length])
+        place += length
+    table = struct.pack("<II", start, len(signatures[number]))
+    return program[:entry] + table + program[entry + 8 : start] + signatures[number]
+
+
+def _certificate_table(program):
+    """Where a PE32+ file (bytes) says where its signatures are; where they are, how long in all."""
+    # The fifth data directory (Microsoft, "PE Format"); 0, 0 without signatures.
+    entry = struct.unpack_from("<I", program, 0x3C)[0] + 24 + 112 + 4 * 8
+    return entry, *struct.unpack_from("<II", program, entry)
 
 
 def boot_files(cache, arch, grub, unsigned):

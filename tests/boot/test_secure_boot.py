@@ -7,21 +7,22 @@ image's shim, GRUB and kernel are Debian's, as ALT's were not at hand.
 """
 
 import hashlib
+import os
 import shutil
 import time
 
 import pytest
 
-from lab import Lab
+from lab import Lab, network
 from lab.client import HTTP_BOOT
 from lab.iso import make_iso
+from lab.iso.signed import with_one_signature
 from lab.salt import CHECKOUT, SaltCall
 from lab.secure_boot import Keys, debian, ipxe, ipxe_version
 from tests.boot.test_boot import served
-from tests.boot.test_firmware import sent_over_tftp
 from tests.servers import INSTALLED
 
-SHIM = "ipxe-shimx64.efi"
+SHIM, SECOND = "ipxe-shimx64.efi", "grubx64.efi"
 TITLE = "ALT Linux network boot"
 REFUSED = r"Verification failed: \(0x1A\) Security Violation"
 DENIED = r"failed to load Boot\d+ .*Access Denied"
@@ -106,6 +107,12 @@ class Site:
         found = self.salt.call(self.server, "netboot.doctor")
         print([one["text"] for one in found])  # for the report of a failure
         return [one["key"] for one in found if one["key"].startswith("secure.")]
+
+    def loaders(self, client):
+        """Names of boot loaders that a client was sent over TFTP in its last boot."""
+        steps = self.trace(client.mac)["steps"]
+        sent = (os.path.basename(one["what"]) for one in steps if one["step"] == "tftp")
+        return [name for name in sent if name.endswith(".efi")]
 
     def trace(self, mac):
         return self.salt.call(self.server, "netboot.trace", mac)["boots"][-1]
@@ -209,11 +216,12 @@ def test_uefi_over_http(beside, tmp_path):
     """The firmware and the shim fetch all by HTTP; the shim writes two slashes."""
     beside.apply()
     with beside.lab.capture(tmp_path / "packets"):
-        marker, fetched = beside.boots(beside.client(extra=HTTP_BOOT))
+        client = beside.client(extra=HTTP_BOOT)
+        marker, fetched = beside.boots(client)
     assert marker["lockdown"] == "integrity"
-    assert f"/tftp/{SHIM}" in fetched
-    assert b"GET /tftp//grubx64.efi HTTP/1.1\r\n" in (tmp_path / "packets").read_bytes()
-    assert "/tftp/grubx64.efi" in fetched
+    assert {f"/tftp/{SHIM}", f"/tftp/{SECOND}"} <= set(fetched)
+    assert f"GET /tftp//{SECOND} HTTP".encode() in (tmp_path / "packets").read_bytes()
+    assert beside.loaders(client) == []
 
 
 @LONG
@@ -229,9 +237,10 @@ def test_secure_boot_off(beside):
 def test_server_that_gives_addresses(alone):
     alone.apply(dhcp=alone.dhcp)
     assert alone.found() == ["secure.authority"]
-    marker, _ = alone.boots(alone.client())
+    client = alone.client()
+    marker, _ = alone.boots(client)
     assert marker["lockdown"] == "integrity"
-    assert f"/srv/export/tftp/{SHIM}" in sent_over_tftp(alone)
+    assert alone.loaders(client) == [SHIM, SECOND]
 
 
 @LONG
@@ -249,6 +258,32 @@ def test_image_whose_kernel_is_not_signed(beside):
     # Without Secure Boot it is an image as any.
     marker, _ = beside.boots(beside.client(on=False), "ALT bare")
     assert marker["lockdown"] == "none"
+
+
+@LONG
+def test_first_shim_that_is_signed_with_the_key_of_2011_alone(beside, tmp_path):
+    """A machine that trusts the key of 2023 alone refuses it, of which the doctor warns."""
+    shim = tmp_path / "shim-2011.efi"
+    shim.write_bytes(with_one_signature(debian("shim").read_bytes(), 0))
+    beside.apply(shim)
+    assert beside.found() == ["secure.authority", "secure.mok"]
+    with beside.client(["2011"], "lab") as client:
+        client.wait_for(TITLE, timeout=120)
+    with beside.client(["2023"], "lab") as client:
+        client.wait_for(DENIED, timeout=120)
+        client.note({"variant": "refused"})
+    assert beside.cause(client.mac) == "shim-refused"
+
+
+@LONG
+def test_host_that_is_kept_on_the_unsigned_loader(beside):
+    """An old machine, in which signed iPXE hangs."""
+    number = 50
+    host = {"mac": network.client_mac(beside.lab.number, number), "secure_boot": False}
+    beside.apply(hosts={"old": {**host, "image": "ALT p11", "variant": "livecd"}})
+    client = beside.client(on=False, number=number)
+    beside.boots(client)
+    assert beside.loaders(client) == ["snponly-x86_64.efi"]
 
 
 @LONG

@@ -11,6 +11,7 @@ from lab.secure_boot import debian
 
 @pytest.mark.parametrize("signed", ["tree", "eltorito"])
 def test_boot_files(signed, tmp_path, monkeypatch):
+    require("mcopy")
     iso = make_iso(tmp_path, edition=f"signed-{signed}", stage_mib=1, signed=signed)
     tree = iso.unpack(tmp_path / "medium")
     files = {"BOOTX64.EFI": debian("shim"), "grubx64.efi": debian("grub")}
