@@ -11,7 +11,7 @@ import pytest
 import iso_tree
 import netboot_looks_images
 import netboot_secure_boot
-from lab.iso.signed import without_signature
+from lab.iso.signed import with_one_signature, without_signature
 from lab.secure_boot import Keys, debian, ipxe
 from netboot_looks import Case
 from netboot_records import Records
@@ -85,20 +85,6 @@ def make(tmp_path, keys, image):
         return [(key, severity, text.replace(short, "")) for key, severity, text in found]
 
     return _make
-
-
-def one_signature(program, which):
-    """A program with one of its signatures (Microsoft, "PE Format": the certificate table)."""
-    header = int.from_bytes(program[60:64], "little")
-    entry = header + 24 + 112 + 32
-    start = int.from_bytes(program[entry : entry + 4], "little")
-    entries, place = [], start
-    while place + 8 <= len(program):
-        length = -(-int.from_bytes(program[place : place + 4], "little") // 8) * 8
-        entries.append(program[place : place + length])
-        place += length
-    size = len(entries[which]).to_bytes(4, "little")
-    return program[: entry + 4] + size + program[entry + 8 : start] + entries[which]
 
 
 # -- no false alarm -------------------------------------------------------------------------------
@@ -178,13 +164,13 @@ REFUSED = [
         f"give {KIND}:shim another.",
     ),
     (
-        {FIRST: lambda keys: one_signature(debian("shim").read_bytes(), 0)},
+        {FIRST: lambda keys: with_one_signature(debian("shim").read_bytes(), 0)},
         ("secure.authority", "warning"),
         f"{FIRST} is signed with only the 2011 CA: machines that have 2023 alone refuse it; "
         f"give {KIND}:shim another.",
     ),
     (
-        {FIRST: lambda keys: one_signature(debian("shim").read_bytes(), 1)},
+        {FIRST: lambda keys: with_one_signature(debian("shim").read_bytes(), 1)},
         ("secure.authority", "warning"),
         f"{FIRST} is signed with only the 2023 CA: machines that have 2011 alone refuse it; "
         f"give {KIND}:shim another.",
@@ -286,7 +272,7 @@ def test_a_mounted_image_has_no_el_torito_image(make):
 
 
 def test_the_shim_of_an_image_of_2011(make):
-    files = {SHIM: one_signature(debian("shim").read_bytes(), 0)}
+    files = {SHIM: with_one_signature(debian("shim").read_bytes(), 0)}
     found = [one for one in make(image_files=files) if one[0] != "secure.mok"]
     ((key, severity, text),) = found
     assert (key, severity) == ("secure.authority", "info")
