@@ -24,6 +24,10 @@ IN_INSTALLING = "tests/unit/test_netboot_installing.py"
 IN_ANSWERS = "tests/unit/test_netboot_answers.py"
 MINIONS = "salt/_runners/netboot_minions.py"
 IN_MINIONS = "tests/unit/test_netboot_minions.py"
+SIGNATURES = "salt/_utils/netboot_signatures.py"
+IN_SIGNATURES = "tests/functional/test_signatures.py"
+OF_ISO = "salt/_utils/iso_secure_boot.py"
+IN_ISO = "tests/functional/test_iso_secure_boot.py"
 BY_SCRIPTS = "tests/functional/test_install_scripts.py"
 BY_REQUESTS = "tests/integration/test_http.py::test_steps_of_clients_are_on_record"
 
@@ -378,5 +382,48 @@ FAULTS = [
         'if _answers(id_) else "accept"',
         'if False else "accept"',
         IN_MINIONS,
+    ),
+    Fault(
+        "a key by its name alone",
+        SIGNATURES,
+        "return issuer.subject == one.issued_by and same_key",
+        "return issuer.subject == one.issued_by",
+        IN_SIGNATURES,
+    ),
+    Fault(
+        "Microsoft by its name alone",
+        SIGNATURES,
+        'one.issuer_key in ("", key)',
+        "one.issuer_key is not None",
+        IN_SIGNATURES,
+    ),
+    Fault(
+        "a program that was changed",
+        SIGNATURES,
+        "return digests[algorithm] == digest[1].content.hex(), content",
+        "return True, content",
+        IN_SIGNATURES,
+    ),
+    Fault(
+        "a program that its shim withdrew",
+        SIGNATURES,
+        "    if refuses(shim, signed):",
+        "    if False:",
+        IN_SIGNATURES,
+    ),
+    Fault("a shim in the El Torito image", OF_ISO, "if not found[0].grub:", "if False:", IN_ISO),
+    Fault(
+        "who signed the kernel",
+        OF_ISO,
+        'return "" if netboot_signatures.accepts(shim, kernel) else',
+        'return "" if True else',
+        IN_ISO,
+    ),
+    Fault(
+        "what the apply says of signatures",
+        "salt/_states/netboot_tftp.py",
+        "state.warn(*netboot_secure_boot.warnings(records))",
+        "pass",
+        "tests/functional/test_secure_boot.py",
     ),
 ]
