@@ -133,17 +133,18 @@ def shape(signed: Signed) -> Signature:
         "sbat": signed.sbat,
         "keys": [key.name for key in signed.keys],
         "trusts": [_authority(key.subject, key.key) for key in signed.keys],
-        "authorities": [
-            authority
-            for signer in valid(signed)
-            for one in _chain(signer)
-            for authority in (
-                _authority(one.subject, one.key),
-                _authority(one.issued_by, one.issuer_key),
-            )
-        ],
+        "authorities": _authorities(signed),
         "microsoft": microsoft(signed),
     }
+
+
+def _authorities(signed: Signed) -> list[list[str]]:
+    found = []
+    for signer in valid(signed):
+        for one in _chain(signer):
+            found.append(_authority(one.subject, one.key))
+            found.append(_authority(one.issued_by, one.issuer_key))
+    return [one for at, one in enumerate(found) if one not in found[:at]]
 
 
 def _authority(name: bytes, key: str) -> list[str]:
