@@ -2,9 +2,12 @@
 
 import hashlib
 import os
+import random
 import subprocess
+import time
 
 import pytest
+from salt.exceptions import CommandExecutionError
 
 import iso_secure_boot
 import iso_tree
@@ -209,6 +212,37 @@ def test_hostile_images(tmp_path, debians, image, what):
     found = inspect(tmp_path, {KERNEL: debians[KERNEL], FAT: data})
     assert {key: found[key] for key in NOTHING} == NOTHING
     assert found["lacks"] == "no-shim"
+
+
+def test_damaged_isos(tmp_path, debians, image):
+    """Whatever the bytes of the boot catalogue, the file system and the programs: one error."""
+    files = {**FILES, KERNEL: debians[KERNEL], FAT: image}
+    del files[SHIM]
+    tree = make_iso(tmp_path / "a.iso", files)
+    words = ["xorriso", "-as", "mkisofs", "-quiet", "-R", "-e", FAT, "-no-emul-boot", "-o", tree]
+    subprocess.run([*words, str(tmp_path / "a.tree")], check=True, capture_output=True)
+    path = tmp_path / "a.iso"
+    whole = path.read_bytes()
+    assert iso_tree.inspect(str(path))["secure_boot"]["shim"] == SHIM
+    start = whole.index(image[:4096])
+    catalogue = int.from_bytes(whole[17 * 2048 + 71 : 17 * 2048 + 75], "little") * 2048
+    areas = [(17 * 2048, 100), (catalogue, 128), (start, 64), (start, len(image))]
+    chance = random.Random(1)  # noqa: S311
+    lost = 0
+    for _ in range(150):
+        with open(path, "r+b") as file:
+            for _ in range(chance.randint(1, 6)):
+                area, size = chance.choice(areas)
+                file.seek(area + chance.randrange(size))
+                file.write(bytes([chance.choice((0, 0xFF, chance.randrange(256)))]))
+        begun = time.monotonic()
+        try:
+            lost += iso_tree.inspect(str(path))["secure_boot"]["shim"] != SHIM
+        except CommandExecutionError:
+            lost += 1
+        assert time.monotonic() - begun < 3
+        path.write_bytes(whole)
+    assert lost > 5
 
 
 def test_a_mount_has_only_what_is_in_the_tree(tmp_path, debians, image):
