@@ -5,6 +5,7 @@ else is an error, and so is each sign that would end a word or a command where n
 `grub-script-check` reads the same texts in the tests, and real GRUBs in tests/boot.
 """
 
+import fnmatch
 import re
 from typing import NamedTuple
 
@@ -255,7 +256,9 @@ class Machine:
                 parts = [value] if quoted or not variable else value.split() or [""]
                 texts[-1] += parts[0]
                 texts += parts[1:]
-            found += [one for one in texts if one or not bare]
+            texts = [one for one in texts if one or not bare]
+            globs = bare and any("*" in text for *_, text in word)
+            found += [path for one in texts for path in (self.globbed(one) if globs else [one])]
         return found
 
     def command(self, words):
@@ -313,8 +316,14 @@ class Machine:
             self.env[name] = "hd0,gpt1"
         return path in self.disks
 
+    def globbed(self, pattern):
+        """Files on disks that a pattern means; the pattern itself if there are none."""
+        found = [f"(hd0,gpt1){path}" for path in self.disks]
+        return [one for one in found if fnmatch.fnmatchcase(one, pattern)] or [pattern]
+
     def do_chainloader(self, path):
-        self.kernel = path
+        # What is started gets the root as its device, whatever the path says.
+        self.kernel = f"({self.env['root']}){path.rpartition(')')[2]}"
         return True
 
     def do_boot(self):

@@ -32,7 +32,7 @@ _HEAD = "# Managed by netboot-alt: changes are lost at the next apply.\n"
 #: GRUB's names of architectures (``$grub_cpu``), by those of menus.
 CPUS = {"x86_64": "x86_64", "aarch64": "arm64"}
 #: Boot loaders of installed systems, which a local disk may have: a signed one first. GRUB returns
-#: success to its firmware when it ends, after which some start no other boot entry.
+#: success to its firmware when it ends, after which OVMF starts no other boot entry.
 _LOCAL = {
     "x86_64": (
         "/EFI/altlinux/shimx64.efi",
@@ -251,6 +251,8 @@ def _menu(
         "timeout_s": menu["arch_timeout_s"].get(arch, menu["timeout_s"]),
         "default": view(config, arch, entries)["default"],
         "lines": lines,
+        # Those of other systems.
+        "suffixes": [path.rpartition("/")[2] for path in _LOCAL[arch][:2]],
         "local": [quoted(path) for path in _LOCAL[arch]],
     }
 

@@ -112,6 +112,13 @@ def test_signed_loader_of_the_installed_system_first():
     assert machine(made(), disks=disks).waits() == "chainloader (hd0,gpt1)/EFI/altlinux/shimx64.efi"
 
 
+def test_loader_of_another_system():
+    disks = ["/EFI/debian/grubx64.efi", "/EFI/debian/shimx64.efi", "/EFI/debian/mmx64.efi"]
+    done = made()
+    assert machine(done, disks=disks).waits() == "chainloader (hd0,gpt1)/EFI/debian/shimx64.efi"
+    assert machine(done, disks=disks[2:]).waits() == "exit 1"
+
+
 def test_default_entry():
     client = machine(made(default_image={"x86_64": "ALT 0"}))
     boots = client.waits()
