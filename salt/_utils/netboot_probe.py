@@ -93,7 +93,7 @@ def identities(firmware: list[dict[str, Any]], all_numbers: bool) -> list[Asked]
             found.append(Asked(lacking, kind, file))
         for number in row["http"][: None if all_numbers else 1]:
             one = Identity(f"{kind}, HTTP boot ({number})", number, "HTTP")
-            found.append(Asked(one, kind, f"/tftp/{file}"))
+            found.append(Asked(one, kind, f"/tftp/{row.get('http_file', file)}"))
         if all_numbers and kind == "bios":
             found.append(Asked(Identity("Raspberry Pi", 0, machine=_PI), kind, ""))
     if all_numbers:

@@ -161,7 +161,8 @@ def carry_out(records: Records, done: Plan) -> None:
     if sorted(done.owned) != sorted(scripts):
         # Before the scripts: after a kill here, the next run must know which scripts it owns.
         records.write("owned", "menus", sorted({*done.owned, *scripts}))
-    if any(name.startswith(f"{netboot_firmware.GRUB}/") for name in scripts):
+    by_grub = any(name.startswith(f"{netboot_firmware.GRUB}/") for name in scripts)
+    if by_grub:
         netboot_files.make_directory(paths["grub"])
     # Hosts first: a killed run must not leave a host with a new default of the menu.
     for part in (done.hosts, done.menus, gone):
@@ -169,6 +170,7 @@ def carry_out(records: Records, done: Plan) -> None:
         netboot_files.carry_out(paths["tftp"], scripts, some, paths["staging"])
     if gone:
         records.write("owned", "menus", sorted(scripts))
+    if not by_grub:
         with contextlib.suppress(OSError):
             os.rmdir(paths["grub"])  # foreign files keep it
     if done.listed != records.hosts():
