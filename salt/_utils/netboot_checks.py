@@ -334,6 +334,18 @@ def unit(value: Any) -> Wrong:
     return None
 
 
+_CERTIFICATE = "^[ -~\u00a1-\u04ff]*[!-~\u00a1-\u04ff][ -~\u00a1-\u04ff]*$"
+
+
+@like(**list_of({"type": "string", "pattern": _CERTIFICATE}, minItems=1))
+def certificate_names(value: Any) -> Wrong:
+    rule = "must be a list of names of certificates"
+    if not isinstance(value, list) or not value:
+        return refused(value, rule)
+    good = (isinstance(one, str) and re.fullmatch(_CERTIFICATE[1:-1], one) for one in value)
+    return None if all(good) else rule
+
+
 def names_of(what: str) -> Check:
     @like(**list_of({"type": "string", "pattern": f"^{_UNIT}$"}))
     def check(value: Any) -> Wrong:

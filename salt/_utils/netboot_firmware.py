@@ -104,17 +104,18 @@ def config(pillar: Pillar, packaged: dict[str, list[str]]) -> dict[str, Any]:
             )
         row = row.copy()
         own = pillar["secure_boot"].get(kind)
+        enrolled = list((own or {}).get("enrolled") or [])
         if own and own.get("image"):
             # ALT's GRUB has no module for HTTP.
             row["file"], row["secure"] = f"{GRUB}/{SECURE_BOOT[kind]['own']}", "grub"
-            secure[kind] = {"way": "grub", "image": label(own["image"])}
+            secure[kind] = {"way": "grub", "image": label(own["image"]), "enrolled": enrolled}
         elif own:
             names = SECURE_BOOT[kind]
             files += [_binary(kind, names[name], own[name]) for name in ("shim", "ipxe")]
             files.append({"kind": kind, "file": names["default"], "copy_of": names["ipxe"]})
             row["file"] = row["http_file"] = names["shim"]
             row["secure"] = "ipxe"
-            secure[kind] = {"way": "ipxe", "image": ""}
+            secure[kind] = {"way": "ipxe", "image": "", "enrolled": enrolled}
         firmware.append(row)
     return {"firmware": firmware, "boot_files": files, "secure_boot": secure}
 

@@ -1003,6 +1003,13 @@ KEYS: tuple[Key, ...] = (
     ),
     *_digests("secure_boot.*.ipxe"),
     Key(
+        "secure_boot.*.enrolled",
+        check.certificate_names,
+        None,
+        "List of names of certificates that all these machines have enrolled (MOK, db), as "
+        "`./netboot doctor` prints them: it no longer asks for them.",
+    ),
+    Key(
         "secure_boot.*.unsigned",
         host.mac_beginnings,
         None,

@@ -90,10 +90,12 @@ def _of_kind(records: Records, config: Config, row: Firmware) -> Iterator[Findin
         _file(os.path.join(config["paths"]["tftp"], name), row["arch"], mend)
         for name, mend in zip(names, mends)
     )
+    enrolled = set(config["secure_boot"][row["kind"]]["enrolled"])
     if shim:
-        yield from _of_shim(shim)
+        yield from _of_shim(shim, enrolled)
     if second:
-        yield from _damage(second) or _of_second(second, shim, _demanding(shim, images, row))
+        demanding = _demanding(shim, images, row)
+        yield from _damage(second) or _of_second(second, shim, demanding, enrolled, key)
     for record in images:
         if record["label"] not in elsewhere:
             yield from _of_image(record, shim, way)
@@ -127,11 +129,11 @@ def _damage(file: _File) -> list[Finding]:
     return []
 
 
-def _of_shim(file: _File) -> Iterator[Finding]:
+def _of_shim(file: _File, enrolled: set[str]) -> Iterator[Finding]:
     """Yield what firmware may refuse of the file that it starts."""
     damage = _damage(file)
     yield from damage
-    if damage or not file.signed:
+    if damage or not file.signed or _signers(file.signed) & enrolled:
         return
     severity, text = _authorities(file.path, file.signed)
     if text:
@@ -142,7 +144,7 @@ def _authorities(path: str, signed: Signed) -> tuple[str, str]:
     """Return what is to be said of who signed a shim, with how bad that is."""
     by = signatures.microsoft(signed)
     if not by:
-        names = some(one.certificate.name for one in signatures.valid(signed))
+        names = some(sorted(_signers(signed)))
         return "warning", (
             f"{path} is signed by {names}, not by Microsoft, so clients need this certificate in "
             "their firmware (db)"
@@ -158,7 +160,13 @@ def _authorities(path: str, signed: Signed) -> tuple[str, str]:
     return "", ""
 
 
-def _of_second(file: _File, shim: _File | None, demanding: list[_File]) -> Iterator[Finding]:
+def _signers(signed: Signed) -> set[str]:
+    return {one.certificate.name for one in signatures.valid(signed)}
+
+
+def _of_second(
+    file: _File, shim: _File | None, demanding: list[_File], enrolled: set[str], key: str
+) -> Iterator[Finding]:
     """Yield what a shim may refuse of the file that it starts."""
     signed, by = file.signed, shim.signed if shim else None
     if not signed or not shim or not by:
@@ -184,11 +192,11 @@ def _of_second(file: _File, shim: _File | None, demanding: list[_File]) -> Itera
     if signatures.refuses(by, signed):
         text = f"{file.path} is revoked: {shim.path} has it on its list; {file.mend}, a newer one."
         yield ("secure.revoked", "error", text)
-    elif not signatures.accepts(by, signed):
-        names = some(one.certificate.name for one in signatures.valid(signed))
+    elif not signatures.accepts(by, signed) and not _signers(signed) & enrolled:
+        names = some(sorted(_signers(signed)))
         text = (
             f"{file.path}: clients need this key enrolled (MOK): {names}; {shim.path} does not "
-            f"know it, so {file.mend}, or enroll it."
+            f"know it, so {file.mend}, or enroll it and name it in {key}:enrolled."
         )
         yield ("secure.mok", "warning", text)
 
@@ -237,7 +245,7 @@ def _of_image(record: ImageRecord, shim: _File | None, way: str) -> Iterator[Fin
         names = some(one["name"] for one in kernel.get("signers", []))
         what = _LACKS[lacks].format(kernel=facts["kernel"], names=names, shim=knows)
         text = f"{record['name']} does not start with Secure Boot, as menus say: {what}."
-        yield ("secure.image", "warning", text)
+        yield ("secure.image", "info", text)
     elif way == "ipxe":
         file = _file(os.path.join(record["tree"], secure["shim"]), facts["arch"], "")
         _severity, text = _authorities(file.path, file.signed) if file and file.signed else ("", "")

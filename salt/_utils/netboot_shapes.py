@@ -73,6 +73,7 @@ class SecureBoot(TypedDict):
 
     way: str  # ipxe: a signed iPXE; grub: an image's own shim and GRUB
     image: str  # that image's label, or empty
+    enrolled: list[str]  # names of certificates that machines have
 
 
 class Unsigned(TypedDict):

@@ -272,11 +272,14 @@ def test_machines_that_stay_on_the_unsigned_loader(mode):
     assert not [line for line in dnsmasq({**pillar, "secure_boot": {}}) if "unsigned" in line]
 
 
+OWN_GRUB = {"way": "grub", "image": "alt_11", "enrolled": []}
+
+
 def test_image_s_own_shim_and_grub():
     """Over PXE alone: ALT's GRUB has no module for HTTP."""
     pillar = {"images": {"ALT 11": IMAGE}, "secure_boot": {"efi-x86_64": {"image": "ALT 11"}}}
     config = resolve(pillar)["config"]
-    assert config["secure_boot"] == {"efi-x86_64": {"way": "grub", "image": "alt_11"}}
+    assert config["secure_boot"] == {"efi-x86_64": OWN_GRUB}
     assert not [one for one in config["boot_files"] if "url" in one or "copy_of" in one]
     lines = dnsmasq(pillar)
     assert 'pxe-service=tag:!ipxe,7,"Network boot",grub/shimx64.efi,192.0.2.10' in lines
