@@ -29,8 +29,8 @@ LONGEST = """
 boot/test_methods boot/test_master integration/test_platforms integration/test_firewall
 boot/test_altlike boot/test_firmware boot/test_stage1 boot/test_boot integration/test_versions
 integration/test_admins integration/test_exports integration/test_apply integration/test_hosts
-integration/test_dhcp integration/test_http boot/test_generations integration/test_upgrading
-integration/test_clean mutations/test_faults integration/test_probe
+boot/test_secure_boot integration/test_dhcp integration/test_http boot/test_generations
+integration/test_upgrading integration/test_clean mutations/test_faults integration/test_probe
 """.split()
 
 
