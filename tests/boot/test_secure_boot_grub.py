@@ -5,6 +5,7 @@ p11, 2.06 in that of p10.
 """
 
 import shutil
+import time
 from types import SimpleNamespace
 
 import pytest
@@ -27,6 +28,8 @@ def media(tmp_path_factory):
         name: make_iso(folder, generation, stage_mib=2, signed="eltorito", grub=grub)
         for name, (generation, grub) in GRUBS.items()
     }
+    plain = {"edition": "plain", "signed": "tree", "unsigned": ("kernel",)}
+    isos["plain"] = make_iso(folder, stage_mib=2, **plain)
     return SimpleNamespace(folder=folder, isos=isos, keys=Keys(folder / "keys"))
 
 
@@ -106,11 +109,19 @@ def test_beside_another_server(beside):
 
 
 @pytest.mark.long
-def test_old_grub_beside_another_server_is_warned_of(beside):
-    """What hangs there is named before anybody waits in front of it."""
+def test_old_grub_hangs_beside_another_server(beside):
+    """It asks that one for its menu. The apply says so before anybody waits in front of it."""
     done = beside.apply("p10")
-    told = done.states["netboot-menus"]["comment"] + str(done.states["netboot-menus"])
-    assert "GRUB 2.06 of p10 is expected to hang" in told
+    assert "GRUB 2.06 of p10 is expected to hang" in str(done.states["netboot-menus"])
+    beside.server.run(["sh", "-c", "journalctl --rotate && journalctl --vacuum-time=1s"])
+    with client_of(beside) as client:
+        client.wait_for("Welcome to GRUB!", timeout=120)
+        time.sleep(20)
+        client.note({"variant": "hangs"})
+        text = client.serial_log.read_text(errors="replace")
+    assert "/srv/export/tftp/grub/grubx64.efi" in sent_over_tftp(beside)
+    assert "/srv/export/tftp/grub/grub.cfg" not in sent_over_tftp(beside)
+    assert "p10: livecd" not in text
 
 
 @pytest.mark.long
@@ -126,6 +137,17 @@ def test_server_that_gives_addresses(giving, image, booted):
 def test_key_databases(giving, databases):
     giving.apply("p11")
     boots(giving, client_of(giving, databases))
+
+
+@pytest.mark.long
+def test_kernel_that_is_not_signed(giving):
+    """GRUB shows why and starts its next choice; without Secure Boot it boots."""
+    giving.apply("p11", default_image={"x86_64": "plain"})
+    with client_of(giving) as client:
+        client.wait_for(r"plain: livecd \(does not start with Secure Boot: its kernel", timeout=120)
+        client.wait_for("Booting `l  Boot from the local disk'", timeout=60)
+        client.note({"variant": "refused"})
+    boots(giving, client_of(giving, on=False), "plain", lockdown="none")
 
 
 @pytest.mark.long
