@@ -18,7 +18,6 @@ from lab.secure_boot import Keys, debian
 from tests.servers import INSTALLED
 
 GRUBS = {"p11": ("p11", "grub"), "p10": ("p10.4", "grub-2.06")}
-KIND = "efi-x86_64"
 
 
 @pytest.fixture(scope="module")
@@ -53,8 +52,8 @@ def site_of(lab, media, **own):
     }
     salt = SaltCall(server, {"netboot": pillar})
 
-    def apply(image, **more):
-        secure = {KIND: {"image": image}}
+    def apply(image, kind="efi-x86_64", **more):
+        secure = {kind: {"image": image}}
         salt.write_pillar({"netboot": {**pillar, "secure_boot": secure, **more}})
         done = salt.apply(server)
         assert done.failed == {}
@@ -148,6 +147,19 @@ def test_kernel_that_is_not_signed(giving):
         client.wait_for("Booting `l  Boot from the local disk'", timeout=60)
         client.note({"variant": "refused"})
     boots(giving, client_of(giving, on=False), "plain", lockdown="none")
+
+
+@pytest.mark.long
+def test_aarch64(tmp_path_factory):
+    """With Debian's files: ALT has no signed shim for it."""
+    folder = tmp_path_factory.mktemp("web")
+    isos = {"arm": make_iso(folder, stage_mib=2, arch="aarch64", signed="tree")}
+    media = SimpleNamespace(folder=folder, isos=isos, keys=Keys(folder / "keys"))
+    with Lab(logs=tmp_path_factory.mktemp("logs")) as lab:
+        site = site_of(lab, media, default_image={"aarch64": "arm"})
+        site.apply("arm", kind="efi-aarch64")
+        variables = site.keys.variables(["2011", "2023"], mok=None, arch="aarch64")
+        boots(site, lab.client("efi-secure-aarch64", variables=variables), "arm")
 
 
 @pytest.mark.long
