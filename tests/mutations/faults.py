@@ -28,6 +28,11 @@ SIGNATURES = "salt/_utils/netboot_signatures.py"
 IN_SIGNATURES = "tests/functional/test_signatures.py"
 OF_ISO = "salt/_utils/iso_secure_boot.py"
 IN_ISO = "tests/functional/test_iso_secure_boot.py"
+GRUB = "salt/_utils/netboot_grub.py"
+IN_GRUB = "tests/unit/test_netboot_grub.py"
+GRUB_MENU = "salt/netboot/files/grub.cfg.jinja"
+ONCE = "salt/netboot/files/netboot-once"
+BY_GRUB = "tests/functional/test_once_grub.py"
 BY_SCRIPTS = "tests/functional/test_install_scripts.py"
 BY_REQUESTS = "tests/integration/test_http.py::test_steps_of_clients_are_on_record"
 
@@ -425,5 +430,45 @@ FAULTS = [
         "state.warn(*netboot_secure_boot.warnings(records))",
         "pass",
         "tests/functional/test_secure_boot.py",
+    ),
+    # -- the menu of an image's own GRUB
+    Fault(
+        "quotes of GRUB",
+        GRUB,
+        """return "'" + plain.replace("'", "'\\\\''") + "'\"""",
+        """return "'" + plain + "'\"""",
+        IN_GRUB,
+    ),
+    Fault(
+        "a kernel that Secure Boot refuses",
+        GRUB_MENU,
+        '"$lockdown" = y',
+        '"$lockdown" = n',
+        IN_GRUB,
+    ),
+    Fault(
+        "the disk of what starts there", GRUB_MENU, "--file --set=root", "--file --set=nb", IN_GRUB
+    ),
+    Fault("a host's own file", GRUB, "01-{'-'.join(", "01-{':'.join(", IN_GRUB),
+    Fault(
+        "an entry that asks for a password",
+        GRUB,
+        'if entry["password"]:',
+        "if False:",
+        IN_GRUB,
+    ),
+    Fault(
+        "GRUB's script of a host that has booted",
+        ONCE,
+        "return [*grub, os.path.join(",
+        "return [os.path.join(",
+        BY_GRUB,
+    ),
+    Fault(
+        "who read GRUB's script",
+        ONCE,
+        ".get((key, address), -1)",
+        ".get((key, address), 1e12)",
+        BY_GRUB,
     ),
 ]
