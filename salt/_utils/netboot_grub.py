@@ -163,15 +163,13 @@ def render(
     by_label = {image["label"]: image for image in images}
     rows = [row for row in config["firmware"] if row["kind"] in kinds]
     scripts = _host_files(hosts, groups, config)
-    menus, warned, seen = [], [], dict.fromkeys([""])
+    menus, warned = [], []
     for row in rows:
         own = by_label.get(kinds[row["kind"]])
         mine = [one for one in entries if one["arch"] in row["boots"]]
         offered = [one for one in mine if not _left_out(one)]
         menus.append(_menu(config, row["arch"], offered, by_label, own))
-        warned += [one for one in _of_entries(config, mine) if one not in seen]
-        seen.update(dict.fromkeys(warned))
-        warned += _of_version(row["kind"], config, own)
+        warned += [*_of_entries(config, mine), *_of_version(row["kind"], config, own)]
     languages = _languages(config)
     environment = jinja2.Environment(  # noqa: S701 (scripts, not HTML)
         undefined=jinja2.StrictUndefined,
@@ -179,7 +177,7 @@ def render(
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters.update(quoted=quoted, word=word)
+    environment.filters["quoted"] = quoted
     try:
         text = environment.from_string(template).render(
             menus=menus,
@@ -195,7 +193,7 @@ def render(
         {MENU: text},
         scripts,
         [wrong for row in rows for wrong in lacking(config, row["kind"], by_label)],
-        warned + list(_of_hosts(hosts, groups, config, entries)),
+        list(dict.fromkeys([*warned, *_of_hosts(hosts, groups, config, entries)])),
     )
 
 
@@ -204,17 +202,13 @@ def _languages(config: Config) -> list[dict[str, Any]]:
     found = []
     for locale in menu["languages"]:
         texts = {**LABELS[language(locale)], **menu["labels"]}
-        found.append(
-            {
-                "locale": locale,
-                "texts": {f"nb_text_{name}".replace("-", "_"): text for name, text in texts.items()}
-                if menu["unicode"]
-                else {
-                    f"nb_text_{name}".replace("-", "_"): latin(text) for name, text in texts.items()
-                },
-            }
-        )
+        named = {_variable(f"nb-text-{name}"): _drawn(config, text) for name, text in texts.items()}
+        found.append({"locale": locale, "texts": named})
     return found
+
+
+def _drawn(config: Config, text: str) -> str:
+    return text if config["menu"]["unicode"] else latin(text)
 
 
 def _menu(
@@ -224,20 +218,17 @@ def _menu(
     images: dict[str, ImageRecord],
     own: ImageRecord | None,
 ) -> dict[str, Any]:
-    def drawn(name: str) -> str:
-        # What it has of iPXE's settings is a text, not a setting.
-        plain = name if config["menu"]["unicode"] else latin(name)
-        return quoted(f"{plain}: ")
-
     menu = config["menu"]
     lines = []
     for number, entry in enumerate(entries, 1):
         key = str(number) if number <= _HOTKEYS else ""
+        # What a name has of iPXE's settings is a text, not a setting.
+        name = quoted(f"{key or ' '}  {_drawn(config, entry['image'])}: ")
         lines.append(
             {
                 "id": f"nb-{entry['id']}",
                 "key": key,
-                "title": quoted(f"{key or ' '}  ") + drawn(entry["image"]) + word(entry["remark"]),
+                "title": name + word(entry["remark"]),
                 "refused": refused(entry, images.get(entry["label"]), own),
                 "nic": word(NICS[entry["nic"]]) if entry["nic"] else "",
                 "kernel": quoted(entry["kernel"]),

@@ -90,6 +90,8 @@ def boots(site, client, name="p11", lockdown="integrity"):
     with client:
         marker = client.booted(timeout=240)
     assert marker["lockdown"] == lockdown
+    boot = site.salt.call(site.server, "netboot.trace", client.mac)["boots"][-1]
+    assert (boot["state"], boot["cause"]) == ("running", ""), boot
     assert (marker["variant"], marker["digest"]) == ("livecd", site.isos[name].stages["live"][1])
     return marker
 
