@@ -51,6 +51,7 @@ from salt.exceptions import CommandExecutionError, SaltInvocationError
 import netboot_checks
 import netboot_files
 import netboot_values
+from netboot_firmware import SECURE_BOOT
 from netboot_names import ARCHES
 from netboot_paths import STATE_DIR, paths
 from netboot_shapes import Arming, Boot, Config, Image, ImageRecord, IsoRecord, Listed, Run
@@ -402,6 +403,13 @@ def _wrong(kind: str, name: str, value: Any) -> str:
     return ""
 
 
+def _firmware(row: dict[str, Any]) -> dict[str, Any]:
+    """Complete a kind of firmware as versions have it that knew no other loader than its file."""
+    shim = SECURE_BOOT.get(row["kind"], {}).get("shim")
+    secure = "ipxe" if row["file"] == shim else ""
+    return {"http_file": row["file"], "plain": row["file"], "secure": secure, **row}
+
+
 def _migrated(kind: str, name: str, value: Any, directory: str) -> Any:
     """Complete a record: add what those of schema 0 lack."""
     if (kind, name) == ("applied", "config"):
@@ -411,6 +419,7 @@ def _migrated(kind: str, name: str, value: Any, directory: str) -> Any:
             "version": value.get("version", ""),
             "paths": value.get("paths") or paths(value["root"], directory),
             "kernel_over": {**dict.fromkeys(ARCHES, over), **value.get("kernel_over", {})},
+            "firmware": [_firmware(row) for row in value.get("firmware", [])],
         }
     if kind == "images":
         # Trees from before forms existed are unpacked again.

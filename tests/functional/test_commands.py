@@ -115,3 +115,25 @@ def test_called_without_arguments_nothing_changes(modules, server, state_dir, fu
     with contextlib.suppress(TypeError):  # an argument is missing
         modules[function]()
     assert contents() == before
+
+
+AFTER = "arm backup clients dhcp_hints doctor expected firewall_rules menu status trace".split()
+
+
+@pytest.mark.parametrize("function", [f"netboot.{name}" for name in AFTER])
+def test_after_an_update_before_the_next_apply(modules, server, state_dir, records, function):
+    """The records are those that versions before Secure Boot left."""
+    config = records.config()
+    for key in ("secure_boot", "unsigned"):
+        del config[key]
+    for key in ("grub", "grub_once"):
+        del config["paths"][key]
+    for row in config["firmware"]:
+        for key in ("secure", "http_file", "plain"):
+            del row[key]
+    records.write("applied", "config", config)
+    image = records.image("p11")
+    del image["facts"]["secure_boot"]
+    records.write("images", "p11", image)
+    records.write("owned", "firmware", ["undionly.kpxe"])
+    test_examples_run(modules, server, state_dir, function)
