@@ -70,10 +70,11 @@ def problems(pillar: Pillar, target: Target) -> list[str]:
 
 
 def _wrong_image(key: str, name: str, images: Any) -> Iterator[str]:
-    image = images.get(name) if isinstance(images, dict) else None
-    if image is None:
-        yield f"{key}: netboot:images has no {name!r}{nearest(name, list(images or ()))}"
-    elif image.get("skip_iso_deploy"):
+    if not isinstance(images, dict):
+        return  # a problem of its own, and so is an image that is no map
+    if name not in images:
+        yield f"{key}: netboot:images has no {name!r}{nearest(name, list(images))}"
+    elif isinstance(images[name], dict) and images[name].get("skip_iso_deploy"):
         yield f"{key}: {name} is on another server; its shim and GRUB are taken from an ISO here"
 
 

@@ -27,6 +27,7 @@ def server(subnets=None, **dhcp):
     return {"dhcp": {**SERVER, **({"subnets": subnets} if subnets else {}), **dhcp}}
 
 
+BY_GRUB = {"secure_boot": {"efi-x86_64": {"image": "ALT"}}}
 WRONG = [
     ({"address": "127.0.0.1"}, "netboot:address: must be the address of a machine; 127.0.0.1 "),
     ({"address": "224.0.0.1"}, "netboot:address: must be the address of a machine"),
@@ -153,7 +154,17 @@ WRONG = [
         {"secure_boot": {"efi-x86_64": {"image": "there"}}, "images": {"there": ELSEWHERE}},
         "netboot:secure_boot:efi-x86_64:image: there is on another server; its shim and GRUB are",
     ),
+    ({**BY_GRUB, "images": 1}, "netboot:images: must be a map"),
+    ({**BY_GRUB, "images": {"ALT": {**IMAGE, "url": 5}}}, "netboot:images:ALT:url: must be"),
 ]
+
+
+@pytest.mark.parametrize("image", ["x", [], 1, None])
+def test_image_of_grub_that_is_no_map(image):
+    assert all(
+        one.startswith("netboot:images:ALT:")
+        for one in problems({**BY_GRUB, "images": {"ALT": image}})
+    )
 
 
 @pytest.mark.parametrize(("pillar", "said"), WRONG, ids=[said for _, said in WRONG])
