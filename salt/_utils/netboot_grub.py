@@ -296,13 +296,26 @@ def lacking(config: Config, kind: str, images: dict[str, ImageRecord]) -> Iterat
     key = f"netboot:secure_boot:{kind}:image"
     other = "name another image, or set shim and ipxe instead"
     arch = next(row["arch"] for row in config["firmware"] if row["kind"] == kind)
+    if image.get("form") == "mount":
+        # A mount has what is in the ISO's own tree alone.
+        other = f"unpack it, without mount: true, {other}"
     secure: Any = image["facts"].get("secure_boot", {})
     missing = [what for what in ("shim", "grub") if not secure.get(what)]
     if image["facts"]["arch"] != arch:
         yield f"{key}: {image['name']} is an image for {image['facts']['arch']}; {other}"
-    elif missing:
+    elif missing and not is_unread(image):
         what = " nor ".join({"shim": "shim", "grub": "GRUB"}[one] for one in missing)
         yield f"{key}: {image['name']} has no signed {what}; {other}"
+
+
+def is_unread(image: ImageRecord) -> bool:
+    """
+    Return whether an earlier version inspected an image: an apply inspects it again.
+
+    image
+        The image.
+    """
+    return "secure_boot" not in image["facts"]
 
 
 # -- hosts -----------------------------------------------------------------------------------------

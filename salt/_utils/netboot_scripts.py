@@ -87,16 +87,24 @@ def plan(
     scripts = netboot_host_scripts.scripts(hosts, groups, config)
     secure = netboot_grub.render(grub, config, entries, hosts, groups, images, waits)
     loaders, changed = _loaders(config, {image["label"]: image for image in images}, owned)
-    menus = {**menus, **secure.menus, **loaders}
+    # Names that others use too, unlike those of iPXE's menus here.
+    common = {**secure.menus, **loaders}
     scripts = {**scripts, **secure.hosts}
-    changes = netboot_files.difference(config["paths"]["tftp"], {**scripts, **menus}, owned)
+    changes = netboot_files.difference(
+        config["paths"]["tftp"], {**scripts, **menus, **common}, owned
+    )
     foreign = [
         name
         for name, change in changes.items()
         if change == "changed" and name not in owned and name not in menus
     ]
+    changed += [
+        f"netboot:secure_boot: {config['paths']['tftp']}/{name} is a foreign file; move it away"
+        for name in foreign
+        if name in common
+    ]
     return Plan(
-        menus,
+        {**menus, **{name: text for name, text in common.items() if name not in foreign}},
         {name: text for name, text in scripts.items() if name not in foreign},
         owned,
         {name: change for name, change in changes.items() if name not in foreign},
@@ -121,7 +129,11 @@ def _loaders(
     wrong = []
     for kind, label in netboot_grub.served(config).items():
         image = images.get(label)
-        usable = image is not None and not list(netboot_grub.lacking(config, kind, images))
+        usable = (
+            image is not None
+            and not netboot_grub.is_unread(image)
+            and not list(netboot_grub.lacking(config, kind, images))
+        )
         for what, name in netboot_firmware.own_files(kind).items():
             text = None
             if image is not None and usable:

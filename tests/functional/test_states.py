@@ -634,21 +634,21 @@ def by_grub(states, minion_opts, root, records, configured):
         "files": dict.fromkeys([*LOADERS, "boot/vmlinuz"], SIGNED),
     }
 
-    def written(hosts=None, test=False, on=True, **facts):
+    def written(hosts=None, test=False, on=True, record=None, form="stages", **facts):
         pillar = {
             "images": {"ALT": {"url": "http://x/alt.iso", "checksum": {"sha256": SHA256}}},
             "hosts": hosts or {},
             **({"secure_boot": {"efi-x86_64": {"image": "ALT"}}} if on else {}),
         }
         configured(pillar)
-        record = {
+        record = record or {
             "name": "ALT",
             "label": "alt",
             "file": "alt.iso",
             "iso": str(root / "dist/alt.iso"),
             "iso_sha256": SHA256,
             "tree": str(tree),
-            "form": "stages",
+            "form": form,
             "facts": {
                 **P11,
                 "sha256": {path: hashlib.sha256(one).hexdigest() for path, one in LOADERS.items()},
@@ -712,6 +712,37 @@ def test_image_without_a_signed_shim(by_grub, root):
     assert len(lines) == 1
     assert lines[0].startswith("netboot:secure_boot:efi-x86_64:image: ALT has no signed shim;")
     assert (root / "tftp/grub/shimx64.efi").exists()
+
+
+def test_image_that_an_earlier_version_inspected(by_grub, root, records):
+    """Its state unpacks it again, so that it may well have them; test=True says no other."""
+    by_grub()
+    record = records.image("alt")
+    del record["facts"]["secure_boot"]
+    for test in (True, False):
+        done = by_grub(test=test, record=record)
+        assert done.result is not False, done.comment
+    assert (root / "tftp/grub/shimx64.efi").exists()
+
+
+def test_mounted_image_without_a_shim(by_grub):
+    assert "; unpack it, without mount: true, name" in by_grub(form="mount", shim="").comment
+
+
+@pytest.mark.parametrize("name", sorted(BY_GRUB))
+def test_foreign_file_in_the_folder_of_grub(by_grub, root, name):
+    """Its name is a common one. It is left alone, and the apply says so."""
+    (root / "tftp/grub").mkdir()
+    foreign = root / "tftp" / name
+    foreign.write_text("of another")
+    for test in (True, False, False):
+        done = by_grub(test=test)
+        assert done.result is False
+        assert f"{foreign} is a foreign file; move it away" in done.comment
+    by_grub(on=False)
+    assert foreign.read_text() == "of another"
+    foreign.unlink()
+    assert by_grub().result is True
 
 
 def test_loader_that_was_changed_in_the_tree(by_grub, root):
