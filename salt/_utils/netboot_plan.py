@@ -61,7 +61,8 @@ def plan(records: Records, whole: bool = False) -> dict[str, Any]:
             "menu": netboot_grub.MENU if row["secure"] == "grub" else "",
         }
         for row in config["firmware"]
-        if row["file"] in placed
+        # Without GRUB the name of its shim is that of the unsigned boot loader, for the time being.
+        if row["file"] in placed and (row["secure"] != "grub" or started(row) in placed)
     ]
     secure = any(row["secure"] == "ipxe" for row in firmware)
     for row in firmware:

@@ -123,34 +123,45 @@ def _loaders(
 ) -> tuple[dict[str, str], list[str]]:
     """
     Return the shims and GRUBs of images by file name, and what is wrong with them. What cannot be
-    copied now stays as it is.
+    copied now stays as it is. Until the first shim is there, its name is that of the unsigned boot
+    loader: clients ask for it while the image is fetched, or if it turns out to have no shim.
     """
     found: dict[str, str] = {}
     wrong = []
+    tftp = config["paths"]["tftp"]
+    plain = {row["kind"]: row["plain"] for row in config["firmware"]}
     for kind, label in netboot_grub.served(config).items():
         image = images.get(label)
-        usable = (
-            image is not None
-            and not netboot_grub.is_unread(image)
-            and not list(netboot_grub.lacking(config, kind, images))
-        )
+        both: dict[str, str] = {}
+        if image is not None and not netboot_grub.is_unread(image):
+            if not list(netboot_grub.lacking(config, kind, images)):
+                both, changed = _copies(f"netboot:secure_boot:{kind}:image", image)
+                wrong += changed
         for what, name in netboot_firmware.own_files(kind).items():
-            text = None
-            if image is not None and usable:
-                facts: Any = image["facts"]
-                path = facts["secure_boot"][what]
-                text = netboot_files.read(os.path.join(image["tree"], path.lstrip("/")))
-                if _sha256(text or "") != facts["sha256"].get(path):
-                    text = None
-                    wrong.append(
-                        f"netboot:secure_boot:{kind}:image: {path} of {image['name']} was "
-                        "changed since it was unpacked; apply again"
-                    )
+            text = both.get(what)
             if text is None and name in owned:
-                text = netboot_files.read(os.path.join(config["paths"]["tftp"], name))
+                text = netboot_files.read(os.path.join(tftp, name))
+            if text is None and what == "shim":
+                text = netboot_files.read(os.path.join(tftp, plain[kind]))
             if text is not None:
                 found[name] = text
     return found, wrong
+
+
+def _copies(key: str, image: ImageRecord) -> tuple[dict[str, str], list[str]]:
+    """Return an image's shim and GRUB, both or none, as they belong together; and what is wrong."""
+    facts: Any = image["facts"]
+    found: dict[str, str] = {}
+    wrong = []
+    for what in ("shim", "grub"):
+        path = facts["secure_boot"][what]
+        text = netboot_files.read(os.path.join(image["tree"], path.lstrip("/")))
+        found[what] = text or ""
+        if _sha256(found[what]) != facts["sha256"].get(path):
+            wrong.append(
+                f"{key}: {path} of {image['name']} was changed since it was unpacked; apply again"
+            )
+    return ({}, wrong) if wrong else (found, [])
 
 
 def _sha256(text: str) -> str:

@@ -91,6 +91,8 @@ def _of_kind(records: Records, config: Config, row: Firmware) -> Iterator[Findin
         for name, mend in zip(names, mends)
     )
     enrolled = set(config["secure_boot"][row["kind"]]["enrolled"])
+    if way == "grub" and not second:
+        return  # the image is not ready, see netboot_scripts
     if shim:
         yield from _of_shim(shim, enrolled)
     if second:

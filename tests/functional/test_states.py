@@ -17,6 +17,7 @@ from salt.exceptions import CommandExecutionError
 
 import netboot_files
 import netboot_images
+import netboot_secure_boot
 from netboot_names import ARCHES
 from tests.conftest import CHECKOUT
 from tests.unit.test_netboot_entries import P11
@@ -634,7 +635,16 @@ def by_grub(states, minion_opts, root, records, configured):
         "files": dict.fromkeys([*LOADERS, "boot/vmlinuz"], SIGNED),
     }
 
-    def written(hosts=None, test=False, on=True, record=None, form="stages", **facts):
+    def written(
+        hosts=None,
+        test=False,
+        on=True,
+        record=None,
+        ready=True,
+        form="stages",
+        sha256=None,
+        **facts,
+    ):
         pillar = {
             "images": {"ALT": {"url": "http://x/alt.iso", "checksum": {"sha256": SHA256}}},
             "hosts": hosts or {},
@@ -651,12 +661,14 @@ def by_grub(states, minion_opts, root, records, configured):
             "form": form,
             "facts": {
                 **P11,
-                "sha256": {path: hashlib.sha256(one).hexdigest() for path, one in LOADERS.items()},
+                "sha256": sha256
+                or {path: hashlib.sha256(one).hexdigest() for path, one in LOADERS.items()},
                 "secure_boot": {**secure, **facts},
             },
             "boot_files": {},
         }
-        records.write("images", "alt", record)
+        if ready:
+            records.write("images", "alt", record)
         folder = Path(minion_opts["pillar_roots"]["base"][0])
         (folder / "top.sls").write_text("base: {'*': [netboot]}")
         (folder / "netboot.sls").write_text(json.dumps({"netboot": {"hosts": hosts or {}}}))
@@ -723,6 +735,40 @@ def test_image_that_an_earlier_version_inspected(by_grub, root, records):
         done = by_grub(test=test, record=record)
         assert done.result is not False, done.comment
     assert (root / "tftp/grub/shimx64.efi").exists()
+
+
+def test_clients_boot_while_the_image_is_not_ready(by_grub, root, records, modules):
+    """DHCP names its shim from the start, to machines without Secure Boot, too."""
+    (root / "tftp").mkdir(exist_ok=True)
+    (root / "tftp/snponly-x86_64.efi").write_bytes(b"unsigned \xff")
+    shim = root / "tftp/grub/shimx64.efi"
+    for record in ({"ready": False}, {"shim": "", "lacks": "no-shim"}):
+        assert by_grub(**record).changes["grub/shimx64.efi"] == "new"
+        assert shim.read_bytes() == b"unsigned \xff"
+        assert by_grub(**record).changes == {}
+        assert "efi-x86_64" not in [row["kind"] for row in modules.netboot.expected()["firmware"]]
+        assert netboot_secure_boot.warnings(records) == []
+        by_grub(on=False)
+        assert not shim.exists()
+    by_grub(shim="", lacks="no-shim")
+    assert by_grub().changes == {
+        "config-x86_64.ipxe": "changed",
+        "grub/grub.cfg": "changed",
+        "grub/shimx64.efi": "changed",
+        "grub/grubx64.efi": "new",
+    }
+    assert shim.read_bytes() == LOADERS["EFI/BOOT/BOOTX64.EFI"]
+    shim.unlink()
+    assert by_grub().changes == {"grub/shimx64.efi": "new"}
+
+
+def test_shim_and_grub_are_of_one_image(by_grub, root):
+    by_grub()
+    tree = root / "tftp/netboot/x86_64/alt/EFI/BOOT"
+    (tree / "BOOTX64.EFI").write_bytes(b"of another image")
+    sums = {name: hashlib.sha256(b"of another image").hexdigest() for name in LOADERS}
+    by_grub(sha256=sums)
+    assert (root / "tftp/grub/shimx64.efi").read_bytes() == LOADERS["EFI/BOOT/BOOTX64.EFI"]
 
 
 def test_mounted_image_without_a_shim(by_grub):
