@@ -496,6 +496,7 @@ def test_firmware_out_of_an_archive(states, root, web, configured):
     (root / "tftp/ipxe.efi").write_bytes(b"touched")
     assert copied().changes == {"ipxe.efi": "changed"}
     packed(b"signed two")
+    assert copied(test=True).changes == dict.fromkeys(names, "changed")
     assert copied().changes == dict.fromkeys(names, "changed")
     for path, wrong in (
         (
