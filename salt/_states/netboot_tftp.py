@@ -149,7 +149,8 @@ def _keep_extracted(records, file, path, archives):
         name = "-".join(file["checksum"].values())
         if name not in archives:
             staging = records.config()["paths"]["staging"]
-            archive = os.path.join(staging, f"loaders-{name[:16]}.tar.gz")
+            # A name that is swept after a kill.
+            archive = os.path.join(staging, f".netboot.loaders-{name[:16]}.new")
             fetches = Fetches.of(records.config(), __context__)
             fetches.fetch([file["url"]], archive, file["checksum"])
             archives[name] = archive

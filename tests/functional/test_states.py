@@ -15,11 +15,13 @@ from pathlib import Path
 import pytest
 from salt.exceptions import CommandExecutionError
 
+import iso_tree
 import netboot_files
 import netboot_images
 import netboot_secure_boot
 from netboot_names import ARCHES
 from tests.conftest import CHECKOUT
+from tests.functional.test_killed import killed
 from tests.unit.test_netboot_entries import P11
 
 ISO = os.urandom(100000)
@@ -515,6 +517,29 @@ def test_firmware_out_of_an_archive(states, root, web, configured):
     assert copied(files=False).changes == dict.fromkeys(names, "removed")
     assert not (root / "tftp/ipxe.efi").exists()
     assert list((root / ".staging").iterdir()) == []
+
+
+def test_archive_of_a_killed_apply(states, root, web, configured):
+    """It does not stay, whatever the pillar says then."""
+    archive = web.folder / "ipxeboot.tar.gz"
+    with tarfile.open(archive, "w:gz") as tar:
+        tar.addfile(tarfile.TarInfo("snponly.efi"))
+    digest = hashlib.sha256(archive.read_bytes()).hexdigest()
+    of = {"url": f"{web.url}/{archive.name}", "checksum": {"sha256": digest}}
+    loader = {"kind": "efi-x86_64", "file": "ipxe.efi", "path": "snponly.efi", **of}
+    configured(boot_files=[loader], firmware=[])
+
+    def left():
+        return [path.name for path in (root / ".staging").iterdir()]
+
+    number = 0
+    while not left() or any(".part" in name for name in left()):
+        assert killed(lambda: states.netboot_tftp.firmware_copied("boot loaders"), number)
+        number += 1
+    netboot_files.sweep_directory(str(root / ".staging"))
+    iso_tree.sweep(str(root / ".staging"), [])
+    assert left() == []
+    assert states.netboot_tftp.firmware_copied("boot loaders").changes
 
 
 def test_image_that_no_firmware_boots(states, records, root, configured):
