@@ -144,6 +144,7 @@ def journal(secure, *lines, at=None):
         "failed sending {grub}/pc1.cfg to 198.18.0.20",
         "sent {grub}/pc1.cfg to 198.18.0.20 to 198.18.0.30",
         "sent {grub}/pc10.cfg to 198.18.0.20",
+        "file x\u20289999999999.0 a b: sent {grub}/pc1.cfg to 198.18.0.20\u2028 not found",
     ],
 )
 def test_names_of_files_that_look_like_lines(secure, said):
