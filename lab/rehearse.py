@@ -277,7 +277,9 @@ class Rehearsal:
     def menu_texts(self, config):
         """What the menu says when something fails, as patterns."""
         said = {**LABELS[language(config["menu"]["languages"][0])], **config["menu"]["labels"]}
-        return {name: re.escape(latin(said[name])) for name in ("failed", "missing", "refused")}
+        texts = {name: re.escape(latin(text)) for name, text in said.items()}
+        texts["failed"] = f"{texts['failed']}|{texts['unstarted']}"
+        return {name: texts[name] for name in ("failed", "missing", "refused")}
 
     def boot(self, number, row, config):
         """Boot a row of the plan; returns its Result."""

@@ -669,6 +669,16 @@ def test_signed_image_with_secure_boot():
     assert on.seen[-3:] == [f"{step}&e=alt_0-livecd" for step in ("kernel", "initrd", "boot")]
 
 
+def test_kernel_that_firmware_refuses():
+    """Loaded it was; the next failure is told as its own."""
+    scripts = menus(facts={**P11, **SECURE}, **FIRST)
+    client = boots(scripts, refused=["boot"], **ON)
+    assert client.said[-1] == f"alt_0-livecd: {LABELS['en']['unstarted']}."
+    assert (client.seen[-2][:8], client.end) == ("failed&x", "exit 1")
+    client = boots(scripts, refused=["kernel"], **ON)
+    assert client.said[-1] == "This could not be loaded from 192.0.2.10."
+
+
 @pytest.mark.parametrize("lacks", LACKS)
 @pytest.mark.parametrize("way", ["default", "chosen", "host"])
 def test_image_that_secure_boot_refuses(lacks, way):
