@@ -350,10 +350,11 @@ def entries(arch=None):
 
 def menu(arch, host=None):
     """
-    Return the iPXE script that clients of an architecture get.
+    Return the iPXE script that clients of an architecture get, or the menu of an image's own GRUB.
 
     arch
-        ALT's name of the architecture (x86_64, aarch64, ...).
+        ALT's name of the architecture (x86_64, aarch64, ...); ``grub``: GRUB's menu, of machines
+        with Secure Boot that load an image's own shim and GRUB.
 
     host : None
         Include the scripts that this host gets before the menu: its name in the pillar, or its MAC

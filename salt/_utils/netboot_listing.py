@@ -12,6 +12,7 @@ from salt.exceptions import SaltInvocationError
 
 import iso_download
 import netboot_arming
+import netboot_grub
 import netboot_images
 from netboot_host_checks import typed
 from netboot_hosts import identity
@@ -129,7 +130,7 @@ def menu(records: Records, arch: str, host: object = None) -> str:
     arch, host
         See ``netboot.menu``.
     """
-    name = f"config-{arch}.ipxe"
+    name = netboot_grub.MENU if arch == "grub" else f"config-{arch}.ipxe"
     owned = records.owned("menus", [])
     if name not in owned:
         known = ", ".join(f"config-{one}.ipxe" for one in _arches(owned)) or "none"
@@ -137,7 +138,9 @@ def menu(records: Records, arch: str, host: object = None) -> str:
     paths = records.config()["paths"]
     directory, once = paths["tftp"], paths["once_scripts"]
     scripts = {name: _text(directory, name)}
-    if host is not None:
+    if host is not None and arch == "grub":
+        scripts = {**_files_of(typed(host), paths, owned), **scripts}
+    elif host is not None:
         scripts = {**_scripts_of(typed(host), directory, once, owned), **scripts}
     if len(scripts) == 1:
         return scripts[name]
@@ -175,6 +178,23 @@ def _scripts_of(host: str, directory: str, once: str, owned: list[str]) -> dict[
         armed = line.rpartition("/once/")[2].partition(" ")[0]
         if line.startswith("chain ") and os.path.exists(os.path.join(once, armed)):
             scripts[f"once/{armed}"] = _text(once, armed)
+    return scripts
+
+
+def _files_of(host: str, paths: dict[str, str], owned: list[str]) -> dict[str, str]:
+    """The same of GRUB: the files of a host, one for each of its MAC addresses."""
+    mac = netboot_grub.file_of(identity(host)[1])
+    start = netboot_grub.file_of("")
+    found = [name for name in owned if name.startswith(start)]
+    of_host = [one for one in found if one == mac or _is_of(host, _text(paths["tftp"], one))]
+    if not of_host:
+        raise SaltInvocationError(
+            f"This server has no file of GRUB for host {host!r}, so it only gets the menu."
+        )
+    scripts = {name: _text(paths["tftp"], name) for name in of_host}
+    armed = re.search(r"/once/'(.+)'$", scripts[of_host[0]], re.MULTILINE)
+    if armed and os.path.exists(os.path.join(paths["grub_once"], armed[1])):
+        scripts[f"grub/once/{armed[1]}"] = _text(paths["grub_once"], armed[1])
     return scripts
 
 

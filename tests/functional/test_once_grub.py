@@ -8,9 +8,12 @@ import time
 from types import SimpleNamespace
 
 import pytest
+from salt.exceptions import SaltInvocationError
 
 import netboot_arming
+import netboot_grub
 from netboot_records import Records
+from tests.conftest import CHECKOUT
 from tests.functional.test_killed import killed
 from tests.functional.test_once import (  # noqa: F401
     OWN,
@@ -71,6 +74,34 @@ def test_both_scripts_of_an_arming(secure, modules):
     assert secure.reconcile(own) == {"grub/once/pc1.cfg": "new"}
     modules.netboot.arm("pc1", disarm=True)
     assert (secure.armed(), by_grub(secure)) == ([], [])
+
+
+def test_menu_of_a_host(secure, modules, records):
+    config = records.config()
+    hosts = {
+        "pc1": {"mac": "52:54:00:00:00:01", "image": "P11", "variant": "livecd", "once": True},
+        "pc2": {"mac": "52:54:00:00:00:02", "entry": "local"},
+    }
+    template = (CHECKOUT / "salt/netboot/files/grub.cfg.jinja").read_text()
+    made = netboot_grub.render(template, config, [], hosts, {}, [])
+    files = {**made.menus, **made.hosts}
+    secure.grub.mkdir(parents=True)
+    for name, text in files.items():
+        (secure.root / "tftp" / name).write_text(text)
+    records.write("owned", "menus", sorted(files))
+    secure.reconcile({**host("pc1"), "told_by": OWN})
+
+    def shown(**which):
+        text = modules.netboot.menu("grub", **which)
+        return [one[4:] for one in text.splitlines() if one.startswith("=== ")]
+
+    assert modules.netboot.menu("grub") == files["grub/grub.cfg"]
+    own = "grub/grub.cfg-01-52-54-00-00-00-0"
+    for which in ("pc1", "5254.0000.0001"):
+        assert shown(host=which) == [f"{own}1", "grub/once/pc1.cfg", "grub/grub.cfg"]
+    assert shown(host="pc2") == [f"{own}2", "grub/grub.cfg"]
+    with pytest.raises(SaltInvocationError, match="no file of GRUB for host 'pc3'"):
+        modules.netboot.menu("grub", host="pc3")
 
 
 def test_script_of_grub_only_where_its_boot_can_be_seen(secure):
