@@ -263,10 +263,11 @@ def _add(boot: Boot, request: dict[str, Any]) -> None:
     elif uri.startswith("/once/"):
         boot.add(at, "armed" if request["s"] == 200 else "not armed")
     elif loader := _LOADER.fullmatch(uri):
+        name = plain(loader[1])
         if request["s"] < 400:
-            boot.add(at, "loader", loader[1])
-        elif not is_optional(loader[1]):
-            boot.add(at, "tftp missing", loader[1])
+            boot.add(at, "loader", name)
+        elif not is_optional(name):
+            boot.add(at, "tftp missing", name)
     elif answer := _ANSWER.fullmatch(uri):
         if request["m"] == "GET":
             missing = "" if request["s"] == 200 else f" {request['s']}"

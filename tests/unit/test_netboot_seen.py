@@ -190,6 +190,13 @@ def known(boot, host="", later=600, needs=4096, **more):
     return netboot_verdicts.verdict(boot, context, host)
 
 
+@pytest.mark.parametrize("status", [200, 404])
+def test_boot_loader_whose_name_is_no_text(status):
+    """Anybody can ask for it, and the name is shown in terminals."""
+    how = verdict(Log().ask(0, "/tftp/\x1b[31mx.efi", s=status))
+    assert how.text.isprintable()
+
+
 def firmwares(asked):
     boot = netboot_seen.Boot(NOW, "")
     boot.before(
