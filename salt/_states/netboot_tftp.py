@@ -74,6 +74,7 @@ def firmware_copied(name):
                 change = _kept(records, file, archives)
             except (CommandExecutionError, OSError) as err:
                 _unlink(archives)
+                _stand_in(records, state)
                 raise CommandExecutionError(
                     f"The boot loader for {file['kind']} cannot be installed: {err}"
                 ) from err
@@ -157,6 +158,19 @@ def _keep_extracted(records, file, path, archives):
         _keep_written(records, file["file"], _member(archives[name], file["path"]))
         records.write("owned", "extracted", {**extracted, file["file"]: [*wanted, _sha256(path)]})
     return "changed" if there else "new"
+
+
+def _stand_in(records, state):
+    """
+    Give the names of shims that could not be fetched to unsigned boot loaders: DHCP names them
+    nevertheless, to machines without Secure Boot, too.
+    """
+    config = records.config()
+    for row in config["firmware"]:
+        paths = [os.path.join(config["paths"]["tftp"], row[name]) for name in ("file", "plain")]
+        if row["secure"] == "ipxe" and list(map(os.path.exists, paths)) == [False, True]:
+            _keep_written(records, row["file"], netboot_files.read(paths[1]))
+            state.done(row["file"], "new")
 
 
 def _unlink(archives):

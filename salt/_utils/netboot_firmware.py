@@ -111,8 +111,10 @@ def config(pillar: Pillar, packaged: dict[str, list[str]]) -> dict[str, Any]:
             secure[kind] = {"way": "grub", "image": label(own["image"]), "enrolled": enrolled}
         elif own:
             names = SECURE_BOOT[kind]
-            files += [_binary(kind, names[name], own[name]) for name in ("shim", "ipxe")]
+            # The shim last: without what it starts it would start nothing.
+            files.append(_binary(kind, names["ipxe"], own["ipxe"]))
             files.append({"kind": kind, "file": names["default"], "copy_of": names["ipxe"]})
+            files.append(_binary(kind, names["shim"], own["shim"]))
             row["file"] = row["http_file"] = names["shim"]
             row["secure"] = "ipxe"
             secure[kind] = {"way": "ipxe", "image": "", "enrolled": enrolled}

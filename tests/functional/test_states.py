@@ -519,6 +519,38 @@ def test_firmware_out_of_an_archive(states, root, web, configured):
     assert list((root / ".staging").iterdir()) == []
 
 
+@pytest.mark.parametrize("missing", ["shim.efi", "ipxe.efi"])
+def test_machines_boot_if_a_shim_cannot_be_fetched(states, root, web, configured, missing):
+    """DHCP names it all the same, to machines without Secure Boot, too."""
+    files = {"shim.efi": b"shim", "ipxe.efi": b"signed"}
+    for name, content in files.items():
+        (web.folder / name).write_bytes(content)
+    given = {
+        name.partition(".")[0]: {
+            "url": f"{web.url}/{name}",
+            "checksum": {"sha256": hashlib.sha256(content).hexdigest()},
+        }
+        for name, content in files.items()
+    }
+    (web.folder / missing).unlink()
+    config = configured({"secure_boot": {"efi-x86_64": given}})
+    rows = [
+        {**row, "packaged": [__file__]} if row["file"] == "snponly-x86_64.efi" else row
+        for row in config["boot_files"]
+    ]
+    configured({"secure_boot": {"efi-x86_64": given}}, boot_files=rows)
+    shim, plain = root / "tftp/ipxe-shimx64.efi", root / "tftp/snponly-x86_64.efi"
+    assert states.netboot_tftp.firmware_copied("boot loaders", test=True).result is None
+    assert not shim.exists()
+    for _ in range(2):
+        done = states.netboot_tftp.firmware_copied("boot loaders")
+        assert done.result is False
+        assert shim.read_bytes() == plain.read_bytes() == Path(__file__).read_bytes()
+    (web.folder / missing).write_bytes(files[missing])
+    assert states.netboot_tftp.firmware_copied("boot loaders").result is True
+    assert shim.read_bytes() == b"shim"
+
+
 def test_archive_of_a_killed_apply(states, root, web, configured):
     """It does not stay, whatever the pillar says then."""
     archive = web.folder / "ipxeboot.tar.gz"
