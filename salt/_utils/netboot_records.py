@@ -419,7 +419,9 @@ def _migrated(kind: str, name: str, value: Any, directory: str) -> Any:
             "version": value.get("version", ""),
             "paths": value.get("paths") or paths(value["root"], directory),
             "kernel_over": {**dict.fromkeys(ARCHES, over), **value.get("kernel_over", {})},
-            "firmware": [_firmware(row) for row in value.get("firmware", [])],
+            **(
+                {"firmware": list(map(_firmware, value["firmware"]))} if "firmware" in value else {}
+            ),
         }
     if kind == "images":
         # Trees from before forms existed are unpacked again.
