@@ -36,6 +36,8 @@ BY_GRUB = "tests/functional/test_once_grub.py"
 BY_SCRIPTS = "tests/functional/test_install_scripts.py"
 BY_REQUESTS = "tests/integration/test_http.py::test_steps_of_clients_are_on_record"
 
+PRESS = "prompt --timeout 10000 ${nb-text-press} ... && goto menu"
+
 
 class Fault(NamedTuple):
     """What is wrong; in `file` the text `old` stands once and becomes `new`; where it is seen."""
@@ -92,8 +94,8 @@ FAULTS = [
     Fault(
         "a failure leaves the menu",
         MENU,
-        "... && goto menu || goto local",
-        "... && goto menu",
+        f"clear nb-loaded ||\n{PRESS} || goto local",
+        f"clear nb-loaded ||\n{PRESS}",
         IN_MENUS,
     ),
     # -- entries

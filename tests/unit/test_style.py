@@ -11,6 +11,7 @@ import yaml
 
 from netboot_names import VERSION
 from tests.conftest import CHECKOUT
+from tests.mutations.faults import FAULTS
 
 TOOLS = CHECKOUT / ".venv/bin"
 MODULES = sorted((CHECKOUT / "salt/_modules").glob("*.py"))
@@ -30,6 +31,12 @@ LIBRARIES = sorted((CHECKOUT / "salt/_utils").glob("*.py"))
 def test_lint(command):
     done = subprocess.run(command, cwd=CHECKOUT, check=False, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.what)
+def test_deliberate_faults_have_a_place(fault):
+    """Those of tests/mutations, which take too long to run with each change."""
+    assert (CHECKOUT / fault.file).read_text().count(fault.old) == 1
 
 
 def test_all_python_is_linted():
