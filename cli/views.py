@@ -243,7 +243,7 @@ def entries(data):
     if not data:
         return ["Nothing can be booted yet: no image is ready."]
     return table(
-        ("ENTRY", "ARCH", "MEMORY", "FETCHES", "BY", "SECURE BOOT", "TITLE"),
+        ("ENTRY", "ARCH", "MEMORY", "FETCHES", "BY", "SIGNED", "TITLE"),
         [
             (
                 one["id"],
