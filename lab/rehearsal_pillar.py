@@ -205,7 +205,10 @@ def _fit_loaders(made, loaders, changes):
                     where[key]["url"] = loaders[path][0]
                 continue
             del found[kind]
-            changes.append(f"{_key(paths[0])}: left out, its file is not on this machine")
+            changes.append(
+                f"{_key(paths[0])}: left out, its file is not on this machine"
+                + ("; Secure Boot is not rehearsed" if folder == "secure_boot" else "")
+            )
     for path, (url, sha256) in loaders.items():
         folder, _, kind = path.partition(".")
         if folder == "firmware" and sha256 and kind not in made.get("firmware", {}):

@@ -23,6 +23,7 @@ from types import SimpleNamespace
 import yaml
 from salt.exceptions import CommandExecutionError
 
+import netboot_dhcp
 import netboot_entries
 import netboot_pillar
 import netboot_trees
@@ -148,14 +149,17 @@ def prepared(given, folder):
 
 
 def _wrong_values(user):
-    """What is wrong with single values, those that the lab leaves out too."""
-    if not isinstance(user.get("images"), list):
-        return netboot_values.problems(user)
-    images = {
-        name: {key: value for key, value in image.items() if key != "name"}
-        for name, image in images_of(user).items()
-    }
-    return netboot_values.problems({**user, "images": images})
+    """What is wrong with single values and boot loaders, those that the lab leaves out too."""
+    if isinstance(user.get("images"), list):
+        images = {
+            name: {key: value for key, value in image.items() if key != "name"}
+            for name, image in images_of(user).items()
+        }
+        user = {**user, "images": images}
+    # The lab leaves out boot loaders whose files are not here.
+    return netboot_values.problems(user) or netboot_dhcp.loader_problems(
+        netboot_values.completed(user)
+    )
 
 
 def loaders_of(pillar, folder, isos):

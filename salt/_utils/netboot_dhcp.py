@@ -52,6 +52,17 @@ def problems(pillar: Pillar, target: Target) -> list[str]:
             f"netboot:tftp:ports: allows {ports} transfers, but netboot:dhcp:clients_at_once is "
             f"{clients}"
         )
+    return found + loader_problems(pillar)
+
+
+def loader_problems(pillar: Pillar) -> list[str]:
+    """
+    Return the problems between keys of boot loaders whose single values are valid.
+
+    pillar
+        See ``problems``.
+    """
+    found: list[str] = []
     for kind, firmware in pillar["firmware"].items():
         found += _incomplete(f"netboot:firmware:{kind}", firmware)
     for kind, own in pillar["secure_boot"].items():

@@ -44,6 +44,6 @@ def problems(pillar: Pillar, hosts: Maps, groups: Maps) -> Iterator[str]:
         yield (
             f"netboot:{key}:install: nothing is installed unattended by way of "
             f"netboot:secure_boot:{grub[0]}:image{those}: GRUB loads over TFTP, where anyone could "
-            f"read the answers; set netboot:{key}:secure_boot: false, or shim and ipxe instead of "
-            "image"
+            f"read the answers; set netboot:{key}:secure_boot: false and switch Secure Boot off in "
+            "these machines, or set shim and ipxe instead of image"
         )

@@ -1,6 +1,7 @@
 """Rehearsals before there is a lab: the command line, ISOs of this machine, what ends a boot."""
 
 import hashlib
+import json
 import re
 from types import SimpleNamespace
 
@@ -9,7 +10,16 @@ import pytest
 from lab import LabError
 from lab.client import FIRMWARE
 from lab.rehearsal_source import isos_of, pillar_of, wrong_sums
-from lab.rehearse import _ends, _first, arguments, chosen_personas, fit, loaders_of, rehearse
+from lab.rehearse import (
+    _ends,
+    _first,
+    arguments,
+    chosen_personas,
+    fit,
+    loaders_of,
+    prepared,
+    rehearse,
+)
 
 TEXTS = {"failed": "could not be loaded", "missing": "Not ready yet", "refused": "Wrong user"}
 
@@ -144,6 +154,16 @@ def test_boot_loaders_beside_the_isos(tmp_path, iso):
     found = loaders_of(pillar, tmp_path / "web", iso.parent)
     assert found == {"firmware.efi-x86_64": ("ipxe.efi", None)}
     assert (tmp_path / "web" / "ipxe.efi").read_bytes() == b"iPXE"
+
+
+def test_mistakes_in_what_is_left_out(tmp_path, capsys):
+    """Its files are not here, so the lab never sees them."""
+    shim = {"url": "http://192.0.2.7/shim.efi", "checksum": {"sha256": "0" * 64}}
+    pillar = tmp_path / "netboot.sls"
+    pillar.write_text(json.dumps({"netboot": {"secure_boot": {"efi-x86_64": {"shim": shim}}}}))
+    with pytest.raises(SystemExit):
+        prepared(SimpleNamespace(pillar=pillar, minion="netboot1"), tmp_path)
+    assert "netboot:secure_boot:efi-x86_64:ipxe:url: is missing" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
