@@ -5,11 +5,11 @@ Boots by client: with what its firmware asked before, and the name of its host. 
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from netboot_host_checks import colons
 from netboot_journal import Asked, Journal
 from netboot_names import iso8601
 from netboot_seen import Boot
@@ -157,7 +157,7 @@ def shown(boot: Boot, context: Context, host: str, how: Verdict) -> dict[str, An
         See ``name``; the verdict.
     """
     return {
-        "mac": ":".join(re.findall("..", boot.mac)),
+        "mac": colons(boot.mac),
         "host": host,
         "address": boot.address,
         "firmware": boot.facts.get("firmware", ""),

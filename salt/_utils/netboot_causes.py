@@ -20,6 +20,12 @@ class Cause(NamedTuple):
     advice: str
 
 
+# Of what may lie on the way.
+_CHECK = (
+    "./netboot check. If that finds nothing, it is over, or lies on the way: ./netboot check "
+    "--from MACHINE."
+)
+
 CAUSES = {
     # -- its firmware
     "unknown-firmware": Cause(
@@ -35,14 +41,12 @@ CAUSES = {
     "offer-not-taken": Cause(
         "gone silent",
         "Its firmware was offered a boot by this server, and did not come back for the boot file.",
-        "Another server's offer was taken, or UDP port 4011 of this server is closed: ./netboot "
-        "check.",
+        f"Another server's offer was taken, or UDP port 4011 of this server is closed: {_CHECK}",
     ),
     "file-not-asked": Cause(
         "gone silent",
         "It was told to load {file}, and did not ask for it.",
-        "UDP port 69 of this server is closed, or another server's offer was taken: ./netboot "
-        "check.",
+        f"UDP port 69 of this server is closed, or another server's offer was taken: {_CHECK}",
     ),
     "loader-missing": Cause(
         "failed",
@@ -104,9 +108,8 @@ CAUSES = {
     ),
     "web-server-not-reached": Cause(
         "failed",
-        "It was sent to the web server of this machine, and asked that for nothing.",
-        "TCP port {port} is closed on the way: a firewall here or between, or a wrong route: "
-        "./netboot check.",
+        "It was told to load {what}, and no request arrived.",
+        f"TCP port {{port}} is closed here or on the way, or a route is wrong: {_CHECK}",
     ),
     "script-missing": Cause(
         "failed",
@@ -128,7 +131,7 @@ CAUSES = {
     "not-in-pillar": Cause(
         "in menu",
         "It is no host of the pillar, so it got the menu of strangers.",
-        "./netboot hosts adopt {mac} NAME, or correct the mac of its host.",
+        "./netboot hosts adopt {mac} as NAME, or correct the mac of its host.",
     ),
     "left-in-menu": Cause(
         "gone silent",
@@ -177,7 +180,8 @@ CAUSES = {
     "not-found": Cause(
         "failed",
         "{what} was not sent: {path} was answered {status}, as it is not there.",
-        "./netboot check; ./netboot apply brings what is missing.",
+        "./netboot check; ./netboot apply brings what is missing. If check finds nothing, it is "
+        "there again.",
     ),
     "forbidden": Cause(
         "failed",

@@ -75,6 +75,7 @@ def _context(records: Records) -> Context:
         changed=netboot_images.changed(records),
         service=service,
         port=config["http"]["port"],
+        url=config["http"]["url"],
         outage=netboot_boots.outage(
             netboot_run.tried("systemctl", "show", service, netboot_boots.PROPERTIES).stdout,
             time.time(),

@@ -7,10 +7,10 @@ number; the minion keeps the last one that it sent. Pure.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from typing import Any
 
+from netboot_host_checks import colons
 from netboot_live import Seen, cleaned
 from netboot_names import iso8601
 
@@ -102,7 +102,7 @@ def _event(one: Seen, step: str, at: float) -> dict[str, Any]:
     boot, host, how = one
     ended = step in _ENDS
     event = {
-        "mac": ":".join(re.findall("..", boot.mac)),
+        "mac": colons(boot.mac),
         "host": host,
         "address": boot.address,
         "step": step,

@@ -54,6 +54,16 @@ def bare_mac(value: str) -> str:
     return re.sub(r"[:.-]", "", value).lower() if re.fullmatch(_MAC, value) else ""
 
 
+def colons(mac: str) -> str:
+    """
+    Return a MAC address as people write it.
+
+    mac
+        See ``bare_mac``.
+    """
+    return ":".join(re.findall("..", mac))
+
+
 def typed(value: object) -> str:
     """
     Return a host as it was typed on the command line, where YAML reads some MAC addresses as

@@ -14,7 +14,7 @@ import iso_download
 import netboot_arming
 import netboot_grub
 import netboot_images
-from netboot_host_checks import typed
+from netboot_host_checks import colons, typed
 from netboot_hosts import identity
 from netboot_names import host_key, in_order, iso8601
 from netboot_records import Records
@@ -117,7 +117,7 @@ def hosts(records: Records) -> list[dict[str, Any]]:
 
 def _written(kind: str, value: str) -> str:
     """Return an identity as people write it."""
-    return ":".join(re.findall("..", value)) if kind == "mac" else value
+    return colons(value) if kind == "mac" else value
 
 
 def menu(records: Records, arch: str, host: object = None) -> str:

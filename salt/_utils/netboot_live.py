@@ -186,6 +186,7 @@ def _context(snapshot: dict[str, Any], once: dict[str, Any], hosts: int, now: fl
         changed=_changed(snapshot["files"]),
         service=snapshot["service"],
         port=snapshot["port"],
+        url=snapshot["url"],
         outage=netboot_boots.outage(
             said_by("systemctl", "show", snapshot["service"], netboot_boots.PROPERTIES), now
         ),

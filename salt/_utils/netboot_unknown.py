@@ -5,10 +5,10 @@ services.
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import netboot_clients
+from netboot_host_checks import colons
 from netboot_names import iso8601
 from netboot_records import Records
 from netboot_seen import Boot
@@ -45,7 +45,7 @@ def machines(records: Records) -> list[Machine]:
     ]
     named.sort(key=lambda one: -one["last"])
     return [
-        {**one, "mac": ":".join(re.findall("..", one["mac"])), "last": iso8601(one["last"])}
+        {**one, "mac": colons(one["mac"]), "last": iso8601(one["last"])}
         for one in named[:_MOST_MACHINES]
     ]
 

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from netboot_causes import CAUSES
 from netboot_firmware import SECURE_BOOT
+from netboot_host_checks import colons
 from netboot_labels import LABELS
 from netboot_seen import Boot, Fetch, Step
 from netboot_shapes import Entry
@@ -87,9 +88,10 @@ class Context(NamedTuple):
     hosts: int = 0  # in the pillar
     #: Paths that are served and not what was verified, with the time of their change.
     changed: Mapping[str, float] = MappingProxyType({})
-    #: The web server: its unit, its port, and from when to when it did not run of late.
+    #: The web server: its unit, port, URL, and from when to when it did not run of late.
     service: str = "nginx"
     port: int = 80
+    url: str = ""
     outage: tuple[float, float] | None = None
     lease_s: int = 0  # of the addresses that this server gives; 0: it gives none
     others: Sequence[str] = ()  # boots that other servers offer, as texts
@@ -265,7 +267,11 @@ def _lacks_a_feature(boot: Boot) -> bool:
 
 
 def _without_web(boot: Boot, context: Context) -> Verdict:
-    return _down(boot.last, context) or _stopped("web-server-not-reached", port=context.port)
+    last = boot.steps[-1].what
+    what = last if last.startswith("http") else f"the menu from {context.url}"
+    return _down(boot.last, context) or _stopped(
+        "web-server-not-reached", what=what, port=context.port
+    )
 
 
 def _down(at: float, context: Context) -> Verdict | None:
@@ -289,7 +295,7 @@ def _in_menu(boot: Boot, context: Context, host: str) -> Verdict:
     if arch and not any(entry["arch"] in shown for entry in context.entries.values()):
         return _stopped("no-image-for-arch", state, arch=arch)
     if context.hosts and not host and boot.mac:
-        return _stopped("not-in-pillar", state, mac=boot.mac)
+        return _stopped("not-in-pillar", state, mac=colons(boot.mac))
     return Verdict(state) if waiting else _stopped("left-in-menu")
 
 

@@ -385,6 +385,33 @@ def test_words_of_causes():
     assert how.text == "The kernel could not be loaded: the server did not answer in time."
 
 
+@pytest.mark.parametrize(
+    ("asked", "what"),
+    [
+        ([("dhcp", "http://192.0.2.1/tftp/x.efi")], "http://192.0.2.1/tftp/x.efi"),
+        ([("ipxe", "c.ipxe"), ("tftp", "/srv/c.ipxe")], "the menu from http://192.0.2.1"),
+    ],
+)
+def test_what_was_not_asked_of_the_web_server(asked, what):
+    how = known(firmwares(asked), url="http://192.0.2.1")
+    assert how.text == f"It was told to load {what}, and no request arrived."
+    assert how.advice.startswith("TCP port 80 is closed here or on the way, ")
+
+
+@pytest.mark.parametrize("cause", ["offer-not-taken", "file-not-asked", "web-server-not-reached"])
+def test_advice_to_check_says_what_to_do_when_that_finds_nothing(cause):
+    advice = netboot_causes.CAUSES[cause].advice
+    assert advice.endswith(
+        "./netboot check. If that finds nothing, it is over, or lies on the way: ./netboot check "
+        "--from MACHINE."
+    )
+
+
+def test_stranger_is_adopted_by_the_command_as_it_is():
+    how = verdict(MENU, hosts=3)
+    assert how.advice.startswith("./netboot hosts adopt 52:54:00:00:00:01 as NAME, ")
+
+
 def test_install_step_by_step():
     log = Log().boot().stage(20)
     for at, path, args in (
