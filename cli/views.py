@@ -1,7 +1,7 @@
 """What people read: the answers of netboot servers as tables and sentences."""
 
 from . import screen
-from .words import lasting, named, ours, several, size, table, when, wrapped
+from .words import GAP, lasting, named, ours, several, size, table, when, wrapped
 
 _DHCP = {
     "proxy": "beside another DHCP server",
@@ -177,26 +177,39 @@ def unknown(data):
     return [*table(("MAC", "ADDRESS", "LAST ASKED", "MODEL", "UUID"), rows), "", next_]
 
 
+# A list is no wider if it can do without these columns.
+_COLUMNS = 120
+_SPARE = ("TOOK", "BYTES")
+_PLATFORMS = {"efi": "UEFI", "pcbios": "BIOS"}
+# Of these states the last step says nothing more.
+_SAY_ALL = ("in menu", "local disk")
+
+
 def clients(data):
     if not data:
         return ["No client was seen."]
-    return table(
-        ("CLIENT", "ADDRESS", "FIRMWARE", "STATE", "STEP", "ENTRY", "BYTES", "TOOK", "LAST SEEN"),
-        [
-            (
-                one["host"] or one["mac"],
-                one["address"],
-                one["firmware"],
-                one["state"],
-                one["step"],
-                one["entry"],
-                size(one["bytes"]),
-                lasting(one["seconds"]),
-                when(one["last"]),
-            )
-            for one in data
-        ],
-    )
+    columns = {
+        "CLIENT": [one["host"] or one["mac"] for one in data],
+        "ADDRESS": [one["address"] for one in data],
+        "FIRMWARE": [_PLATFORMS.get(one["firmware"], one["firmware"]) for one in data],
+        "STATE": [_state(one) for one in data],
+        "ENTRY": [one["entry"] for one in data],
+        "BYTES": [size(one["bytes"]) for one in data],
+        "TOOK": [lasting(one["seconds"]) for one in data],
+        # Without the year: what is older than some days is not kept.
+        "LAST SEEN": [when(one["last"])[5:] for one in data],
+    }
+    for spare in _SPARE:
+        widths = [max(map(len, (name, *cells))) for name, cells in columns.items()]
+        if sum(widths) + len(GAP) * (len(widths) - 1) > _COLUMNS:
+            del columns[spare]
+    return table(tuple(columns), zip(*columns.values()))
+
+
+def _state(client):
+    """With why it stopped, or how far it came."""
+    more = client["cause"] or ("" if client["state"] in _SAY_ALL else client["step"])
+    return f"{client['state']}: {more}" if more not in ("", client["state"]) else client["state"]
 
 
 # As many lines of a log say why; --json has all.
@@ -225,7 +238,10 @@ def trace(data):
 
 def _boot(boot):
     facts = boot["facts"]
-    machine = ", ".join(facts[one] for one in ("model", "firmware", "ipxe") if facts.get(one))
+    platform = _PLATFORMS.get(facts.get("firmware"), facts.get("firmware"))
+    machine = ", ".join(filter(None, (facts.get("model"), platform, facts.get("ipxe"))))
+    if not (facts.get("model") or facts.get("ipxe")):
+        machine = "; ".join(filter(None, (machine, "its menu reported nothing")))
     steps = [(f"{step['after_s']:.1f} s", step["step"], step["what"]) for step in boot["steps"]]
     width = max((len(step[1]) for step in steps), default=0)
     if boot["unlogged"]:
@@ -233,7 +249,7 @@ def _boot(boot):
     why = [boot["text"], boot["advice"], boot["cause"] and f"(cause: {boot['cause']})"]
     at = f"Boot of {when(boot['started'])}" + (f" at {boot['address']}" if boot["address"] else "")
     return [
-        f"{at}: {machine or 'only its firmware was seen'}",
+        f"{at}: {machine}",
         *(f"{at:>9}  {step:{width}}  {what}".rstrip() for at, step, what in steps),
         f"  {boot['state'].upper()}. {' '.join(filter(None, why))}".rstrip(),
     ]

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from netboot_firmware import platform
 from netboot_host_checks import colons
 from netboot_journal import Asked, Journal
 from netboot_names import iso8601
@@ -107,7 +108,8 @@ def _without_menu(mac: str, asked: list[Asked], found: list[Boot]) -> Boot | Non
         one for one in asked if after < one.at and last - _LOADER_S < one.at < last + _LOADER_S
     ]
     boot = Boot(asked[-1].at, next((one.address for one in asked[::-1] if one.address), ""))
-    boot.found(mac=mac, client_arch=dhcp[-1].arch if dhcp else "")
+    arch = dhcp[-1].arch if dhcp else ""
+    boot.found(mac=mac, client_arch=arch, firmware=platform(arch))
     boot.before(asked)
     boot.started = min((step.at for step in boot.steps), default=boot.started)
     return boot if boot.steps else None

@@ -14,6 +14,18 @@ from netboot_shapes import BootFile, Config, Firmware, Pillar, SecureBoot, Unsig
 _HTTP, _BZIMAGE, _EFI, _MENU = 19, 24, 36, 39
 
 
+def platform(number: str) -> str:
+    """
+    Return iPXE's word for the platform of a kind of firmware: ``pcbios``, ``efi``, or an empty
+    string for one that is not known.
+
+    number
+        Its number in DHCP option 93.
+    """
+    found = [row["kind"] for row in FIRMWARE if number in map(str, (*row["pxe"], *row["http"]))]
+    return ("pcbios" if found[0] == "bios" else "efi") if found else ""
+
+
 def _uefi(kind: str, arch: str, pxe: list[int], http: list[int]) -> Firmware:
     file = f"snponly-{arch}.efi"
     return {

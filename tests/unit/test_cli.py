@@ -15,6 +15,7 @@ import salt.client.ssh
 import salt.config
 import salt.fileclient
 
+import netboot_causes
 from cli import applying, following, screen, views, words
 from cli.__main__ import main, packed
 from cli.asking import Asker, AskError, sentence
@@ -710,19 +711,58 @@ def test_clients_fit_120_columns():
     many = views.clients([CLIENT, {**CLIENT, "host": "", "address": "255.255.255.255"}])
     assert [line.split()[0] for line in many] == ["CLIENT", "pc1", "52:54:00:12:34:56"]
     assert max(map(len, many)) <= 120
+    assert many[0].split()[-4:] == ["BYTES", "TOOK", "LAST", "SEEN"]
     assert views.clients([]) == ["No client was seen."]
+
+
+@pytest.mark.parametrize("cause", netboot_causes.CAUSES)
+def test_clients_fit_120_columns_with_each_cause(cause):
+    longest = {"host": "", "address": "255.255.255.255", "entry": "alt_server_p11-install-nfs"}
+    state = netboot_causes.CAUSES[cause].state
+    lines = views.clients([CLIENT, {**CLIENT, **longest, "cause": cause, "state": state}])
+    assert max(map(len, lines)) <= 120
+    assert f"  {state}: {cause}  " in lines[2]
+
+
+@pytest.mark.parametrize(
+    ("state", "step", "cause", "shown"),
+    [
+        ("failed", "tftp", "secure-boot", "failed: secure-boot"),
+        ("failed", "failed", "", "failed"),
+        ("running", "stage", "", "running: stage"),
+        ("gone silent", "", "", "gone silent"),
+        ("in menu", "menu", "", "in menu"),
+        ("in menu", "menu", "not-in-pillar", "in menu: not-in-pillar"),
+        ("local disk", "local", "", "local disk"),
+    ],
+)
+def test_state_of_a_client_says_why_or_how_far(state, step, cause, shown):
+    head, line = views.clients([{**CLIENT, "state": state, "step": step, "cause": cause}])
+    assert line[head.index("STATE") : head.index("ENTRY")].strip() == shown
+
+
+@pytest.mark.parametrize(
+    ("platform", "shown"), [("efi", "UEFI"), ("pcbios", "BIOS"), ("sbi", "sbi"), ("", "")]
+)
+def test_firmware_of_a_client(platform, shown):
+    head, line = views.clients([{**CLIENT, "firmware": platform}])
+    assert line[head.index("FIRMWARE") : head.index("STATE")].strip() == shown
 
 
 def test_trace():
     assert views.trace({"client": "pc1", "boots": [BOOT], "install": None, "log": []}) == [
-        "Boot of 2026-11-26 11:30 at 192.0.2.7: Acer, efi",
+        "Boot of 2026-11-26 11:30 at 192.0.2.7: Acer, UEFI",
         "   -0.5 s  dhcp  snponly.efi",
         "   10.0 s  menu",
         "  FAILED. The stage was cut off at byte 5 of 9. Too little memory. (cause: cut-off)",
     ]
     only = {**BOOT, "address": "", "facts": {}}
     assert views.trace({"client": "x", "boots": [only], "install": None, "log": []})[0] == (
-        "Boot of 2026-11-26 11:30: only its firmware was seen"
+        "Boot of 2026-11-26 11:30: its menu reported nothing"
+    )
+    firmware = {**only, "facts": {"firmware": "pcbios", "client_arch": "0"}}
+    assert views.trace({"client": "x", "boots": [firmware], "install": None, "log": []})[0] == (
+        "Boot of 2026-11-26 11:30: BIOS; its menu reported nothing"
     )
     log = [f"line {number}" for number in range(99)]
     assert views.trace({"client": "x", "boots": [only], "install": None, "log": log})[-31:] == [

@@ -339,6 +339,19 @@ def test_firmware_that_another_server_gives_its_address():
 
 
 @pytest.mark.parametrize(
+    ("number", "platform"),
+    [("0", "pcbios"), ("7", "efi"), ("16", "efi"), ("11", "efi"), ("10", ""), ("", ""), ("x", "")],
+)
+def test_firmware_that_only_dhcp_saw(number, platform):
+    asked = netboot_journal.Journal({PC: [Asked(NOW, "dhcp", "", "192.0.2.7", number)]}, {})
+    (boot,) = netboot_boots.by_mac([], asked, {})[PC]
+    assert boot.facts.get("firmware", "") == platform
+    context = netboot_verdicts.Context({}, {}, NOW)
+    shown = netboot_boots.shown(boot, context, "", netboot_verdicts.Verdict("failed"))
+    assert shown["firmware"] == platform
+
+
+@pytest.mark.parametrize(
     ("state", "up_s", "down_s", "expected"),
     [
         ("active", 100, 0, (0, 100)),
