@@ -194,7 +194,7 @@ STATE = {
     "or 'local disk'"
 }
 SINCE = {"help": "seen since then: 30m, 2h, 7d"}
-CLIENT = {"metavar": "HOST_OR_MAC", "help": "its name in the pillar or its MAC address"}
+CLIENT = {"metavar": "CLIENT", "help": "its name in the pillar, its MAC or its IPv4 address"}
 CSV = {"metavar": "FILE", "help": "its first line names the columns, such as name,mac,group"}
 MAC = {"metavar": "MAC", "help": "its MAC address, as the menu and `hosts unknown` show it"}
 AS = {"metavar": "as", "help": "the word as"}

@@ -217,7 +217,7 @@ _LOG_LINES = 30
 
 
 def trace(data):
-    end, one = [], data["install"]
+    end, typos, one = [], _typos(data), data["install"]
     if one:
         step = f" ({one['step']})" if one["step"] else ""
         why = f": {one['why']}" if one["why"] else ""
@@ -231,9 +231,30 @@ def trace(data):
         return [
             f"Nothing was seen of {data['client']}. Is network boot on, and first? Is it on the "
             "server's segment? Do the services run (./netboot check)?",
+            *typos,
             *end,
         ]
-    return [line for boot in data["boots"] for line in ("", *_boot(boot))][1:] + end
+    boots = [line for boot in data["boots"] for line in ("", *_boot(boot))][1:]
+    return [*boots, *(["", *typos] if typos else []), *end]
+
+
+def _typos(data):
+    """What a host's mac in the pillar may have to do with it."""
+    if not data["boots"]:
+        return [
+            f"But {one['mac']} was seen, which is no host in the pillar, {_last(one)}: a typo in "
+            f"the mac of {one['host']}?"
+            for one in data["near"]
+        ]
+    # That it is none is the cause, too.
+    said = data["boots"][-1]["cause"] == "not-in-pillar"
+    lines = ["No host in the pillar is this machine."] if data["stranger"] and not said else []
+    return lines + [f"{one['host']} has {one['mac']}: a typo in its mac?" for one in data["near"]]
+
+
+def _last(one):
+    at = f" at {one['address']}" if one["address"] else ""
+    return f"last {when(one['last'])}{at}"
 
 
 def _boot(boot):

@@ -232,14 +232,19 @@ def trace(client):
     Return what a client did in its last five boots, where it stopped, and why.
 
     client
-        Name of the host in the pillar, or MAC address in any notation.
+        Name of the host in the pillar, MAC address in any notation, or the IPv4 address that it had
+        last: of the newest client with that.
 
     Returns a map: ``client``, and ``boots``, the oldest first, each with ``started`` (ISO 8601 in
     UTC), ``address``, ``facts`` (what it said of itself), ``steps`` (a list of maps: ``after_s``,
     ``step``, ``what``), ``state``, and if it stopped ``cause`` (its name in
     docs/troubleshooting.md), ``text`` and ``advice``; ``install``:
     ``state``, ``step``, ``since`` and ``why`` of its unattended install, or None; ``log``: the ends
-    of the logs that it sent if that failed or lasted, a list of lines without secrets.
+    of the logs that it sent if that failed or lasted, a list of lines without secrets;
+    ``stranger``: whether the pillar has hosts and this client is none of them; ``near``: typos in
+    the pillar, perhaps, as maps with ``host``, ``mac``, ``address`` and ``last``: of a stranger the
+    hosts that were never seen and have nearly its MAC address, of a host that was never seen the
+    strangers with nearly its own.
 
     Raises SaltInvocationError for a name that is not in the pillar, CommandExecutionError when
     nothing was applied to this machine yet.

@@ -17,16 +17,18 @@ import netboot_boots
 import netboot_images
 import netboot_installing
 import netboot_journal
+import netboot_near
 import netboot_pxe
 import netboot_run
 import netboot_seen
 import netboot_sockets
 from netboot_causes import STATES
-from netboot_host_checks import bare_mac, typed
+from netboot_host_checks import bare_mac, colons, typed
 from netboot_journal import Journal
 from netboot_names import host_key, iso8601
 from netboot_records import Records
 from netboot_seen import Boot, Fetch
+from netboot_shapes import Listed
 from netboot_verdicts import LOOKED_AT, Context, verdict
 
 _UNITS = {"m": 60, "h": 3600, "d": 86400}
@@ -134,25 +136,34 @@ def trace(records: Records, client: object) -> dict[str, Any]:
         The records of this machine.
 
     client
-        Its name in the pillar or its MAC address.
+        Its name in the pillar, its MAC address, or the IPv4 address that it had last.
     """
     wanted = typed(client)
-    hosts, context = netboot_boots.names(records.hosts()), _context(records)
+    listed_hosts, context = records.hosts(), _context(records)
+    hosts, seen = netboot_boots.names(listed_hosts), _by_mac(records)
     names = {host_key(name): name for name in hosts.values()}
     mac, host = bare_mac(wanted), names.get(host_key(wanted), "")
     if not mac and not host:
-        raise SaltInvocationError(f"No host in the pillar is called {wanted!r}; or give its MAC.")
+        if not _is_address(wanted):
+            raise SaltInvocationError(
+                f"No host in the pillar is called {wanted!r}; or give its MAC or IPv4 address."
+            )
+        mac = _at(wanted, seen)
+    called = {own: _called(boots_of_mac, hosts) for own, boots_of_mac in seen.items()}
     found = [
         boots_of_mac
-        for own, boots_of_mac in _by_mac(records).items()
-        if own == mac
-        or (host and any(netboot_boots.name(boot, hosts) == host for boot in boots_of_mac))
+        for own, boots_of_mac in seen.items()
+        if own == mac or (host and host in called[own])
     ]
     last = sorted((boot for one in found for boot in one), key=lambda boot: boot.started)
+    stranger = bool(last) and not called[last[-1].mac] and _is_stranger(last, listed_hosts)
     if last and verdict(last[-1], context).cause in _NOT_TAKEN:
         context = context._replace(others=_others(records, last[-1]))
     traced = list(enumerate(last))[-_MOST_BOOTS:]
-    name = host or (netboot_boots.name(last[-1], hosts) if last else "")
+    name = host or (netboot_boots.name(last[-1], hosts) if last else hosts.get(mac, ""))
+    near = _near_hosts(last[-1].mac, listed_hosts, called) if stranger else []
+    if not last and name:
+        near = _near_strangers(name, listed_hosts, seen, called)
     install = netboot_installing.Installs(records.directory, "", 0).read(host_key(name))
     listed = context.armed.get(name) or {}
     return {
@@ -161,11 +172,67 @@ def trace(records: Records, client: object) -> dict[str, Any]:
         if listed.get("state")
         else None,
         "log": netboot_installing.log_lines(install),
+        "stranger": stranger,
+        "near": near,
         "boots": [
             _traced(boot, context, netboot_boots.name(boot, hosts), last[:number])
             for number, boot in traced
         ],
     }
+
+
+def _is_address(text: str) -> bool:
+    with contextlib.suppress(ValueError):
+        return bool(ipaddress.IPv4Address(text))
+    return False
+
+
+def _at(address: str, seen: dict[str, list[Boot]]) -> str:
+    """Return the MAC address of the newest client that an address was last of, or nothing."""
+    had = [found[-1] for found in seen.values() if found[-1].address == address]
+    return max(had, key=lambda boot: boot.last).mac if had else ""
+
+
+def _called(found: list[Boot], hosts: dict[str, str]) -> set[str]:
+    return {netboot_boots.name(boot, hosts) for boot in found} - {""}
+
+
+def _is_stranger(found: list[Boot], hosts: dict[str, Listed]) -> bool:
+    """Return whether a client that was not recognized is no host: all that identifies is known."""
+    by_mac = all(kind == "mac" for host in hosts.values() for kind, _ in host["identities"])
+    return bool(hosts) and (by_mac or any("uuid" in boot.facts for boot in found))
+
+
+def _macs(host: Listed) -> list[str]:
+    return [value for kind, value in host["identities"] if kind == "mac"]
+
+
+def _near_hosts(
+    mac: str, hosts: dict[str, Listed], called: dict[str, set[str]]
+) -> list[dict[str, str]]:
+    """Return the hosts that were never seen and whose MAC addresses are nearly this one."""
+    there = {name for names in called.values() for name in names}
+    unseen = {one: name for name in hosts if name not in there for one in _macs(hosts[name])}
+    return [
+        {"host": unseen[one], "mac": colons(one), "address": "", "last": ""}
+        for one in netboot_near.nearest([mac], unseen)
+    ]
+
+
+def _near_strangers(
+    name: str, hosts: dict[str, Listed], seen: dict[str, list[Boot]], called: dict[str, set[str]]
+) -> list[dict[str, str]]:
+    """Return the machines that are no hosts and whose MAC addresses are nearly this host's."""
+    strangers = [mac for mac in seen if not called[mac]]
+    return [
+        {
+            "host": name,
+            "mac": colons(mac),
+            "address": seen[mac][-1].address,
+            "last": iso8601(seen[mac][-1].last),
+        }
+        for mac in netboot_near.nearest(_macs(hosts[name]), strangers)
+    ]
 
 
 def _others(records: Records, boot: Boot) -> list[str]:

@@ -705,6 +705,7 @@ BOOT = {
     "text": "The stage was cut off at byte 5 of 9.",
     "advice": "Too little memory.",
 }
+NO_TYPO = {"stranger": False, "near": []}
 
 
 def test_clients_fit_120_columns():
@@ -750,22 +751,26 @@ def test_firmware_of_a_client(platform, shown):
 
 
 def test_trace():
-    assert views.trace({"client": "pc1", "boots": [BOOT], "install": None, "log": []}) == [
+    assert views.trace(
+        {"client": "pc1", "boots": [BOOT], **NO_TYPO, "install": None, "log": []}
+    ) == [
         "Boot of 2026-11-26 11:30 at 192.0.2.7: Acer, UEFI",
         "   -0.5 s  dhcp  snponly.efi",
         "   10.0 s  menu",
         "  FAILED. The stage was cut off at byte 5 of 9. Too little memory. (cause: cut-off)",
     ]
     only = {**BOOT, "address": "", "facts": {}}
-    assert views.trace({"client": "x", "boots": [only], "install": None, "log": []})[0] == (
-        "Boot of 2026-11-26 11:30: its menu reported nothing"
-    )
+    assert views.trace({"client": "x", "boots": [only], **NO_TYPO, "install": None, "log": []})[
+        0
+    ] == ("Boot of 2026-11-26 11:30: its menu reported nothing")
     firmware = {**only, "facts": {"firmware": "pcbios", "client_arch": "0"}}
-    assert views.trace({"client": "x", "boots": [firmware], "install": None, "log": []})[0] == (
-        "Boot of 2026-11-26 11:30: BIOS; its menu reported nothing"
-    )
+    assert views.trace({"client": "x", "boots": [firmware], **NO_TYPO, "install": None, "log": []})[
+        0
+    ] == ("Boot of 2026-11-26 11:30: BIOS; its menu reported nothing")
     log = [f"line {number}" for number in range(99)]
-    assert views.trace({"client": "x", "boots": [only], "install": None, "log": log})[-31:] == [
+    assert views.trace({"client": "x", "boots": [only], **NO_TYPO, "install": None, "log": log})[
+        -31:
+    ] == [
         "The end of the logs that its installation sent (--json: all):",
         *(f"  line {number}" for number in range(69, 99)),
     ]
@@ -775,9 +780,9 @@ def test_trace():
         "since": "2026-11-26T08:30:00Z",
         "why": "none fits",
     }
-    told = views.trace({"client": "x", "boots": [], "install": failed, "log": log})
+    told = views.trace({"client": "x", "boots": [], **NO_TYPO, "install": failed, "log": log})
     assert told[0] == "Its installation: failed (disk) since 2026-11-26 08:30: none fits."
-    (nothing,) = views.trace({"client": "pc9", "boots": [], "install": None, "log": []})
+    (nothing,) = views.trace({"client": "pc9", "boots": [], **NO_TYPO, "install": None, "log": []})
     assert nothing.startswith("Nothing was seen of pc9. Is network boot on, and first?")
 
 
