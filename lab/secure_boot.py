@@ -19,7 +19,7 @@ from .iso.signed import signed_file, without_signature
 from .roots import CACHE
 
 #: Debian's newest suite that has an iPXE for Secure Boot, of version 2.0 and later.
-NEWEST = "forky"
+NEWEST = "sid"
 # Microsoft's certificates for programs of others are in the package virt-firmware. Its own word for
 # the one of 2011, uefi11, would bring that of 2023 too.
 MICROSOFT = resources.files("virt.firmware") / "certs/microsoft.com"
