@@ -243,7 +243,7 @@ def trace(client):
     of the logs that it sent if that failed or lasted, a list of lines without secrets;
     ``stranger``: whether the pillar has hosts and this client is none of them; ``near``: typos in
     the pillar, perhaps, as maps with ``host``, ``mac``, ``address`` and ``last``: of a stranger the
-    hosts that were never seen and have nearly its MAC address, of a host that was never seen the
+    hosts that were not seen and have nearly its MAC address, of a host that was not seen the
     strangers with nearly its own.
 
     Raises SaltInvocationError for a name that is not in the pillar, CommandExecutionError when

@@ -210,7 +210,7 @@ def _macs(host: Listed) -> list[str]:
 def _near_hosts(
     mac: str, hosts: dict[str, Listed], called: dict[str, set[str]]
 ) -> list[dict[str, str]]:
-    """Return the hosts that were never seen and whose MAC addresses are nearly this one."""
+    """Return the hosts that were not seen and whose MAC addresses are nearly this one."""
     there = {name for names in called.values() for name in names}
     unseen = {one: name for name in hosts if name not in there for one in _macs(hosts[name])}
     return [
