@@ -947,8 +947,12 @@ def installing(server):
     server.script_read = lambda client="198.18.0.20": write(
         server.log, line("/once/pc1.ipxe", client=client, time=now)
     )
+    # Directories may go while they are looked through.
     server.served = lambda: sorted(
-        str(path.relative_to(server.answers)) for path in server.answers.rglob("*.scm")
+        os.path.relpath(os.path.join(folder, name), server.answers)
+        for folder, _, names in os.walk(server.answers)
+        for name in names
+        if name.endswith(".scm")
     )
     return server
 
