@@ -70,8 +70,8 @@ FIRMWARE: tuple[Firmware, ...] = (
 
 #: Names of signed boot loaders. iPXE's own shim starts an iPXE with its own name minus
 #: "-shim<arch>", beside itself or in the TFTP root (ipxe/ipxe, issue 1684), so the two kinds need
-#: different names. ``default``: what shims of distributions start (rhboot/shim, Make.defaults), and
-#: the names of an image's own shim and GRUB in ``GRUB``.
+#: different names. ``default``: what shims of distributions start (rhboot/shim, Make.defaults).
+#: ``own``: the shim of an image, which lies in ``GRUB`` beside its GRUB, ``default``.
 SECURE_BOOT = {
     "efi-x86_64": {
         "shim": "ipxe-shimx64.efi",
@@ -119,7 +119,7 @@ def config(pillar: Pillar, packaged: dict[str, list[str]]) -> dict[str, Any]:
         enrolled = list((own or {}).get("enrolled") or [])
         if own and own.get("image"):
             # ALT's GRUB has no module for HTTP.
-            row["file"], row["secure"] = f"{GRUB}/{SECURE_BOOT[kind]['own']}", "grub"
+            row["file"], row["secure"] = own_files(kind)["shim"], "grub"
             secure[kind] = {"way": "grub", "image": label(own["image"]), "enrolled": enrolled}
         elif own:
             names = SECURE_BOOT[kind]
@@ -142,12 +142,9 @@ def started(row: Firmware) -> str:
     row
         The kind, of the configuration.
     """
-    names = SECURE_BOOT.get(row["kind"], {})
-    return {
-        "": "",
-        "ipxe": names.get("ipxe", ""),
-        "grub": f"{GRUB}/{names.get('default')}",
-    }[row.get("secure", "")]
+    if row.get("secure") == "grub":
+        return own_files(row["kind"])["grub"]
+    return SECURE_BOOT[row["kind"]]["ipxe"] if row.get("secure") else ""
 
 
 def own_files(kind: str) -> dict[str, str]:
