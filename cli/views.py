@@ -44,7 +44,8 @@ def _serves(data):
     if data["out_of_service"]:
         since = f"nothing: out of service since {when(data['out_of_service'])}"
         return f"{since}: netboot.clean was applied; ./netboot apply puts it back"
-    return f"{', '.join(data['serves'])}, {_DHCP[data['dhcp']]}"
+    how = "ISOs for other servers only" if data["mirror"] == "only" else _DHCP[data["dhcp"]]
+    return f"{', '.join(data['serves'])}, {how}"
 
 
 def _services(services):

@@ -18,6 +18,8 @@ import iso_sums
 import netboot_answering
 import netboot_files
 import netboot_images
+import netboot_site
+import netboot_templates
 from iso_download import Fetches
 from netboot_names import SAFE_DIGESTS, has_digests, shown, some
 from netboot_records import Records
@@ -40,8 +42,14 @@ def _records():
     return Records.of(__opts__, __context__)
 
 
+def _site(records):
+    mine = (__salt__["mine.get"], __salt__["mine.send"])
+    return netboot_site.of(records, __opts__, __context__, *mine)
+
+
 def _fetches(records):
-    return Fetches.of(records.config(), __context__, _notify)
+    site = _site(records)
+    return Fetches.of(records.config(), __context__, _notify, site and site.choice)
 
 
 def _notify(name, data):
@@ -84,6 +92,9 @@ def fetching(name):
             files = ", ".join(os.path.basename(one["path"]) for one in fetches)
             state.comment = f"{'Would be' if state.test else 'Being'} fetched: {files}."
             if not state.test:
+                if site := _site(records):
+                    # Before others ask: what an earlier run claimed is not claimed any more.
+                    site.share()
                 _fetches(records).start(fetches, config["fetch"]["at_once"])
     return state.ret
 
@@ -172,7 +183,9 @@ def _keep(state, records, image, iso):
     found = _checked(state, records, iso, known, wanted) if there and not outdated else None
     record = found or _fetches(records).fetch(image["sources"], iso, wanted, to_be_claimed=True)
     if not found:
-        state.comment = f"{iso} was fetched and verified ({record['size'] / 1e9:.2f} GB)."
+        size, source = f"{record['size'] / 1e9:.2f} GB", shown(record["source"])
+        state.comment = f"{iso} was fetched from {source} and verified ({size})."
+        state.warn(*record.pop("skipped"))
     if sums:
         record["sums"] = sums
     iso_download.claim(records, iso, records.config()["paths"]["staging"], record)
@@ -186,7 +199,9 @@ def _keep(state, records, image, iso):
 def _sum_file(records, image, before=None):
     """Return what an image's sum file says now."""
     stall_timeout_s = records.config()["fetch"]["stall_timeout_s"]
-    return iso_sums.expected(image["sources"], stall_timeout_s, before, image["file"])
+    site = _site(records)
+    sources = site.urls(image) if site else image["sources"]
+    return iso_sums.expected(sources, stall_timeout_s, before, image["file"])
 
 
 def _sums(state, records, image, iso, known, settled):
@@ -245,6 +260,8 @@ def _foreseen(state, records, image, iso):
         if size and size > free:
             state.warn(f"{iso} has {size} bytes, but only {free} are free.")
         return f"be fetched from {shown(url)}" + (f" ({size / 1e9:.2f} GB)" if size else "")
+    if not refused:
+        return "be fetched from another server"
     state.warn(f"{iso} cannot be fetched now: {'; '.join(refused)}.")
     return f"be fetched from {shown(image['sources'][0])}"
 
@@ -273,6 +290,60 @@ def _checked(state, records, iso, known, wanted):
     records.remove_iso(iso)
     state.done(iso, {"old": f"sha256 {sha256}, which was wrong", "new": done})
     return None
+
+
+def listed(name):
+    """
+    Ensure that the sum file of a mirror has its verified ISOs.
+
+    name
+        Absolute path of the sum file.
+
+    ``changes`` contains the difference.
+
+    .. code-block:: yaml
+
+        netboot-mirror-sums:
+          alt_iso.listed:
+            - name: /srv/export/dist/SHA256SUM
+    """
+    with State(name, f"{name} is up to date.", __opts__["test"]) as state:
+        records = _records()
+        config = records.config()
+        isos = {image["file"]: records.iso(image["file"]) for image in config["images"]}
+        text = "".join(
+            f"{known['digests']['sha256']}  {file}\n"
+            for file, known in sorted(isos.items())
+            if known
+        )
+        netboot_templates.in_step(state, name, text, config["paths"]["staging"])
+    return state.ret
+
+
+def shared(name):
+    """
+    Tell the other netboot servers, through the mine of the master, which ISOs can be fetched here.
+
+    name
+        What is shared; only shown.
+
+    Changes nothing; under ``test=True`` nothing is sent.
+
+    .. code-block:: yaml
+
+        netboot-images-shared:
+          alt_iso.shared:
+            - name: ISOs
+    """
+    with State(name, "The other servers were told.", __opts__["test"]) as state:
+        site = _site(_records())
+        if state.test:
+            state.comment = "The other servers would be told."
+        elif site and not site.share():
+            state.warn(
+                "The other servers were not told, as the minion of this machine does not run."
+            )
+    return state.ret
 
 
 def renamed(name):

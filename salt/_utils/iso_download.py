@@ -16,11 +16,12 @@ from typing import Any, Callable, NamedTuple, cast
 from salt.exceptions import CommandExecutionError, SaltInvocationError
 
 import netboot_files
+from iso_choice import Choice
 from iso_coming import Coming
 from iso_hashes import compare
 from iso_part import Part, in_words, note_path, part_path, progress, read_note, unlink
 from iso_sources import open_source
-from iso_wire import MIN_RATE
+from iso_wire import MIN_RATE, TIMED_OUT
 from netboot_names import shown
 from netboot_records import Records
 from netboot_shapes import Config, IsoRecord
@@ -31,6 +32,10 @@ _PROGRESS_EVERY_S = 10
 # On a terminal, such as that of salt-call.
 _SHOWN_EVERY_S = 1
 _LONGEST_PAUSE_S = 60
+# Of a source that is not the last one: when it goes away, the next one continues after seconds.
+_HURRIED_TRIES = 3
+_HURRIED_PAUSE_S = 1
+_HURRIED_STALL_S = 8
 _STARTED = "iso_download.started"
 
 
@@ -47,12 +52,15 @@ class How(NamedTuple):
         Seconds without data, or with less than 1 KiB/s, after which a source counts as failed.
     ``coming``
         What shows clients how far the fetches are, or None.
+    ``choose``
+        Returns the ``Choice`` among the sources of a file, given these, its path and digests.
     """
 
     staging: str
     attempts: int
     stall_timeout_s: int
     coming: Coming | None = None
+    choose: Callable[[list[str], str, dict[str, str]], Choice] = lambda sources, *_: Choice(sources)
 
 
 class Fetches:
@@ -84,6 +92,7 @@ class Fetches:
         config: Config,
         context: Any,
         notify: Callable[[str, dict[str, Any]], object] = lambda _name, _data: None,
+        choose: Callable[[list[str], str, dict[str, str]], Choice] | None = None,
     ) -> Fetches:
         """
         Return the fetches of a run.
@@ -93,11 +102,14 @@ class Fetches:
 
         context, notify
             See the class.
+
+        choose : None
+            See ``How``.
         """
         fetch = config["fetch"]
         staging = config["paths"]["staging"]
         how = How(staging, fetch["attempts"], fetch["stall_timeout_s"], Coming(config))
-        return cls(how, context, notify)
+        return cls(how._replace(choose=choose) if choose else how, context, notify)
 
     def start(self, fetches: list[dict[str, Any]], at_once: int) -> None:
         """
@@ -144,6 +156,9 @@ class Fetches:
 
         to_be_claimed : False
             Leave a note of the file's source in the staging directory, for ``claim``.
+
+        Returns the record of the file, with ``skipped``: what was wrong with sources before the
+        last one.
 
         Raises CommandExecutionError, with each URL and the cause, when the file cannot be
         downloaded completely or is not the expected file; ``path`` is then unchanged.
@@ -271,20 +286,23 @@ class _Job:
 
 
 def _fetch(sources: list[str], path: str, checksum: dict[str, str], how: How) -> IsoRecord:
-    problems = []
+    problems: list[str] = []
+    choice = how.choose(sources, path, checksum)
+    record: IsoRecord | None = None
     try:
         with contextlib.closing(Part(how.staging, path, checksum)) as part:
-            for url in sources:
+            while url := choice.next():
                 try:
-                    found = _from_source(part, url, checksum, how)
+                    found = _from_source(part, url, checksum, how, choice.others())
                     part.publish(path)
-                    return {
+                    record = {
                         "size": part.size,
                         "digests": found,
                         "identity": netboot_files.identity(path),
                         "verified_at": int(time.time()),
                         "source": url,
                     }
+                    return cast("IsoRecord", {**record, "skipped": problems})
                 except CommandExecutionError as err:
                     problems.append(shown(str(err)))
                     log.warning("%s", problems[-1])
@@ -292,14 +310,25 @@ def _fetch(sources: list[str], path: str, checksum: dict[str, str], how: How) ->
         raise CommandExecutionError(
             f"{shown(' or '.join(sources))} cannot be saved as {path}: {err.strerror}."
         ) from err
+    finally:
+        choice.ended(record)
+    if not problems:
+        name = os.path.basename(path)
+        problems = [f"none of the servers that netboot:fetch:from lets it ask has {name}."]
     raise CommandExecutionError(" ".join(problems))
 
 
-def _from_source(part: Part, url: str, checksum: dict[str, str], how: How) -> dict[str, str]:
-    """Return the digests of the complete, correct file from a source, or raise an error."""
+def _from_source(
+    part: Part, url: str, checksum: dict[str, str], how: How, others: bool
+) -> dict[str, str]:
+    """
+    Return the digests of the complete, correct file from a source, or raise an error.
+
+    ``others``: whether another source could continue.
+    """
     again = False
     while True:
-        resumed = _receive_patiently(part, url, how)
+        resumed = _receive_patiently(part, url, how, others)
         found = part.digests()
         try:
             compare(url, found, checksum)
@@ -315,12 +344,14 @@ def _from_source(part: Part, url: str, checksum: dict[str, str], how: How) -> di
             again = True
 
 
-def _receive_patiently(part: Part, url: str, how: How) -> bool:
+def _receive_patiently(part: Part, url: str, how: How, others: bool) -> bool:
     """Receive a file to its end; return whether it was resumed."""
     failed, furthest, since = 0, part.size, time.monotonic()
+    tries = min(how.attempts, _HURRIED_TRIES) if others else how.attempts
+    stall_s = min(how.stall_timeout_s, _HURRIED_STALL_S) if others else how.stall_timeout_s
     while True:
         try:
-            return _receive(part, url, how)
+            return _receive(part, url, how, stall_s, others)
         except ConnectionError as err:
             # A source that is too slow counts as failed, even if it delivered a little: also one
             # that breaks off after each byte.
@@ -328,18 +359,19 @@ def _receive_patiently(part: Part, url: str, how: How) -> bool:
             if part.size - furthest > enough and not isinstance(err, ConnectionAbortedError):
                 failed, furthest, since = 0, part.size, time.monotonic()
             failed += 1
-            if failed >= how.attempts:
+            silent = str(err) == TIMED_OUT or isinstance(err, ConnectionAbortedError)
+            if failed >= tries or (silent and others):
                 raise CommandExecutionError(f"{url} cannot be fetched: {err}.") from err
-            pause = min(2 ** (failed - 1), _LONGEST_PAUSE_S)
+            pause = _HURRIED_PAUSE_S if others else min(2 ** (failed - 1), _LONGEST_PAUSE_S)
             log.warning("%s: %s; trying again in %d s.", shown(url), err, pause)
             time.sleep(pause)
         except (FileNotFoundError, CommandExecutionError) as err:
             raise CommandExecutionError(f"{url} cannot be fetched: {err}.") from err
 
 
-def _receive(part: Part, url: str, how: How) -> bool:
+def _receive(part: Part, url: str, how: How, stall_s: int, others: bool) -> bool:
     """Receive what the part lacks; return whether it had some bytes before."""
-    note, stall_s = part.note, how.stall_timeout_s
+    note = part.note
     same = note.get("url") == url
     if part.size and part.size == note.get("total") and same:
         return True
@@ -347,6 +379,12 @@ def _receive(part: Part, url: str, how: How) -> bool:
     source = open_source(url, stall_s, part.size, validator)
     if source.start and source.total != note.get("total"):
         source.close()
+        if others:
+            # Of two revisions one is stale, perhaps this one: the last source decides.
+            raise CommandExecutionError(
+                f"it has {source.total} bytes, but what was received before is of a file with "
+                f"{note.get('total')}"
+            )
         source = open_source(url, stall_s)
     with contextlib.closing(source):
         if source.start != part.size:

@@ -8,6 +8,7 @@ import os
 import socket
 import time
 
+from netboot_names import SUMS
 from netboot_nginx import OLD
 from netboot_paths import in_url
 from netboot_records import Records
@@ -65,7 +66,10 @@ def _asked(config: Config, files: list[str]) -> list[Finding]:
 
 def _files(records: Records, kernel: bool) -> list[str]:
     """List a menu and a kernel that are on the disk, as far as there are any."""
-    tftp = records.config()["paths"]["tftp"]
+    config = records.config()
+    if config["mirror"] == "only":
+        return list(filter(os.path.isfile, [f"{config['paths']['dist']}/{SUMS}"]))
+    tftp = config["paths"]["tftp"]
     menus = sorted(name for name in records.owned("menus", []) if _is_menu(name))
     kernels = [
         os.path.join(image["tree"], image["facts"]["kernel"])

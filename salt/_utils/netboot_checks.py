@@ -454,6 +454,19 @@ def user_name(value: Any) -> Wrong:
     return None
 
 
+_SITE = r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}"
+
+
+# A part of a name in Salt's mine, which splits names at commas.
+@like(type="string", pattern=f"^{_SITE}$")
+def site(value: Any) -> Wrong:
+    if not isinstance(value, str) or not re.fullmatch(_SITE, value):
+        return refused(
+            value, "must be a name of letters, digits and _ -, at most 64", "A-Za-z0-9_-"
+        )
+    return None
+
+
 # useradd(8), with what Debian and ALT allow by default.
 @like(type="string", pattern=f"^{_ACCOUNT}$")
 def account(value: Any) -> Wrong:

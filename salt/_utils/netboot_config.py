@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import ipaddress
 import posixpath
+from collections.abc import Iterable
 from typing import Any
 
 import netboot_dhcp
@@ -48,6 +49,8 @@ def build(pillar: Pillar, target: Target, platform: dict[str, Any], once: bool) 
     networks = [ipaddress.IPv4Interface(one) for one in target["interfaces"][interface]]
     address = ipaddress.IPv4Address(pillar.get("address") or networks[0].ip)
     mirrors = pillar.get("mirrors") or []
+    order = pillar["fetch"]["from"]
+    url = server_url(address, pillar["http"]["port"])
     here = {name: image for name, image in pillar["images"].items() if not _is_elsewhere(image)}
     elsewhere = {name: image for name, image in pillar["images"].items() if _is_elsewhere(image)}
     variant = netboot_values.default("default_variant.*")
@@ -102,7 +105,10 @@ def build(pillar: Pillar, target: Target, platform: dict[str, Any], once: bool) 
         "schedule": pillar["schedule"] if set(pillar["schedule"]) - {"splay_s"} else {},
         "fetch": pillar["fetch"],
         "installs": {name: netboot_installs.build(one) for name, one in pillar["installs"].items()},
-        "images": [_image(name, image, mirrors) for name, image in here.items()],
+        "site": pillar["site"],
+        "mirror": pillar["mirror"] or "off",
+        "share_url": (pillar.get("share_url") or url).rstrip("/"),
+        "images": [_image(name, image, mirrors, order) for name, image in here.items()],
         "elsewhere": [_elsewhere(name, image) for name, image in elsewhere.items()],
         # No *.log, which the platforms' logrotate would rotate: netboot-clients does.
         "clients_log": f"{posixpath.dirname(platform['nginx']['once_log'])}/netboot-clients.jsonl",
@@ -158,27 +164,34 @@ def _menu(menu: dict[str, Any]) -> dict[str, Any]:
     return {**menu, "extra": extra}
 
 
-def sources(image: dict[str, Any], mirrors: list[str]) -> list[str]:
+def sources(image: dict[str, Any], mirrors: list[str], order: Iterable[str]) -> list[str]:
     """
-    Return all URLs of an ISO, in the order in which they are tried.
+    Return the URLs of an ISO that the pillar names, in the order in which they are tried.
 
     image
         The image in the completed pillar.
 
-    mirrors
-        ``netboot:mirrors``.
+    mirrors, order
+        ``netboot:mirrors``, ``netboot:fetch:from``.
     """
-    file = image_file(image)
-    nearer = [f"{directory.rstrip('/')}/{file}" for directory in mirrors]
-    return [*nearer, image["url"], *(image.get("mirrors") or [])]
+    groups = {
+        "mirrors": _nearer(image, mirrors),
+        "upstream": [image["url"], *(image.get("mirrors") or [])],
+    }
+    return [url for word in order for url in groups.get(word, [])]
 
 
-def _image(name: str, image: dict[str, Any], mirrors: list[str]) -> Image:
+def _nearer(image: dict[str, Any], mirrors: list[str]) -> list[str]:
+    return [f"{directory.rstrip('/')}/{image_file(image)}" for directory in mirrors]
+
+
+def _image(name: str, image: dict[str, Any], mirrors: list[str], order: list[str]) -> Image:
     return {
         "name": name,
         "label": label(name),
         "file": image_file(image),
-        "sources": sources(image, mirrors),
+        "sources": sources(image, mirrors, order),
+        "mirrors": _nearer(image, mirrors),
         "checksum": {kind: digest.lower() for kind, digest in image["checksum"].items()},
         "sums": image["sums"],
         "refresh": image["refresh"],

@@ -59,13 +59,34 @@ def offered(records: Records, foretell: bool = False) -> tuple[list[Entry], list
 
 def missing(records: Records) -> list[str]:
     """
-    Return the names of the configured images that clients cannot boot yet.
+    Return the names of the configured images that clients cannot boot yet, or a mirror not serve.
 
     records
         The records of this machine.
     """
-    ready = [image["name"] for image in records.ready()]
-    return [image["name"] for image in records.config()["images"] if image["name"] not in ready]
+    there = ready(records)
+    return [image["name"] for image in records.config()["images"] if image["name"] not in there]
+
+
+def ready(records: Records) -> list[str]:
+    """
+    Return the names of the configured images that clients can boot; on a mirror without clients of
+    those whose ISOs are verified.
+
+    records
+        The records of this machine.
+    """
+    config = records.config()
+    if config["mirror"] != "only":
+        return [image["name"] for image in records.ready()]
+    isos = [
+        (image, os.path.join(config["paths"]["dist"], image["file"])) for image in config["images"]
+    ]
+    return [
+        image["name"]
+        for image, iso in isos
+        if (known := records.iso(iso)) and known["identity"] == netboot_files.identity(iso)
+    ]
 
 
 def awaited(records: Records) -> bool:

@@ -25,6 +25,7 @@ from netboot_names import (
     METHODS,
     NICS,
     SAFE_DIGESTS,
+    SOURCES,
     VARIANTS,
 )
 from netboot_patterns import Check
@@ -617,6 +618,14 @@ KEYS: tuple[Key, ...] = (
         "are tried first, in order, with an image's `file`, or the file name in its `url`.",
     ),
     Key(
+        "fetch.from",
+        check.some_of(*SOURCES),
+        SOURCES,
+        "Where ISOs come from, nearest first: `peers` (servers of the same `site`), `mirrors` (of "
+        "that key), `master` (machines with `mirror` and without `site` that this minion's master "
+        "knows), `upstream` (an image's `url` and its `mirrors`). What is left out is never asked.",
+    ),
+    Key(
         "fetch.at_once",
         check.whole(1, 64),
         4,
@@ -1070,6 +1079,27 @@ KEYS: tuple[Key, ...] = (
         "Whether an apply ends by loading what each entry of the menu loads, as each kind of "
         "firmware does, when something has changed and once a day. `false`: only "
         "`netboot.check probe=True` does.",
+    ),
+    Key(
+        "site",
+        check.site,
+        "",
+        "Name of the place with this server. Servers of the same place fetch each ISO once from "
+        "elsewhere and then from each other; needs a minion.",
+    ),
+    Key(
+        "mirror",
+        check.one_of_or_off("only", "also"),
+        "off",
+        "Whether this machine has the ISOs for other servers. `only`: it fetches, verifies and "
+        "serves ISOs, and does nothing for clients. `also`: besides what a server does.",
+    ),
+    Key(
+        "share_url",
+        url.server_url,
+        None,
+        "Where other servers reach this one, such as `http://192.0.2.1:8080`, if it is not at its "
+        "own address.",
     ),
     Key(
         "events",

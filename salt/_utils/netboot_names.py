@@ -22,6 +22,10 @@ PROBE = "netboot-alt-probe"
 
 #: Length of a digest in hexadecimal digits, by algorithm (FIPS 180-4; RFC 1321), strongest first.
 DIGEST_DIGITS = {"sha512": 128, "sha256": 64, "sha1": 40, "md5": 32}
+#: Of the ISOs of a mirror.
+SUMS = "SHA256SUM"
+#: Where ISOs come from, nearest first; see ``netboot:fetch:from``.
+SOURCES = ("peers", "mirrors", "master", "upstream")
 #: Algorithms that protect against forgery.
 SAFE_DIGESTS = ("sha512", "sha256")
 

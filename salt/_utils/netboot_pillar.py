@@ -35,6 +35,13 @@ Problems = list[str]
 Platforms = dict[str, dict[str, dict[str, Any]]]
 
 # Keys whose values must be valid before netboot_dhcp checks the rules between them.
+# What a mirror without clients has no use for.
+_OF_CLIENTS = (
+    *("answer_hours", "arguments", "arm_days", "arm_new", "arms", "default_image"),
+    *("default_variant", "dhcp", "events", "firmware", "ftp", "groups", "hosts", "installs"),
+    *("kernel_over", "menu", "methods", "metrics", "nfs", "probe", "secure_boot", "smb"),
+    *("status", "tftp"),
+)
 _OF_DHCP = tuple(
     f"netboot:{key}:"
     for key in (
@@ -241,6 +248,17 @@ def resolve(
     return resolved
 
 
+def _check_mirror(pillar: Pillar, problems: Problems) -> None:
+    """Check that a mirror keeps its ISOs; one that does nothing for clients drops none."""
+    if pillar["mirror"] == "also":
+        problems += [
+            f"netboot:images:{name}:keep_iso: false contradicts netboot:mirror, as other servers "
+            "fetch the ISO here"
+            for name, image in pillar["images"].items()
+            if isinstance(image, dict) and image.get("keep_iso") is False
+        ]
+
+
 def _in_one_line(problem: str) -> str:
     """Return a problem with all characters printable: names in the pillar may have any."""
     return "".join(
@@ -255,6 +273,10 @@ def _resolve(pillar: Any, target: Target, platforms: Platforms) -> dict[str, Any
     pillar = _as_table_has_it(pillar, problems)
     problems += netboot_values.problems(pillar)
     _check_schedule(pillar.get("schedule"), problems)
+    if pillar.get("mirror") == "only":
+        # Servers may have the same pillar.
+        pillar = {key: value for key, value in pillar.items() if key not in _OF_CLIENTS}
+        pillar.update(dhcp={"mode": "off"}, probe=False, status={"allow": "off"})
     pillar = netboot_values.completed(pillar)
     hosts, groups = (_sound(pillar, kind, problems) for kind in ("hosts", "groups"))
     _check_between_keys(pillar, target, hosts, groups, problems)
@@ -269,7 +291,9 @@ def _resolve(pillar: Any, target: Target, platforms: Platforms) -> dict[str, Any
         return {"problems": problems, "warnings": []}
     return {
         "problems": [],
-        "warnings": _warnings(pillar["images"], pillar.get("mirrors") or [])
+        "warnings": _warnings(
+            pillar["images"], pillar.get("mirrors") or [], pillar["fetch"]["from"]
+        )
         + netboot_hosts.warnings(hosts, groups, _behind_passwords(pillar))
         + netboot_dhcp.warnings(pillar, target),
         "config": config,
@@ -302,6 +326,7 @@ def _check_between_keys(
     if isinstance(pillar["images"], dict):
         _check_images(pillar["images"], problems)
         _check_default_image(pillar, problems)
+        _check_mirror(pillar, problems)
     _check_menu(pillar["menu"], problems)
     _check_passwords(pillar, problems)
     if not any(problem.startswith(_OF_DHCP) for problem in problems):
@@ -437,7 +462,7 @@ def _map(settings: Any, key: str) -> dict[str, Any]:
     return settings[key] if isinstance(settings.get(key), dict) else {}
 
 
-def _warnings(images: dict[str, Any], mirrors: list[str]) -> list[str]:
+def _warnings(images: dict[str, Any], mirrors: list[str], order: Iterable[str]) -> list[str]:
     found = []
     for name, image in images.items():
         if image.get("skip_iso_deploy"):
@@ -449,7 +474,7 @@ def _warnings(images: dict[str, Any], mirrors: list[str]) -> list[str]:
             )
         forgeable = [
             url
-            for url in netboot_config.sources(image, mirrors)
+            for url in netboot_config.sources(image, mirrors, order)
             if url.startswith(("http://", "ftp://"))
         ]
         if image.get("sums") and forgeable:

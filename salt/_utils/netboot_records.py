@@ -415,6 +415,8 @@ def _migrated(kind: str, name: str, value: Any, directory: str) -> Any:
     if (kind, name) == ("applied", "config"):
         over = netboot_values.default("kernel_over.*")
         return {
+            "site": "",
+            "mirror": "off",
             **value,
             "version": value.get("version", ""),
             "paths": value.get("paths") or paths(value["root"], directory),

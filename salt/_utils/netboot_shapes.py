@@ -107,6 +107,7 @@ class Image(TypedDict):
     label: str  # its name in paths and menus
     file: str  # file name of the ISO
     sources: list[str]  # URLs of the ISO, in the order in which they are tried
+    mirrors: list[str]  # which of them netboot:mirrors gives
     checksum: dict[str, str]  # digests by algorithm
     sums: bool
     refresh: bool
@@ -190,10 +191,10 @@ class Admin(TypedDict):
     sudo: bool
 
 
-class Fetch(TypedDict):
-    at_once: int
-    attempts: int
-    stall_timeout_s: int
+# "from" is a word of Python's.
+Fetch = TypedDict(
+    "Fetch", {"at_once": int, "attempts": int, "stall_timeout_s": int, "from": "list[str]"}
+)
 
 
 class Schedule(TypedDict, total=False):
@@ -317,6 +318,9 @@ class Config(TypedDict):
     schedule: Schedule
     fetch: Fetch
     installs: dict[str, Install]
+    site: str  # or empty
+    mirror: str  # only, also, off
+    share_url: str  # where other servers reach this one
     images: list[Image]
     clients_log: str  # path of nginx's log of clients
     elsewhere: list["ImageRecord"]  # images on other servers, as if their ISOs had been inspected

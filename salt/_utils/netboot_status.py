@@ -32,7 +32,7 @@ def status(records: Records, jobs: Mapping[str, Any] | None) -> dict[str, Any]:
     """
     config = records.config()
     run, out = records.run(), records.out_of_service()
-    ready = [image["name"] for image in records.ready()]
+    ready = netboot_images.ready(records)
     once = netboot_arming.listing(records)
     entries = netboot_images.built(records)["entries"]
     severities = [severity for _key, severity, _text in netboot_findings.findings(records)]
@@ -50,6 +50,7 @@ def status(records: Records, jobs: Mapping[str, Any] | None) -> dict[str, Any]:
         "out_of_service": out and iso8601(out),
         "serves": [f"{one['address']} on {one['name']}" for one in config["interfaces"]],
         "dhcp": config["dhcp"]["mode"],
+        "mirror": config["mirror"],
         "services": {name: _is_active(name) for name in records.names("services")},
         "images": {
             "ready": ready,
@@ -80,14 +81,15 @@ def summary(records: Records, foretell: bool = False) -> list[str]:
         Whether nothing was applied, as under ``test=True``.
     """
     config = records.config()
-    ready = [image["name"] for image in records.ready()]
+    ready = netboot_images.ready(records)
     missing = netboot_images.missing(records)
     entries = {entry["id"]: entry for entry in netboot_images.built(records)["entries"]}
     once = netboot_arming.listing(records)
     armed = [one for one in once if one["armed"] and not one["booted"] and config["arms"]]
     new = [one["host"] for one in once if not one["armed"]]
     wiped = [one["host"] for one in armed if _installs(entries.get(one["entry"]))]
-    said = [f"Ready to boot{' now' if foretell else ''}: {some(ready) or 'no image yet'}."]
+    what = "Ready for other servers" if config["mirror"] == "only" else "Ready to boot"
+    said = [f"{what}{' now' if foretell else ''}: {some(ready) or 'no image yet'}."]
     if missing:
         said.append(f"Not ready: {some(missing)}.")
     if wiped:

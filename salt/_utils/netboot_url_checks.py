@@ -105,10 +105,19 @@ def arms(value: Any) -> Wrong:
     rule = "must be true, false, or the http:// URL of the server that arms hosts"
     if isinstance(value, bool):
         return None
+    return _server_url(value, rule)
+
+
+@like(type="string", pattern=f"^{_SERVER_URL}$")
+def server_url(value: Any) -> Wrong:
+    return _server_url(value, "must be the http:// URL of a server")
+
+
+def _server_url(value: Any, rule: str) -> Wrong:
     wrong = _wrong_url(value, rule, ("http",), ",?#")
-    if wrong and "lacks a path" in wrong:
-        return None
-    return wrong or (None if re.fullmatch(_SERVER_URL, value) else f"{rule}, without a path")
+    if wrong and "lacks a path" not in wrong:
+        return wrong
+    return None if re.fullmatch(_SERVER_URL, value) else f"{rule}, without a path"
 
 
 @like(type="string", pattern=f"^{_STAGE_URL}$")

@@ -25,6 +25,7 @@ netboot-image-{{ image.label }}-fetched:
     - name: {{ image.label }}
     - require:
       - alt_iso: netboot-images-fetching
+{%- if config.mirror != 'only' %}
 
 netboot-image-{{ image.label }}-ready:
   alt_image.{{ 'mounted' if image.mount else 'unpacked' }}:
@@ -42,7 +43,18 @@ netboot-image-{{ image.label }}-offered:
     - final: false
     - onchanges:
       - alt_image: netboot-image-{{ image.label }}-ready
+{%- endif %}
 {%- endfor %}
+{%- if not problems and opts.get('file_client') == 'remote' and (config.site or config.mirror != 'off') %}
+
+# Other servers take them from here.
+netboot-images-shared:
+  alt_iso.shared:
+    - name: ISOs
+    - order: {{ order.shared }}
+    - require:
+      - netboot: netboot-config-applied
+{%- endif %}
 {%- if not problems %}
 
 # After the menus, so that these offer nothing that was removed.

@@ -4,6 +4,10 @@
 
 include:
   - netboot.base
+{%- if config.get('mirror', 'off') != 'off' %}
+  - netboot.mirror
+{%- endif %}
+{%- if config.get('mirror') != 'only' %}
   - netboot.firmware
   - netboot.menus
   - netboot.dhcp
@@ -17,6 +21,7 @@ include:
   - netboot.admins
   - netboot.images
   - netboot.schedule
+{%- endif %}
 {%- if not problems %}
 {%- if config.probe %}
 

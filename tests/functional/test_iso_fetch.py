@@ -191,10 +191,10 @@ def test_broken_connections_are_retried_and_gone_on_with(bad, fetch, iso):
 
 def test_drip_is_given_up_although_something_new_comes(bad, fetch, iso):
     bad.files["/mirror/a.iso"] = BODY
-    bad.faults = [{"drip": 1000}] * 2
+    bad.faults = [{"drip": 1000}]
     fetch(f"{bad.url}/a.iso", f"{bad.url}/mirror/a.iso", attempts=2, stall_timeout_s=1)
     assert iso.read_bytes() == BODY
-    assert [asked[0] for asked in bad.asked] == ["/a.iso", "/a.iso", "/mirror/a.iso"]
+    assert [asked[0] for asked in bad.asked] == ["/a.iso", "/mirror/a.iso"]
 
 
 @pytest.mark.parametrize(

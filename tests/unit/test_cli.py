@@ -50,6 +50,7 @@ STATUS = {
     "out_of_service": None,
     "serves": ["192.0.2.10 on eth0"],
     "dhcp": "proxy",
+    "mirror": "off",
     "services": {"nginx": True, "netboot-dnsmasq": False},
     "images": {"ready": ["ALT A"], "missing": ["ALT B"]},
     "fetching": [FETCH],

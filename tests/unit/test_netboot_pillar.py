@@ -85,6 +85,7 @@ def test_url_and_checksum_are_enough():
             "label": "alt_server_11",
             "file": "alt-server-11.0-x86_64.iso",
             "sources": [URL],
+            "mirrors": [],
             "checksum": {"sha256": SHA256},
             "sums": False,
             "refresh": False,

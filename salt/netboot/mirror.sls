@@ -1,0 +1,27 @@
+# ISOs for other netboot servers: fetched, verified, served over HTTP, and nothing for clients.
+{%- from "netboot/map.jinja" import config, paths, problems with context %}
+
+include:
+  - netboot.{{ 'invalid' if problems else 'base' }}
+{%- if not problems and config.mirror == 'off' %}
+
+netboot-mirror:
+  test.fail_without_changes:
+    - name: "netboot:mirror: is missing; only: this machine is a mirror, also: a netboot server besides"
+{%- elif not problems %}
+  - netboot.http
+  - netboot.images
+  - netboot.firewall
+  - netboot.admins
+  - netboot.schedule
+
+# By it servers find what changed, without the server that the ISOs came from.
+netboot-mirror-sums:
+  alt_iso.listed:
+    - name: {{ paths.dist }}/SHA256SUM
+    - require:
+      - netboot: netboot-config-applied
+      {%- for image in config.images %}
+      - alt_iso: netboot-image-{{ image.label }}-fetched
+      {%- endfor %}
+{%- endif %}
