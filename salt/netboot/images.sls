@@ -52,8 +52,6 @@ netboot-images-shared:
   alt_iso.shared:
     - name: ISOs
     - order: {{ order.shared }}
-    - require:
-      - netboot: netboot-config-applied
 {%- endif %}
 {%- if not problems %}
 
