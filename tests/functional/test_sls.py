@@ -128,6 +128,22 @@ def test_number_of_states_grows_with_images_only(rendered):
     assert len(two) == len(one) + 3
 
 
+def test_mirror_has_nothing_for_clients(rendered):
+    states = rendered("netboot", {**PILLAR, "mirror": "only"})
+    assert "netboot-mirror-sums" in states
+    assert {one.split("-")[1] for one in states} <= {
+        *("config", "root", "staging", "ports", "http", "images", "image", "mirror", "firewall"),
+        *("admins", "schedule", "events", "applied"),
+    }
+    assert "netboot-image-alt_p11-ready" not in states
+    also = rendered("netboot", {**PILLAR, "mirror": "also"})
+    assert {"netboot-mirror-sums", "netboot-image-alt_p11-ready"} <= set(also)
+
+
+def test_mirror_needs_its_key(rendered):
+    assert "netboot-mirror" in rendered("netboot.mirror", PILLAR)
+
+
 def test_hosts_are_in_no_state(rendered):
     """Thousands of them would not fit into what salt-ssh passes on."""
     host = {"image": "ALT p11", "variant": "install", "once": True}

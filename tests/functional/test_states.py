@@ -365,6 +365,20 @@ def test_config_valid(states):
         assert "- a: b\n- c: d" in bad.comment
 
 
+def test_sum_file_of_a_mirror(states, records, configured):
+    config = configured(
+        {"mirror": "only", "images": {"a": {"url": "http://x/a.iso", "sums": True}}}
+    )
+    path = Path(config["paths"]["dist"]) / "SHA256SUM"
+    path.parent.mkdir(parents=True)
+    records.write_iso("a.iso", {"digests": {"sha256": "0" * 64}, "identity": None})
+    records.write_iso("old.iso", {"digests": {"sha256": "1" * 64}, "identity": None})
+    assert states.alt_iso.listed(str(path), test=True).result is None
+    assert states.alt_iso.listed(str(path)).changes == {"diff": "New file"}
+    assert path.read_text() == f"{'0' * 64}  a.iso\n"
+    assert states.alt_iso.listed(str(path)).changes == {}
+
+
 def test_config_applied(modules, records):
     """What one state of a run resolves, the others read; it is put on record last."""
 
@@ -381,7 +395,8 @@ def test_config_applied(modules, records):
 
     def config(root):
         kernel_over = dict.fromkeys(ARCHES, "http")
-        return {"version": "1", "paths": {"tree": root}, "root": root, "kernel_over": kernel_over}
+        paths, none = {"tree": root}, {"site": "", "mirror": "off"}
+        return {"version": "1", "paths": paths, "root": root, "kernel_over": kernel_over, **none}
 
     assert applied(config("/x"), test=True)["result"] is None
     assert records.applied() is None

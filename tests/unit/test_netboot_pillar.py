@@ -397,6 +397,17 @@ WRONG_INSTALLS = [
 ]
 # A pillar, and what must stand in its only problem.
 WRONG = [
+    ({"mirror": "yes"}, "netboot:mirror: must be one of only, also, off"),
+    ({"site": "Moscow, 1"}, "netboot:site: must be a name of letters, digits and _ -, at most 64"),
+    (
+        {"share_url": "http://192.0.2.1/dist"},
+        "netboot:share_url: must be the http:// URL of a server",
+    ),
+    ({"fetch": {"from": ["peer"]}}, "netboot:fetch:from: 'peer' is not one of peers, mirrors"),
+    (
+        {"mirror": "also", "images": {"a": {**IMAGE, "keep_iso": False}}},
+        "netboot:images:a:keep_iso: false contradicts netboot:mirror",
+    ),
     *((installed(**given), wrong) for given, wrong in WRONG_INSTALLS),
     (
         {"groups": {"g": {"network": {"address": "192.0.2.31/24"}}}},
@@ -834,6 +845,37 @@ def test_sources_are_tried_from_the_nearest_on():
         "ftp://far/p11/a.iso",
         "file:///media/b.iso",
     ]
+
+
+def test_order_of_sources_is_the_pillar_s():
+    pillar = {
+        "mirrors": ["http://near/dist"],
+        "images": {"a": {**IMAGE, "url": "http://far/a.iso"}},
+    }
+    order = {"from": ["upstream", "peers", "mirrors"]}
+    (image,) = resolve({**pillar, "fetch": order})["config"]["images"]
+    assert image["sources"] == ["http://far/a.iso", "http://near/dist/a.iso"]
+    (image,) = resolve({**pillar, "fetch": {"from": ["peers"]}})["config"]["images"]
+    assert image["sources"] == []
+
+
+def test_mirror_has_the_pillar_of_servers_and_does_nothing_for_clients():
+    pillar = {
+        "images": {"a": IMAGE},
+        "dhcp": {
+            "mode": "server",
+            "subnets": {"192.0.2.0/24": {"range": ["192.0.2.100", "192.0.2.199"]}},
+        },
+        "methods": ["http", "cifs"],
+        "hosts": {"pc1": {"mac": "52:54:00:12:34:56", "image": "a", "variant": "livecd"}},
+    }
+    resolved = resolve({**pillar, "mirror": "only"})
+    assert resolved["problems"] == []
+    config = resolved["config"]
+    assert (config["dhcp"]["mode"], config["serves"], config["probe"]) == ("off", ["http"], False)
+    assert config["share_url"] == "http://192.0.2.10"
+    also = resolve({**pillar, "mirror": "also"})["config"]
+    assert also["serves"] == ["cifs", "http"]
 
 
 @pytest.mark.parametrize(
