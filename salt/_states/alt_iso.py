@@ -346,6 +346,30 @@ def shared(name):
     return state.ret
 
 
+def unshared(name):
+    """
+    Ensure that the other netboot servers are not told of ISOs on this machine.
+
+    name
+        What is no longer shared; only shown.
+
+    ``changes`` contains what was taken out of the mine of the master.
+
+    .. code-block:: yaml
+
+        netboot-clean-shared:
+          alt_iso.unshared:
+            - name: ISOs
+    """
+    with State(name, "The other servers know of none.", __opts__["test"]) as state:
+        where = netboot_site.where(_records().config())
+        if __salt__["mine.get"](__opts__["id"], where):
+            state.comment = "The other servers would be told." if state.test else "They were told."
+            if state.plan({where: "removed from the mine"}):
+                __salt__["mine.delete"](where)
+    return state.ret
+
+
 def renamed(name):
     """
     Ensure that an ISO that exists under another file name is not fetched again.

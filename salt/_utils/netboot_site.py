@@ -76,7 +76,8 @@ class Site:
         get_mine: Callable[..., Any],
         send_mine: Callable[..., Any],
     ) -> None:
-        self._records, self._me = records, me
+        # Not the context of this run: fetches in threads do not have it.
+        self._records, self._me = Records(records.directory), me
         self._get_mine, self._send_mine = get_mine, send_mine
         self._config = records.config()
         self._lock = threading.Lock()
@@ -95,8 +96,12 @@ class Site:
             return self._share()
 
     def _share(self) -> bool:
-        where = _SITE.format(self.name) if self.name else MIRRORS
-        return bool(self._send_mine(where, mine_function="test.echo", text=self.shared()))
+        text = self.shared()
+        try:
+            return bool(self._send_mine(where(self._config), mine_function="test.echo", text=text))
+        except Exception as err:  # noqa: BLE001 (a fetch never fails because of it)
+            log.warning("The other servers cannot be told: %s", err)
+            return False
 
     def shared(self) -> dict[str, Any]:
         """Return what the others see of this machine."""
@@ -124,9 +129,13 @@ class Site:
         """Return what the mirrors have that belong to no site, by id."""
         return self._others(MIRRORS)
 
-    def _others(self, where: str) -> dict[str, dict[str, Any]]:
-        with self._lock:
-            found = self._get_mine("*", where) or {}
+    def _others(self, function: str) -> dict[str, dict[str, Any]]:
+        try:
+            with self._lock:
+                found = self._get_mine("*", function) or {}
+        except Exception as err:  # noqa: BLE001 (whatever Salt raises when its master is away)
+            log.warning("The master cannot be asked for other servers: %s", err)
+            found = {}
         return {id_: one for id_, one in found.items() if id_ != self._me and _is_sound(one)}
 
     def claim(self, file: str) -> str:
@@ -200,6 +209,16 @@ class Site:
             "master": [_at(one["url"], image["file"]) for one in master],
         }
         return [url for word in self._config["fetch"]["from"] for url in groups.get(word, [])]
+
+
+def where(config: Config) -> str:
+    """
+    Return what in the mine a machine's own ISOs are called.
+
+    config
+        Its configuration.
+    """
+    return _SITE.format(config["site"]) if config["site"] else MIRRORS
 
 
 def of(

@@ -82,6 +82,13 @@ netboot-clean-schedule-{{ job }}:
 {%- endfor %}
 {%- endif %}
 
+{%- if opts.get('file_client') == 'remote' and (config.site or config.mirror != 'off') %}
+
+netboot-clean-shared:
+  alt_iso.unshared:
+    - name: ISOs
+{%- endif %}
+
 netboot-clean-admins:
   netboot_admins.absent:
     - name: admins

@@ -115,6 +115,8 @@ def test_two_servers_of_a_site_cost_one_download(fleet):
     assert right(found) == dict.fromkeys(fleet.machines, {})
     assert fleet.link.crossed() - before < 1.02 * len(content)
     assert all(has(fleet, name, "a", content) for name in fleet.machines)
+    publish(fleet, "aa", 1)
+    assert right(apply(fleet, "msk1")) == {"msk1": {}}
     again = apply(fleet, "msk1")["msk1"]
     assert (again.failed, again.changed) == ({}, {})
 
