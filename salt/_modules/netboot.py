@@ -146,7 +146,8 @@ def status():
     Returns a map: ``version`` (of these states), ``applied`` (``version``, ``at``: when it last
     changed something, as ISO 8601 in UTC, ``failed``: ids of the states that failed then),
     ``out_of_service`` (since when, after ``netboot.clean``; or None), ``serves`` (addresses with
-    interfaces), ``dhcp`` (the mode), ``services`` (whether each runs, by name), ``images``
+    interfaces), ``dhcp`` (the mode), ``mirror``
+    (only, also, off), ``services`` (whether each runs, by name), ``images``
     (``ready`` and ``missing`` names), ``fetching`` (see ``iso_fetch.progress``), ``entries``
     (counts by architecture), ``hosts`` (``named`` in the pillar, ``new``, ``armed``, ``booted``),
     ``schedule`` (None, or ``by``: ``timer`` or ``minion``, ``interval``: ``hours`` or ``minutes``,

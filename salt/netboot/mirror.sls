@@ -6,8 +6,10 @@ include:
 {%- if not problems and config.mirror == 'off' %}
 
 netboot-mirror:
-  test.fail_without_changes:
-    - name: "netboot:mirror: is missing; only: this machine is a mirror, also: a netboot server besides"
+  netboot.config_valid:
+    - name: pillar netboot
+    - problems:
+      - "netboot:mirror: is missing; only: this machine is a mirror; also: it serves clients, too"
 {%- elif not problems %}
   - netboot.http
   - netboot.images

@@ -140,8 +140,13 @@ def test_mirror_has_nothing_for_clients(rendered):
     assert {"netboot-mirror-sums", "netboot-image-alt_p11-ready"} <= set(also)
 
 
-def test_mirror_needs_its_key(rendered):
-    assert "netboot-mirror" in rendered("netboot.mirror", PILLAR)
+def test_mirror_needs_its_key(modules):
+    (told,) = (
+        state["comment"]
+        for state in modules.state.sls("netboot.mirror", pillar={"netboot": PILLAR}, test=True)
+        if state.id == "netboot-mirror"
+    )
+    assert "netboot:mirror: is missing; only: " in told
 
 
 def test_hosts_are_in_no_state(rendered):
