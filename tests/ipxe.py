@@ -15,12 +15,28 @@ def module(mib):
 
 
 class Client(netboot_ipxe.Client):
-    """A machine that runs scripts; `files`: texts of those that the server has, by URL."""
+    """
+    A machine that runs scripts; `files`: texts of those that the server has, by URL; `turns`: what
+    the server answers to who asks for a turn, one after another, then with a turn.
+    """
 
-    def __init__(self, files, settings=None, **others):
+    def __init__(self, files, settings=None, turns=(), **others):
         self.files = files
+        self.turns = list(turns)
         # What is there may only come when it is asked for.
-        super().__init__(lambda url: files[url] if url in files else None, settings, **others)
+        super().__init__(
+            lambda url: self.files[url] if url in self.files else None, settings, **others
+        )
+
+    def _turn(self, url):
+        answer = self.turns.pop(0) if self.turns else "#!ipxe\nset nb-turn 1\n"
+        own, self.files = self.files, {url: answer}
+        taken = self.run(url)
+        self.files = own
+        return taken
+
+    def _do_sleep(self, _rest, _positional):
+        return "sleep" not in self.refused
 
     def _do_cpuid(self, rest, positional):
         return "cpuid" not in self.refused and super()._do_cpuid(rest, positional)

@@ -131,6 +131,7 @@ def _http(http: dict[str, Any], address: object) -> dict[str, Any]:
         "certificate": http.get("certificate", ""),
         "key": http.get("key", ""),
         "https_port": http["https_port"],
+        "clients_at_once": http.get("clients_at_once", 0),
     }
 
 

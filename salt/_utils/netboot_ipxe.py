@@ -274,10 +274,17 @@ class Client:
         return self.get(url) is not None
 
     def _do_chain(self, rest: list[str], positional: list[str]) -> bool:
+        if positional[-1].endswith("/turn"):
+            return self._turn(positional[-1])
         done = self.run(positional[-1])
         if done and "--replace" in rest and not self.end:
             self.end = "exit"
         return done
+
+    def _turn(self, url: str) -> bool:
+        """Ask for a turn to load; none is waited for, as nothing is loaded."""
+        self.settings["nb-turn"] = "1"
+        return self.get(url) is not None
 
     def _do_kernel(self, rest: list[str], _positional: list[str]) -> bool:
         self.kernel = " ".join(rest)

@@ -1065,6 +1065,14 @@ KEYS: tuple[Key, ...] = (
         "TCP port of HTTPS.",
     ),
     Key(
+        "http.clients_at_once",
+        check.whole(1, 10000),
+        None,
+        "Number of clients that load an image at once, and that begin to within a minute; later "
+        "ones wait in iPXE for their turn. `netboot.plan` says which number suits the link. "
+        "Default: all at once.",
+    ),
+    Key(
         "status.allow",
         network.clients_or_off,
         None,

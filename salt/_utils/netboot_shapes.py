@@ -150,6 +150,7 @@ class Http(TypedDict):
     certificate: str  # path, or empty: no HTTPS
     key: str
     https_port: int
+    clients_at_once: int  # that load; 0: any number
 
 
 class Status(TypedDict):

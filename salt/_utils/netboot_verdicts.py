@@ -141,6 +141,10 @@ def _verdict(boot: Boot, context: Context, host: str) -> Verdict:
         return _stopped("wrong-password")
     if kind == "local":
         return _local(context, host)
+    if kind == "turn":
+        waiting = context.now - boot.last < _IN_MENU_S
+        text = "It waits for its turn to load: netboot:http:clients_at_once."
+        return Verdict("loading" if waiting else "gone silent", text=text)
     if kind in ("answers", "installer"):
         return _installing(boot, host)
     last = boot.steps[-1].what.lstrip("!") if boot.steps else ""

@@ -733,3 +733,50 @@ def test_view_of_pages():
     ]
     assert len(view["lines"]) == 1 + len(entries)
     assert netboot_menus.view(config, "aarch64", entries)["lines"][1:] == []
+
+
+SLOTS = {"http": {"clients_at_once": 2}, "default_image": {"x86_64": "ALT 0"}}
+WAIT = "#!ipxe\n"
+
+
+def test_clients_take_turns():
+    client = boots(menus(**SLOTS), turns=[WAIT, WAIT])
+    asked = [url for url in client.fetched if url.endswith("/turn")]
+    assert asked == ["http://192.0.2.10/turn"] * 3
+    kernel = f"{TFTP}/netboot/x86_64/alt_0/boot/vmlinuz"
+    assert client.fetched.index(kernel) > client.fetched.index(asked[0]) + 2
+    assert client.end.startswith(f"{kernel} ")
+    assert client.said == ["Waiting for a turn (Ctrl-C: menu). Clients that may load at once: 2"]
+    assert [step for step in client.seen if step.startswith("turn")] == ["turn&e=alt_0-livecd"]
+
+
+def test_whose_turn_it_is_does_not_wait():
+    client = boots(menus(**SLOTS))
+    assert client.said == []
+    assert not [step for step in client.seen if step.startswith("turn")]
+
+
+def test_a_host_that_shows_no_menu_waits_too():
+    files = host_script(menus(**SLOTS), "set nb-entry alt_0-install", "set nb-straight 1")
+    client = boots(files, turns=[WAIT])
+    assert "turn&e=alt_0-install" in client.seen
+    assert "systemd.unit=install2.target" in client.end
+
+
+def test_who_waits_can_go_back_to_the_menu():
+    client = boots(
+        menus(**SLOTS), turns=[WAIT], refused={"sleep"}, chosen=["alt_0-livecd", "local"]
+    )
+    assert client.end == "exit 1"
+    assert client.kernel == ""
+
+
+def test_a_server_that_no_longer_answers_is_not_waited_for():
+    client = boots(menus(**SLOTS), turns=[WAIT, None])
+    assert client.kernel == ""
+    assert client.end == "exit 1"
+
+
+def test_without_slots_nobody_asks_for_a_turn():
+    scripts = menus(default_image={"x86_64": "ALT 0"})
+    assert not [name for name, text in scripts.items() if "/turn" in text or ":turn" in text]
