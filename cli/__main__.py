@@ -188,6 +188,8 @@ HOST = {"metavar": "HOST", "nargs": "?", "help": "as this host sees it: name, MA
 FILE = {"metavar": "IMAGE", "help": "name of an image, or the path of a file on the server"}
 PATH = {"metavar": "FILE", "help": "path of the file on the server, such as netboot.tar.gz"}
 SERVER = {"metavar": "SERVER", "nargs": "?", "help": "isc, kea, dnsmasq or table; default: all"}
+CLIENTS = {"type": int, "metavar": "NUMBER", "help": "how many (default: 100)"}
+LINK = {"type": int, "metavar": "MBIT", "help": "speed of the server's link (default: as it is)"}
 ARCH = {"default": "x86_64", "help": "architecture of the client (default: x86_64)"}
 STATE = {
     "help": "stopped (the next two together), failed, 'gone silent', 'in menu', loading, running "
@@ -292,6 +294,12 @@ COMMANDS = {
     "progress": ("how far fetches are", progress, views.progress, {}),
     "verify": ("whether an ISO is still the verified one", verify, views.verify, {"file": FILE}),
     "hints": ("what another DHCP server needs", hints, views.hints, {"server": SERVER}),
+    "plan": (
+        "how long clients take that boot together, what would help",
+        lambda asker, options: asker.ask("netboot.plan", **given(options, "clients", "link")),
+        views.plan,
+        {"--clients": CLIENTS, "--link": LINK},
+    ),
     "check": (
         "what does not work, or may not",
         check,

@@ -424,6 +424,37 @@ def verify(data):
     return [f"It is still the file that was verified: {size(data['size'])}, sha256 {sha256}."]
 
 
+def plan(data):
+    link, memory = data["link"], data["memory"]
+    speed = f"{link['mbit']} Mbit/s"
+    if link["assumed"]:
+        speed += f" (assumed: {link['interface']} does not say)"
+    lines = [
+        f"{several(data['clients'], 'client')} at once, {speed}: {link['mb_s']:.0f} MB/s",
+        f"by TFTP {data['tftp_mb_s']:.0f} MB/s; the menu's files {size(memory['files'])}, page "
+        f"cache {size(memory['available'])}",
+        "",
+    ]
+    if not data["entries"]:
+        return [*lines, "No image is ready yet."]
+    lines += table(
+        ("ENTRY", "METHOD", "EACH", "TFTP", "MINUTES"),
+        [
+            (
+                one["id"],
+                f"{one['method']}{'*' if one['assumed'] else ''}",
+                size(one["bytes"]),
+                f"{one['tftp_s']} s",
+                f"{one['minutes']:.1f}",
+            )
+            for one in data["entries"]
+        ],
+    )
+    if any(one["assumed"] for one in data["entries"]):
+        lines += ["", "* mounted: what is read of the stage is assumed, 400 MB at most"]
+    return [*lines, "", *wrapped(data["advice"])]
+
+
 def hints(data):
     if isinstance(data, dict):
         return [line for kind in data for line in ("", f"== {kind}", *hints(data[kind]))][1:]

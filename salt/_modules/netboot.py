@@ -17,6 +17,7 @@ netboot_fresh.forget_old()
 import netboot_arming
 import netboot_backup
 import netboot_bootable
+import netboot_cache
 import netboot_clients
 import netboot_doctor
 import netboot_elsewhere
@@ -550,6 +551,42 @@ def dhcp_hints(server=None):
             f"There are no hints for {server!r}, only for {', '.join(sorted(hints))}."
         )
     return hints if server is None else hints[server]
+
+
+def plan(clients=100, link=None):
+    """
+    Return how long clients take that boot together from this server, and what would help most.
+
+    Arithmetic on the sizes of what the menu offers, not a measurement. Of a stage that clients
+    mount, 400 MB are assumed to be read.
+
+    clients : 100
+        Their number.
+
+    link : None
+        Speed of the server's link in Mbit/s. Default: that of the interface; where that is not
+        known, 1000 is assumed.
+
+    Returns a map: ``clients``; ``link`` (map: ``interface``, ``mbit``, ``assumed``, ``mb_s``);
+    ``tftp_mb_s`` (what dnsmasq sends); ``entries``, a list of maps: ``id``, ``image``,
+    ``variant``, ``method``, ``loader``, ``kernel`` (with the initrd), ``stage`` and ``bytes`` (of
+    all) that a client loads, ``assumed`` (whether the stage is), ``by_tftp`` (the kernel),
+    ``tftp_s`` and ``minutes`` for all clients; ``memory`` (bytes of the menu's ``files``, and
+    ``available`` for the page cache); ``clients_at_once`` (0: all) and the number that ``suits``;
+    ``about`` (id of the default entry, else of the slowest) and ``advice`` on it, a list of
+    sentences.
+
+    Raises SaltInvocationError for other arguments, CommandExecutionError when nothing was applied
+    to this machine yet.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt 'netboot*' netboot.plan
+        salt 'netboot*' netboot.plan clients=25 link=10000
+    """
+    return netboot_cache.plan(_records(), clients, link)
 
 
 def check(probe=False, whole=False):

@@ -422,7 +422,7 @@ def _of_entries(config: Config, entries: list[Entry]) -> Iterator[str]:
     left = [one for one in entries if not _left_out(one)]
     if ids := [one["id"] for one in left if one["before"]]:
         yield f"extra_ipxe_conf has no effect {key}: {some(ids)}"
-    if left and config["http"]["clients_at_once"]:
+    if left and config["http"].get("clients_at_once"):
         yield f"netboot:http:clients_at_once has no effect {key}, as GRUB does not wait for turns"
     for entry in left:
         if unknown := _unknown(entry["cmdline"]):

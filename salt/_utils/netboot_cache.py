@@ -1,0 +1,139 @@
+"""
+What clients load beside what this machine has for that: its links, and memory for the page cache.
+
+:platform: Linux
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from salt.exceptions import SaltInvocationError
+
+import netboot_capacity
+import netboot_files
+import netboot_images
+from netboot_capacity import Link
+from netboot_entries import MOUNTING
+from netboot_records import Records
+from netboot_shapes import Config, Entry
+
+# Of what is available: the rest is for what else runs.
+_SHARE = 2
+
+
+def files(config: Config, entries: list[Entry]) -> dict[str, int]:
+    """
+    Return the files that clients load of the entries, with their sizes, the newest image first.
+
+    config
+        The applied configuration.
+
+    entries
+        The boot entries.
+    """
+    found: dict[str, tuple[float, int]] = {}
+    for entry in entries:
+        paths = [config["root"] + entry["stage"]["path"]]
+        paths += [
+            config["paths"]["tftp"] + entry[what]
+            for what in ("kernel", "initrd")
+            if entry[what].startswith("/")
+        ]
+        for path in paths:
+            try:
+                stat = os.stat(path)
+            except OSError:  # on another server, or gone meanwhile
+                continue
+            found[path] = (stat.st_ctime, stat.st_size)
+    # Small ones first within an image: all clients need its kernel, in whatever way it goes on.
+    newest = sorted(found, key=lambda path: (-found[path][0] // 60, found[path][1]))
+    return {path: found[path][1] for path in newest}
+
+
+def available() -> int:
+    """Return how many bytes the page cache can hold without harm to what else runs."""
+    for line in (netboot_files.read("/proc/meminfo") or "").splitlines():
+        if line.startswith("MemAvailable:"):
+            return int(line.split()[1]) * 1024 // _SHARE
+    return 0
+
+
+def link(interface: str) -> Link:
+    """
+    Return the speed of an interface; where the kernel does not know it, an assumed one.
+
+    interface
+        Its name.
+    """
+    try:
+        mbit = int(netboot_files.read(f"/sys/class/net/{interface}/speed") or 0)
+    except (OSError, ValueError):  # it is down, or has no such thing
+        mbit = 0
+    known = mbit > 0
+    speed = mbit if known else netboot_capacity.ASSUMED_MBIT
+    return {"interface": interface, "mbit": speed, "assumed": not known}
+
+
+def plan(records: Records, clients: int, mbit: int | None) -> dict[str, Any]:
+    """
+    Return how long clients take that boot together, see ``netboot.plan``.
+
+    records
+        The records of this machine.
+
+    clients, mbit
+        As ``netboot.plan`` gets them.
+    """
+    for name, value, most in (("clients", clients, 100_000), ("link", mbit, 1_000_000)):
+        if value is not None and not (type(value) is int and 0 < value <= most):
+            raise SaltInvocationError(f"{name}: must be an integer from 1 to {most}.")
+    config = records.config()
+    entries = netboot_images.offered(records)[0]
+    line = link(config["interface"])
+    if mbit is not None:
+        line = {**line, "mbit": mbit, "assumed": False}
+    loads = [
+        netboot_capacity.load(
+            entry,
+            _loader(config, entry["arch"]),
+            config["kernel_over"].get(entry["arch"]) == "tftp",
+        )
+        for entry in entries
+    ]
+    memory = {"files": sum(files(config, entries).values()), "available": available()}
+    names = [
+        f"{entry['label']}-{config['default_variant'].get(entry['arch'])}"
+        for entry in entries
+        if config["default_image"].get(entry["arch"]) == entry["image"]
+    ]
+    return netboot_capacity.plan(
+        loads,
+        clients,
+        line,
+        memory,  # type: ignore[arg-type]
+        default=next((name for name in names if any(one["id"] == name for one in loads)), ""),
+        at_once=config["http"].get("clients_at_once", 0),
+        mountable=bool(entries) and not set(config["serves"]) & MOUNTING,
+    )
+
+
+def _loader(config: Config, arch: str) -> int:
+    """Return the bytes of the largest boot loader of an architecture, and of its menu."""
+    tftp = config["paths"]["tftp"]
+    loaders = [
+        one[name]
+        for one in config["firmware"]
+        for name in ("file", "plain")
+        if arch in one["boots"]
+    ]
+    sizes = [_size(os.path.join(tftp, name)) for name in loaders if name]
+    return max(sizes, default=0) + _size(os.path.join(tftp, f"config-{arch}.ipxe"))
+
+
+def _size(path: str) -> int:
+    try:
+        return os.stat(path).st_size
+    except OSError:
+        return 0
