@@ -14,6 +14,7 @@ from lab import Lab
 from lab.host import require
 from lab.iso import make_iso
 from lab.salt import CHECKOUT, SaltCall
+from tests import storm
 from tests.servers import INSTALLED
 
 SITE = "/etc/nginx/sites-enabled/netboot.conf"
@@ -635,3 +636,36 @@ def test_metrics_without_the_page(machine):
     assert done.changed["netboot-status-metrics"] == {file: "removed"}
     assert done.failed == {}
     machine.server.run(["test", "!", "-e", file])
+
+
+CROWD = 25
+BOOT = {
+    "loader": "snponly-x86_64.efi",
+    "script": MENU,
+    "files": [
+        KERNEL,
+        "/tftp/netboot/x86_64/alt_p11/boot/initrd.img",
+        "/tftp/netboot/x86_64/alt_p11/live",
+    ],
+}
+
+
+def test_clients_that_boot_at_once(machine, apply):
+    assert apply().failed == {}
+    done = storm.in_lab(machine.lab, machine.server, clients=CROWD, **BOOT)
+    assert done["failures"] == []
+    assert len(done["loaded_s"]) == CROWD
+
+
+def test_late_clients_wait_for_their_turn(machine, apply):
+    slots = CROWD - 1
+    assert apply(clients_at_once=slots).failed == {}
+    done = storm.in_lab(machine.lab, machine.server, clients=CROWD, turns=True, wait_s=1, **BOOT)
+    assert done["failures"] == []
+    # Turns come one in 60 s / slots.
+    assert done["waited"] == 1
+    assert done["loaded_s"][-1] > 1 > done["loaded_s"][-2]
+    turns = [get(machine, "/turn") for _ in range(3)]
+    assert {(one.status, one.body) for one in turns} == {(200, b"#!ipxe\n")}
+    log = machine.server.run(["cat", "/var/log/nginx/netboot-clients.jsonl"]).stdout
+    assert "/turn" not in log

@@ -5,6 +5,7 @@ import re
 import pytest
 
 import netboot_entries
+import netboot_ipxe
 import netboot_menus
 from cli import screen
 from netboot_labels import LABELS, LACKS
@@ -780,3 +781,11 @@ def test_a_server_that_no_longer_answers_is_not_waited_for():
 def test_without_slots_nobody_asks_for_a_turn():
     scripts = menus(default_image={"x86_64": "ALT 0"})
     assert not [name for name, text in scripts.items() if "/turn" in text or ":turn" in text]
+
+
+@pytest.mark.parametrize("answers", [True, False])
+def test_the_probe_asks_for_a_turn_and_waits_for_none(answers):
+    files = {**menus(**SLOTS), **({"http://192.0.2.10/turn": WAIT} if answers else {})}
+    probe = netboot_ipxe.Client(files.get, {"platform": "efi"}, chosen=["alt_0-livecd"])
+    assert probe.run(f"{TFTP}/config-x86_64.ipxe")
+    assert bool(probe.kernel) == answers
