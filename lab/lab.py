@@ -123,16 +123,18 @@ class Lab:
         """
         return Web(self, directory, port, rate)
 
-    def server(self, name, packages=(), binds=(), release=None, installed=()):
+    def server(self, name, packages=(), binds=(), release=None, installed=(), root=None):
         """Boot a bare Debian, in which apt can install `packages` and all that these need.
 
         binds: paths of this host that it sees at the same place, read-only; release: of another
         Debian than this host's, such as "trixie"; installed: packages that it has already, with
-        salt-ssh's thin, for tests of what comes after that.
+        salt-ssh's thin, for tests of what comes after that; root: a directory that its disk begins
+        as, instead of all that.
         Returns when its sshd answers; see Machine.
         """
         number, address = self._place(name)
-        port, root = f"machine{number}", _with(roots.bare_root(release), installed, release)
+        port = f"machine{number}"
+        root = root or _with(roots.bare_root(release), installed, release)
         sources = self._sources(packages, release)
         machine = Machine(self, name, root, address, port, sources, binds)
         machine.start()

@@ -11,6 +11,7 @@ netboot_fresh.forget_old()
 from salt.exceptions import CommandExecutionError
 
 import netboot_bootable
+import netboot_cache
 import netboot_snapshot
 import netboot_status
 from netboot_records import Records
@@ -152,6 +153,32 @@ def applied(name):
                 netboot_snapshot.write(records)
             except (CommandExecutionError, OSError) as err:
                 state.warn(f"The status page is not up to date: {err}")
+    return state.ret
+
+
+def cached(name):
+    """
+    Read ahead what clients load of the entries of the menu, so that the first clients do not wait
+    for the disk: the newest image first, as far as half of the available memory goes.
+
+    Not again before an image changes, or the machine boots.
+
+    name
+        What is read; only shown.
+
+    Changes nothing; under ``test=True`` nothing is read.
+
+    .. code-block:: yaml
+
+        netboot-cached:
+          netboot.cached:
+            - name: files of the menu
+    """
+    with State(name, "", __opts__["test"]) as state:
+        if state.test:
+            state.comment = "The files of the menu would be read ahead, if they changed."
+        else:
+            state.comment = netboot_cache.warm(Records.of(__opts__, __context__))
     return state.ret
 
 

@@ -5,6 +5,7 @@ Looks of ``netboot.doctor`` at services: programs, units, configuration, limits,
 from __future__ import annotations
 
 import os
+import re
 import stat
 import time
 from collections.abc import Iterator
@@ -32,6 +33,7 @@ _RESTARTS = 3
 _DNSMASQ = "netboot-dnsmasq.service"
 # dnsmasq's and nginx's own files, beside those for clients.
 _OWN_FILES = 50
+_OWN_CONNECTIONS = 16
 _NFSD = "/proc/fs/nfsd"
 _SOON_S = 30 * 86400
 # Of what a lease must outlast: the transfer of all that an entry loads, at 20 Mbit/s.
@@ -134,6 +136,22 @@ def _descriptors(case: Case) -> Iterator[Finding]:
                     f"[Service] LimitNOFILE={needed[name]}, systemctl restart {name}."
                 )
                 yield ("service.descriptors", "warning", text)
+
+
+def _connections(case: Case) -> Iterator[Finding]:
+    """A worker that has no connection left drops clients, whatever the others have."""
+    clients, key = max(
+        (case.config["http"].get("clients_at_once", 0), "netboot:http:clients_at_once"),
+        (case.config["dhcp"]["clients_at_once"], "netboot:dhcp:clients_at_once"),
+    )
+    main = f"{case.config['platform']['nginx']['directory']}/nginx.conf"
+    said = re.findall(r"^\s*worker_connections\s+(\d+)\s*;", netboot_files.read(main) or "", re.M)
+    if said and int(said[-1]) < clients + _OWN_CONNECTIONS:
+        text = (
+            f"{main}: worker_connections is {said[-1]}, and {key} is {clients}: set it to "
+            f"{clients + _OWN_CONNECTIONS} or more, and reload nginx."
+        )
+        yield ("nginx.connections", "warning", text)
 
 
 def _may_open(pid: str) -> int | None:
@@ -281,6 +299,7 @@ LOOKS = {
     "whether services run on what lies on the disk": _configuration,
     "the version of dnsmasq": _dnsmasq_version,
     "how many files services may have open": _descriptors,
+    "how many connections the web server may have": _connections,
     "limits for many clients": _crowd,
     "SMB1": _smb1,
     "the NFS server": _nfs,

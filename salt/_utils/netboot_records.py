@@ -32,6 +32,7 @@ owned      events           series, number of the last one sent         netboot_
 owned      minion-keys      sent: by host; mine: what it has, by id     netboot_minion_keys
 owned      metrics          file: path of the file of metrics           netboot_file.metrics
 owned      probe            see netboot_bootable.tried                  netboot_bootable
+owned      cached           boot: the kernel's id of it; files: digest  netboot_cache
 owned      nginx            link of each disabled site, by path         netboot_http states
 =========  ===============  ==========================================  ======================
 

@@ -23,6 +23,11 @@ include:
   - netboot.schedule
 {%- endif %}
 {%- if not problems %}
+
+netboot-cached:
+  netboot.cached:
+    - name: files of the menu
+    - order: {{ order.cached }}
 {%- if config.probe %}
 
 netboot-bootable:

@@ -131,6 +131,11 @@ WAYS = [
         f"rm -r {DROP_IN}; systemctl daemon-reload; systemctl restart nginx",
     ),
     (
+        "nginx.connections",
+        "sed -i.was 's/worker_connections .*/worker_connections 100;/' /etc/nginx/nginx.conf",
+        "mv /etc/nginx/nginx.conf.was /etc/nginx/nginx.conf",
+    ),
+    (
         "config.changed service.unit_changed",
         saved(UNIT, f"echo '#' >>{UNIT}")[0],
         f"{saved(UNIT, '')[1]}; systemctl daemon-reload",
