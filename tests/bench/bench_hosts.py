@@ -54,7 +54,7 @@ def arm(server):
 
 def main():
     counts = [int(word) for word in sys.argv[1:]] or [100, 1000, 5000, 10000]
-    with tempfile.TemporaryDirectory(prefix="netboot-bench.", dir="/var/tmp") as base:  # noqa: S108
+    with tempfile.TemporaryDirectory(prefix="netboot-bench.") as base:
         base = Path(base)
         isos = []
         for number in range(IMAGES):

@@ -1,4 +1,4 @@
-"""What clients load is read into the page cache: which files, newest first, as far as there is room."""
+"""What clients load goes into the page cache: which files, newest first, as far as it has room."""
 
 import os
 import time
