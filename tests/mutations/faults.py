@@ -84,6 +84,7 @@ FAULTS = [
         "granted || goto ${nb-wanted}",
         IN_MENUS,
     ),
+    Fault("nobody waits for a turn", MENU, "isset ${nb-turn} && goto", "goto", IN_MENUS),
     Fault(
         "no word for failures",
         MENU,

@@ -293,9 +293,18 @@ def test_what_grub_cannot_do_is_named():
             "password": {"users": {"admin": f"$6$salt${'a' * 86}"}, "variants": ["install"]},
             "extra": {"memtest": {"kernel": "http://x/m"}},
         },
+        http={"clients_at_once": 9},
     )
     told = "\n".join(done.warnings)
-    for words in ("alt_9-livecd", "kernel_url", "password", "${uuid}", "quotes", "memtest"):
+    for words in (
+        "alt_9-livecd",
+        "kernel_url",
+        "password",
+        "${uuid}",
+        "quotes",
+        "memtest",
+        "turns",
+    ):
         assert words in told
     titles = " ".join(machine(done).menu())
     assert "ALT 9" not in titles

@@ -483,6 +483,14 @@ def test_lines_of_the_menu_that_are_no_entries(steps, state):
     assert (how.state, how.cause) == (state, "")
 
 
+@pytest.mark.parametrize(("later", "state"), [(1800, "loading"), (4000, "gone silent")])
+def test_who_waits_for_a_turn_is_not_silent(later, state):
+    """Only the first question is reported, so half an hour without a word is nothing."""
+    how = verdict(log(f"chosen&{HOST}", f"turn&{HOST}"), later=later)
+    assert (how.state, how.cause) == (state, "")
+    assert how.text == "It waits for its turn to load: netboot:http:clients_at_once."
+
+
 def test_how_far_an_installer_came():
     """Its packages are a line each directory, not each file."""
     seen = Log().boot().stage(20)
