@@ -13,9 +13,11 @@ from salt.exceptions import CommandExecutionError
 import iso_secure_boot
 import iso_tree
 import netboot_files
+import netboot_held
 import netboot_images
 import netboot_in_use
 import netboot_left_over
+import netboot_previous
 import netboot_trees
 from netboot_names import has_digests, some
 from netboot_records import Records
@@ -87,6 +89,13 @@ def unpacked(name):
         checksum = image["checksum"]
         verified = _verified(records, iso, checksum)
         verified = verified or netboot_images.dropped(records, iso, checksum)
+        if netboot_previous.is_held_at(records, image):
+            if netboot_previous.is_ahead(records, name) and state.test:
+                state.comment = f"{name} would be what it was before."
+                state.plan({name: "would be put back"})
+                return state.ret
+            if netboot_previous.put_back_tree(records, name, state.test):
+                state.done(records.image(name)["tree"], "put back")
         record = records.image(name)
         current = _is_current(records, record, image, verified)
         if not current or _rotted(records, record, image, iso):
@@ -99,8 +108,18 @@ def unpacked(name):
         netboot_trees.renamed(records, record, image, iso, state.test)
         _open(state, records, record)
         _drop_iso(state, records, image, iso)
+        _settle(state, records, name)
         state.warn(*record["contradictions"])
     return state.ret
+
+
+def _settle(state, records, label):
+    """Say what an image waits for; keep nothing of what it was if it is that again."""
+    waits = records.owned("waiting", {}).get(label)
+    if waits:
+        state.comment += f" {netboot_held.text(waits)}"
+    if not state.test and netboot_previous.is_needless(records, label):
+        netboot_previous.forget(records, label)
 
 
 def _open(state, records, record):
@@ -202,7 +221,10 @@ def mounted(name):
         else:
             record = netboot_trees.inspected(records, iso, image, _sha256(verified, iso))
             _check_mountable(record)
+            if records.config()["waves"] and old and old["iso_sha256"] != record["iso_sha256"]:
+                netboot_previous.keep(records, name)
             state.adopt(_mount_new(records, record, old))
+        _settle(state, records, name)
         state.warn(*record["contradictions"])
     return state.ret
 
@@ -337,9 +359,19 @@ def pruned(name, remove=True, keep=True):
                 f"No longer in the pillar: {paths} ({size / 1e9:.1f} GB); "
                 "set netboot:prune: true to remove them."
             )
+        # What netboot.clean reads, on record, has no wave, and perhaps is of an earlier version.
+        given = config.get("given", {}).get("wave")
+        through = given == "through" or not config.get("waves")
+        for label in netboot_previous.forgettable(records, through, images):
+            slot = netboot_previous.slot(records, label)
+            state.done(slot, "would be removed" if state.test else "removed")
+            if not state.test:
+                netboot_previous.forget(records, label)
         staging = config["paths"]["staging"]
         if not state.test and os.path.isdir(staging):
-            swept = iso_tree.sweep(staging, [image["file"] for image in images])
+            files = [image["file"] for image in images]
+            files += [one["file"] for one in filter(None, map(netboot_held.coming, images))]
+            swept = iso_tree.sweep(staging, files)
             for left in swept["removed"]:
                 state.done(os.path.join(staging, left), "removed")
     return state.ret

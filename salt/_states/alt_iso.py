@@ -17,7 +17,10 @@ import iso_sources
 import iso_sums
 import netboot_answering
 import netboot_files
+import netboot_held
 import netboot_images
+import netboot_news
+import netboot_previous
 import netboot_site
 import netboot_templates
 from iso_download import Fetches
@@ -49,14 +52,12 @@ def _site(records):
 
 def _fetches(records):
     site = _site(records)
-    return Fetches.of(records.config(), __context__, _notify, site and site.choice)
+    return Fetches.of(records.config(), __context__, site and site.choice)
 
 
-def _notify(name, data):
-    # Only a minion's own process has a bus at hand. salt-call would contact the master for each
-    # event, and wait for a master that is down.
-    if __opts__.get("file_client") != "local" and __opts__.get("__cli") != "salt-call":
-        __salt__["event.fire_master"](data, f"netboot/iso/{name}/fetch")
+def _news(label, what, **data):
+    fire = __salt__["event.fire_master"]
+    netboot_news.of_iso(__opts__, __context__, fire, label, what, data)
 
 
 def fetching(name):
@@ -82,7 +83,8 @@ def fetching(name):
         records = _records()
         config = records.config()
         fetches = []
-        for image in config["images"]:
+        coming = filter(None, map(netboot_held.coming, config["images"]))
+        for image in [*config["images"], *coming]:
             try:
                 iso = os.path.join(config["paths"]["dist"], image["file"])
                 fetches += _wanted(records, image, iso)
@@ -104,6 +106,8 @@ def _wanted(records, image, path):
     known = records.iso(path) or {}
     if os.path.lexists(path) or known.get("renamed"):
         return []
+    if netboot_previous.is_held_at(records, image):
+        return []  # it may be put back
     if _is_dropped(records, path, image, image["checksum"]):
         return []
     netboot_images.check_before_fetch(records, image, path, image["checksum"])
@@ -124,6 +128,9 @@ def fetched(name):
     fetched again; a file that is merely outdated stays in service until its successor is complete.
     A client that is reading the old file can read it to its end.
 
+    With ``netboot:waves`` another revision waits for its wave, outside ``netboot:window`` for that;
+    what an image was before its wave is kept, and comes back without being fetched.
+
     name
         Label of an image of the configuration: its name in lower case, with ``_`` for spaces.
 
@@ -140,10 +147,54 @@ def fetched(name):
         records = _records()
         image, iso = records.image_and_iso(name)
         try:
-            _keep(state, records, image, iso)
+            if netboot_previous.is_held_at(records, image):
+                if netboot_previous.put_back_iso(records, name, state.test):
+                    sha256 = records.image(name)["iso_sha256"]
+                    state.done(iso, {"old": f"sha256 {sha256}", "new": "put back"})
+                    state.comment = f"{iso} {state.would_be} put back."
+                    if state.test:
+                        return state.ret
+            if netboot_previous.is_without_iso(records, image):
+                state.comment = f"{iso} was removed after unpacking."
+            else:
+                _keep(state, records, image, iso)
+            _tell_waiting(state, records, image)
+            coming = netboot_held.coming(image)
+            if coming:
+                kept = state.comment
+                _keep(state, records, coming, os.path.join(os.path.dirname(iso), coming["file"]))
+                state.comment = f"{state.comment} {kept}"
         except (CommandExecutionError, OSError) as err:
             raise CommandExecutionError(f"{iso}: {err}") from err
     return state.ret
+
+
+def _tell_waiting(state, records, image):
+    """Put on record, and say, whether another revision of an image waits, and what for."""
+    waiting = records.owned("waiting", {})
+    label = image["label"]
+    others = {one["label"] for one in records.config()["images"]} - {label}
+    new = {key: value for key, value in waiting.items() if key in others}
+    if "held" in image and image["held"]["waits"] and _is_another(state, records, image):
+        new[label] = image["held"]["waits"]
+        state.comment += f" {netboot_held.text(new[label])}"
+    if new != waiting:
+        (records.foretell if state.test else records.write)("owned", "waiting", new)
+
+
+def _is_another(state, records, image):
+    """Return whether a held image's pillar, or its sum file, names another revision."""
+    pillar, record = image["held"]["pillar"], records.image(image["label"])
+    checksum = pillar["checksum"]
+    if pillar["sums"]:
+        if not pillar["refresh"] and pillar["file"] == image["file"]:
+            return False
+        try:
+            checksum = _sum_file(records, pillar)["checksum"]
+        except CommandExecutionError as err:
+            state.warn(f"Cannot check whether {image['file']} is still the newest: {err}")
+            return image["label"] in records.owned("waiting", {})
+    return netboot_held.is_another(records, record, checksum)
 
 
 def _keep(state, records, image, iso):
@@ -181,7 +232,13 @@ def _keep(state, records, image, iso):
         _foretell(state, records, image, iso, there, right, outdated)
         return
     found = _checked(state, records, iso, known, wanted) if there and not outdated else None
-    record = found or _fetches(records).fetch(image["sources"], iso, wanted, to_be_claimed=True)
+    if not found:
+        _keep_previous(records, image, wanted)
+    try:
+        record = found or _fetches(records).fetch(image["sources"], iso, wanted, to_be_claimed=True)
+    except CommandExecutionError as err:
+        _news(image["label"], "failed", file=image["file"], error=str(err))
+        raise
     if not found:
         size, source = f"{record['size'] / 1e9:.2f} GB", shown(record["source"])
         state.comment = f"{iso} was fetched from {source} and verified ({size})."
@@ -190,10 +247,21 @@ def _keep(state, records, image, iso):
         record["sums"] = sums
     iso_download.claim(records, iso, records.config()["paths"]["staging"], record)
     old, new = known.get("digests", {}).get("sha256"), record["digests"]["sha256"]
+    if not found:
+        what = "refreshed" if old not in (None, new) else "fetched"
+        size = record["size"]
+        _news(image["label"], what, file=image["file"], size=size, sha256=new, before=old or "")
     if iso in state.changes:
         state.changes[iso]["new"] = f"sha256 {new}"
     elif old != new or not found:
         state.done(iso, {"old": old and f"sha256 {old}", "new": f"sha256 {new}"})
+
+
+def _keep_previous(records, image, wanted):
+    """Keep what an image was, before its wave brings another revision."""
+    record = records.image(image["label"])
+    if records.config()["waves"] and record and netboot_held.is_another(records, record, wanted):
+        netboot_previous.keep(records, image["label"])
 
 
 def _sum_file(records, image, before=None):

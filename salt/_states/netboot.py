@@ -12,6 +12,9 @@ from salt.exceptions import CommandExecutionError
 
 import netboot_bootable
 import netboot_cache
+import netboot_held
+import netboot_images
+import netboot_news
 import netboot_snapshot
 import netboot_status
 from netboot_records import Records
@@ -76,7 +79,10 @@ def config_resolved(name, config):
             - config: {root: /srv/export}
     """
     with State(name, "The pillar was resolved.", __opts__["test"]) as state:
-        Records.of(__opts__, __context__).resolve(config)
+        records = Records.of(__opts__, __context__)
+        netboot_news.begin(__context__)
+        records.resolve(config)
+        records.resolve(netboot_held.held(records, config))
     return state.ret
 
 
@@ -102,7 +108,8 @@ def config_applied(name, warnings=()):
     with State(name, comment, __opts__["test"]) as state:
         state.warn(*warnings)
         records = Records.of(__opts__, __context__)
-        config, old = records.config(), records.on_record() or {}
+        config = netboot_held.recorded(records.config())
+        old = records.on_record() or {}
         changes = {
             key: "changed" if key in old else "new"
             for key in sorted({*old, *config})
@@ -119,7 +126,8 @@ def config_applied(name, warnings=()):
 def applied(name):
     """
     Sum up what this machine offers now, and put on record how a run that changed something ended;
-    and for the status page and metrics, what only an apply knows.
+    and for the status page and metrics, what only an apply knows. A master gets the event
+    ``netboot/applied``.
 
     To be run last.
 
@@ -153,7 +161,22 @@ def applied(name):
                 netboot_snapshot.write(records)
             except (CommandExecutionError, OSError) as err:
                 state.warn(f"The status page is not up to date: {err}")
+            _tell(records, failed, sum(bool(one["changes"]) for one in ran))
     return state.ret
+
+
+def _tell(records, failed, changed):
+    """Tell a master how the apply ended."""
+    images = {one["name"]: str(one["iso_sha256"] or "")[:12] for one in records.ready()}
+    data = {
+        "version": records.config()["version"],
+        "changed": changed,
+        "failed": dict(list(failed.items())[:10]),
+        "images": images,
+        "missing": netboot_images.missing(records),
+        "waiting": records.owned("waiting", {}),
+    }
+    netboot_news.of_apply(__opts__, __salt__["event.fire_master"], data)
 
 
 def cached(name):
@@ -203,8 +226,11 @@ def bootable(name):
     """
     with State(name, "", __opts__["test"]) as state:
         records = Records.of(__opts__, __context__)
+        waits = [one for one in __running__.values() if "It waits for the window" in one["comment"]]
         if state.test:
             state.comment = "The menu would be tried as clients load it, where that is due."
+        elif waits:
+            state.comment = "The menu was not tried, as a service waits for the window."
         else:
             found = netboot_bootable.tried(records)
             state.comment = netboot_bootable.summary(found)

@@ -13,6 +13,7 @@ from salt.exceptions import CommandExecutionError
 
 import netboot_files
 import netboot_sockets
+import netboot_window
 from netboot_records import Records
 from netboot_state import State
 
@@ -23,7 +24,7 @@ def __virtual__():
     return __virtualname__
 
 
-def current(name, files, reload=None):
+def current(name, files, reload=None, waits=False):
     """
     Ensure that a service runs, starts with the machine, and has read its configuration.
 
@@ -41,6 +42,10 @@ def current(name, files, reload=None):
         How it rereads its files: None, it is restarted; ``true``, systemd reloads it; a list, this
         command (words) is run.
 
+    waits : False
+        Whether a restart interrupts clients, and so waits for ``netboot:window``. What rereads its
+        files drops no connection; what does not run is started at once.
+
     ``changes`` contains ``started``, ``restarted`` or ``reloaded``, and ``enabled``; and what
     killed applies left beside the files.
 
@@ -57,6 +62,10 @@ def current(name, files, reload=None):
         known = records.read("services", name) or {}
         runs = __salt__["service.available"](name) and __salt__["service.status"](name)
         changes = _changes(name, contents, known, runs, reload)
+        window = netboot_window.awaited(records.config()) if waits and known else ""
+        if window and changes.get("service") == "restarted":
+            state.comment = f"{name} must be restarted. It waits for {window}."
+            return state.ret
         act = state.plan(changes)
         words = " and ".join(changes.values())
         if changes:

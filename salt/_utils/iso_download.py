@@ -72,18 +72,10 @@ class Fetches:
 
     context
         The ``__context__`` of the run, which holds the fetches that were started.
-
-    notify
-        Called with a file name and the data of an event.
     """
 
-    def __init__(
-        self,
-        how: How,
-        context: Any,
-        notify: Callable[[str, dict[str, Any]], object] = lambda _name, _data: None,
-    ) -> None:
-        self._how, self._notify = how, notify
+    def __init__(self, how: How, context: Any) -> None:
+        self._how = how
         self._started: dict[str, _Job] = context.setdefault(_STARTED, {})
 
     @classmethod
@@ -91,7 +83,6 @@ class Fetches:
         cls,
         config: Config,
         context: Any,
-        notify: Callable[[str, dict[str, Any]], object] = lambda _name, _data: None,
         choose: Callable[[list[str], str, dict[str, str]], Choice] | None = None,
     ) -> Fetches:
         """
@@ -100,7 +91,7 @@ class Fetches:
         config
             The configuration.
 
-        context, notify
+        context
             See the class.
 
         choose : None
@@ -109,7 +100,7 @@ class Fetches:
         fetch = config["fetch"]
         staging = config["paths"]["staging"]
         how = How(staging, fetch["attempts"], fetch["stall_timeout_s"], Coming(config))
-        return cls(how._replace(choose=choose) if choose else how, context, notify)
+        return cls(how._replace(choose=choose) if choose else how, context)
 
     def start(self, fetches: list[dict[str, Any]], at_once: int) -> None:
         """
@@ -175,16 +166,9 @@ class Fetches:
                 print(f"\r{name}: {in_words(one)}\033[K", end="", file=terminal, flush=True)
             else:
                 log.info("%s: %s", name, in_words(one))
-            self._notify(name, one)
         if terminal:
             print("\r\033[K", end="", file=terminal, flush=True)
-        try:
-            record = job.result()
-        except CommandExecutionError as err:
-            self._notify(name, {"file": name, "error": str(err)})
-            raise
-        done = {"file": name, "size": record["size"], "percent": 100, "running": False}
-        self._notify(name, done)
+        record = job.result()
         if not to_be_claimed:
             unlink(note_path(part))
         return record

@@ -149,6 +149,7 @@ def unpack(
     image: str = "NAME",
     overrides: dict[str, str] | None = None,
     names: Collection[str] | None = None,
+    kept: str | None = None,
 ) -> dict[str, Any]:
     r"""
     Unpack an ALT image or some files of it; the tree replaces ``directory`` atomically.
@@ -184,6 +185,10 @@ def unpack(
     names : None
         The files to unpack, by their path in the image.  Default: the whole tree.  What starts with
         Secure Boot is always unpacked, out of the El Torito image, too.
+
+    kept : None
+        Where the old tree goes, in the same step, instead of being removed: a free path on the same
+        file system.
 
     Returns the facts as :func:`inspect` does, with ``overrides``, and ``sha256``:
     ``{path: digest}`` of kernels, initrds, stages and of what starts with Secure Boot, unpacked or
@@ -223,7 +228,12 @@ def unpack(
                 _flush(tree)
                 _check_unchanged(path, found)
                 old = os.path.join(work, "old")
-                _put_in_place(tree, directory, old)
+                if kept and os.path.lexists(directory):
+                    os.rename(tree, kept)
+                    netboot_files.sync_directory(os.path.dirname(kept))
+                    exchange(kept, directory)
+                else:
+                    _put_in_place(tree, directory, old)
                 _keep_while_read(next(filter(os.path.lexists, (tree, old)), None), staging)
     except OSError as err:
         what = f"{err.filename}: {err.strerror}" if err.filename else err.strerror
@@ -280,6 +290,24 @@ def set_aside(directory: str, staging: str) -> str | None:
     aside = tempfile.mkdtemp(prefix=OLD_PREFIX, dir=staging)
     os.rename(directory, aside)
     return aside
+
+
+def exchange(tree: str, directory: str) -> None:
+    """
+    Exchange two trees of a file system in one step, or as nearly so as that can; see
+    :func:`unpack`.
+
+    tree
+        The tree that goes to ``directory``.
+
+    directory
+        Its place; what is there goes to that of ``tree``.
+    """
+    old = f"{tree}.old"
+    _put_in_place(tree, directory, old)
+    if os.path.lexists(old):
+        os.rename(old, tree)
+    netboot_files.sync_directory(os.path.dirname(tree))
 
 
 def _swept(staging: str, keep: Collection[str] | None = None) -> dict[str, list[str]]:

@@ -14,6 +14,7 @@ import netboot_firmware
 import netboot_hosts
 import netboot_installs
 import netboot_values
+import netboot_window
 from netboot_names import (
     ARCHES,
     OVERRIDES,
@@ -100,6 +101,9 @@ def build(pillar: Pillar, target: Target, platform: dict[str, Any], once: bool) 
         "answer_hours": pillar["answer_hours"],
         "arms": pillar["arms"] is True,
         "armed_by": str(pillar["arms"] or "").rstrip("/") if pillar["arms"] is not True else "",
+        "waves": pillar["waves"],
+        "window": netboot_window.resolved(pillar["window"]),
+        "given": {"wave": pillar.get("wave", ""), "open": pillar["window"]["open"]},
         "prune": pillar["prune"],
         "clean_images": pillar["clean_images"],
         "schedule": pillar["schedule"] if set(pillar["schedule"]) - {"splay_s"} else {},

@@ -10,12 +10,14 @@ from salt.exceptions import CommandExecutionError
 
 import netboot_asked
 import netboot_bootable
+import netboot_files
 import netboot_images
 import netboot_menus
 import netboot_nginx
 import netboot_rules
 import netboot_run
 import netboot_timer
+import netboot_window
 from netboot_names import VERSION, iso8601, label
 from netboot_records import Records
 from netboot_shapes import Entry, Finding
@@ -70,6 +72,7 @@ def findings(records: Records) -> list[Finding]:
         if f"netboot-image-{label(name)}-" not in told
     )
     found += _services(records)
+    found += _waiting(records)
     found += _web_server(records)
     found += (
         ("firewall.closed", "warning", f"A firewall may keep clients out; add: {rule}")
@@ -93,6 +96,20 @@ def _services(records: Records) -> Iterator[Finding]:
         state = netboot_run.tried("systemctl", "is-active", name).stdout.strip()
         if state in ("inactive", "failed"):
             yield dead(name, state)
+
+
+def _waiting(records: Records) -> Iterator[Finding]:
+    config = records.config()
+    labels = {image["label"]: image["name"] for image in config["images"]}
+    for name, waits in records.owned("waiting", {}).items():
+        if name in labels:
+            text = f"netboot:images:{labels[name]}: another revision waits for {waits}."
+            yield ("image.waits", "info", text)
+    window = netboot_window.awaited(config)
+    for name in records.names("services") if window else ():
+        files = (records.read("services", name) or {}).get("files", {})
+        if any(netboot_files.read(path) != content for path, content in files.items()):
+            yield ("service.waits", "info", f"{name}: its new configuration waits for {window}.")
 
 
 def dead(name: str, state: str) -> Finding:

@@ -16,6 +16,7 @@ import netboot_host_checks as host
 import netboot_install_checks as install
 import netboot_network_checks as network
 import netboot_url_checks as url
+import netboot_window as window
 from netboot_labels import LABELS
 from netboot_names import (
     ARCHES,
@@ -672,6 +673,47 @@ KEYS: tuple[Key, ...] = (
         "Of several servers on one network segment, one arms hosts with `once`. On the others: "
         "`false`, and such hosts boot from their own disks; or the URL of that server, such as "
         "`http://192.0.2.10`, to which they send its armed hosts.",
+    ),
+    Key(
+        "waves",
+        check.yes_or_no,
+        False,
+        "`true`: an image in service is replaced by another revision only when an apply is given "
+        "`wave`, as `netboot_waves.roll` does on a master. A new image comes at once.",
+    ),
+    Key(
+        "wave",
+        check.one_of("go", "back", "through"),
+        None,
+        'Given to one apply, by `pillar=\'{"netboot": {"wave": "go"}}\'`, never kept. `go`: images '
+        "change, and what they were before is kept. `back`: that comes back. `through`: it is "
+        "removed. Needs `waves`.",
+    ),
+    Key(
+        "window.days",
+        window.days,
+        None,
+        "Days on which the window begins: a list of mon, tue, wed, thu, fri, sat, sun, or a range "
+        "such as `mon-fri`. Default: all.",
+    ),
+    Key(
+        "window.from",
+        window.clock,
+        None,
+        "Local time at which it begins, such as `'22:00'`. Only in the window an apply restarts "
+        "services and replaces images in service. Default: always.",
+    ),
+    Key(
+        "window.to",
+        window.clock,
+        None,
+        "Local time at which it ends; on the next day, if that is not after `from`.",
+    ),
+    Key(
+        "window.open",
+        check.yes_or_no,
+        False,
+        "`true`: given to one apply like `wave`, it does not wait for the window.",
     ),
     Key(
         "prune",

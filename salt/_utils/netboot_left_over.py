@@ -37,6 +37,8 @@ def removable(records: Records, keep: list[Any]) -> list[Item]:
     """
     labels = {image["label"] for image in keep}
     files = {image["file"] for image in keep}
+    # ISOs that wait, see netboot_held.
+    files.update(image["held"]["pillar"]["file"] for image in keep if "held" in image)
     found: list[Item] = []
     for record in records.images():
         if record["label"] in labels:

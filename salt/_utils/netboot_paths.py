@@ -42,6 +42,8 @@ def paths(root: str, state_dir: str) -> dict[str, str]:
         "once_before": f"{root}/tftp/once",
         # Unverified and half-built files: on the root's file system, closed to every service.
         "staging": f"{root}/.staging",
+        # What images were before their last wave: closed likewise; see netboot_previous.
+        "previous": f"{root}/.previous",
         "records": state_dir,
         # What netboot-once writes, separate from what Salt writes.
         "once_records": f"{state_dir}/once",

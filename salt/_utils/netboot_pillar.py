@@ -20,6 +20,7 @@ import netboot_installs
 import netboot_ports
 import netboot_url_checks
 import netboot_values
+import netboot_window
 from netboot_names import (
     OVERLAYS,
     SAFE_DIGESTS,
@@ -279,6 +280,7 @@ def _resolve(pillar: Any, target: Target, platforms: Platforms) -> dict[str, Any
         pillar.update(dhcp={"mode": "off"}, probe=False, status={"allow": "off"})
     pillar = netboot_values.completed(pillar)
     hosts, groups = (_sound(pillar, kind, problems) for kind in ("hosts", "groups"))
+    _check_waves(pillar, problems)
     _check_between_keys(pillar, target, hosts, groups, problems)
     platform = _platform(pillar, target, platforms, problems)
     if problems:
@@ -295,7 +297,8 @@ def _resolve(pillar: Any, target: Target, platforms: Platforms) -> dict[str, Any
             pillar["images"], pillar.get("mirrors") or [], pillar["fetch"]["from"]
         )
         + netboot_hosts.warnings(hosts, groups, _behind_passwords(pillar))
-        + netboot_dhcp.warnings(pillar, target),
+        + netboot_dhcp.warnings(pillar, target)
+        + _window_warnings(config),
         "config": config,
     }
 
@@ -312,6 +315,17 @@ def _as_table_has_it(pillar: Pillar, problems: Problems) -> Pillar:
 def _check_schedule(schedule: Any, problems: Problems) -> None:
     if isinstance(schedule, dict) and schedule and ("hours" in schedule) == ("minutes" in schedule):
         problems.append("netboot:schedule: set either hours or minutes")
+
+
+def _check_waves(pillar: Pillar, problems: Problems) -> None:
+    if pillar.get("wave") and pillar["waves"] is not True:
+        problems.append("netboot:wave: requires netboot:waves: true; without it nothing waits")
+    window = pillar["window"]
+    for key, other in (("from", "to"), ("to", "from")):
+        if isinstance(window, dict) and key in window and other not in window:
+            problems.append(f"netboot:window:{other}: is missing; netboot:window:{key} requires it")
+    if isinstance(window, dict) and "days" in window and not {"from", "to"} & set(window):
+        problems.append("netboot:window:from: is missing; netboot:window:days requires it")
 
 
 def _check_between_keys(
@@ -460,6 +474,16 @@ def _behind_passwords(pillar: Pillar) -> list[list[str]]:
 
 def _map(settings: Any, key: str) -> dict[str, Any]:
     return settings[key] if isinstance(settings.get(key), dict) else {}
+
+
+def _window_warnings(config: Config) -> list[str]:
+    window = config["window"]
+    if not netboot_window.missed(window, config["schedule"]):
+        return []
+    return [
+        f"netboot:schedule: may never run in netboot:window ({window['text']}), which is shorter "
+        "than its interval with splay_s; set a shorter interval"
+    ]
 
 
 def _warnings(images: dict[str, Any], mirrors: list[str], order: Iterable[str]) -> list[str]:

@@ -14,6 +14,7 @@ applied    run              netboot_shapes.Run                          netboot.
 applied    snapshot         see netboot_snapshot                        netboot.applied
 images     LABEL            netboot_shapes.ImageRecord                  alt_image states
 isos       FILE             netboot_shapes.IsoRecord                    alt_iso states
+previous   LABEL            netboot_shapes.Previous                     alt_iso, alt_image states
 services   SERVICE          files: text by path; written: mtime_ns      netboot_service.current
 control    FACILITY         was: value; unread: bool                    netboot_control states
 once       HOST             netboot_shapes.Boot                         netboot-once, netboot_arming
@@ -21,6 +22,7 @@ installs   HOST             see netboot_installing                      netboot-
 owned      menus            file names in the TFTP root                 netboot_tftp states
 owned      firmware         file names in the TFTP root                 netboot_tftp states
 owned      extracted        checksum, path, SHA-256 by boot loader      netboot_tftp states
+owned      waiting          what for, by image                          alt_iso.fetched
 owned      trees            paths of image trees                        alt_image states
 owned      once             netboot_shapes.Arming by host               netboot_arming
 owned      silenced         names of services                           netboot_packages states
@@ -55,7 +57,17 @@ import netboot_values
 from netboot_firmware import SECURE_BOOT
 from netboot_names import ARCHES
 from netboot_paths import STATE_DIR, paths
-from netboot_shapes import Arming, Boot, Config, Image, ImageRecord, IsoRecord, Listed, Run
+from netboot_shapes import (
+    Arming,
+    Boot,
+    Config,
+    Image,
+    ImageRecord,
+    IsoRecord,
+    Listed,
+    Previous,
+    Run,
+)
 
 #: The version of the table above. It is increased when older records would be misread.
 SCHEMA = 1
@@ -63,7 +75,17 @@ SCHEMA = 1
 _FORETOLD = "netboot_records.foretold"
 
 # The configuration last: as long as it is there, a clean that was killed can be repeated.
-_KINDS = ("images", "isos", "services", "control", "once", "installs", "owned", "applied")
+_KINDS = (
+    "images",
+    "isos",
+    "previous",
+    "services",
+    "control",
+    "once",
+    "installs",
+    "owned",
+    "applied",
+)
 _NAME = r"[A-Za-z0-9][A-Za-z0-9._+-]*"
 # All files that these states and netboot-once write, with what a kill may leave.
 _FILE = re.compile(
@@ -78,6 +100,7 @@ _KEYS = {
     "applied/config": ("root",),
     "images": ("label",),
     "isos": ("digests", "identity"),
+    "previous": ("image", "iso", "inode"),
     "control": ("was", "unread"),
     "once": ("arming", "entry", "booted_at"),
     "arming": ("arming", "host", "entry", "armed_at"),
@@ -205,6 +228,10 @@ class Records:
     def remove_iso(self, path: str) -> None:
         """Drop the record of an ISO, by its path or file name."""
         self.remove("isos", os.path.basename(path))
+
+    def previous(self, label: str) -> Previous | None:
+        """Return what an image was before its last wave, or None."""
+        return cast("Previous | None", self.read("previous", label))
 
     def armings(self) -> dict[str, Arming]:
         """Return the armings of hosts that boot an entry once, by host."""

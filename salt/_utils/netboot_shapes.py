@@ -100,9 +100,7 @@ class Offer(TypedDict, total=False):
     stage2_http_url: str
 
 
-class Image(TypedDict):
-    """An image whose ISO these states fetch."""
-
+class _Image(TypedDict):
     name: str
     label: str  # its name in paths and menus
     file: str  # file name of the ISO
@@ -117,6 +115,20 @@ class Image(TypedDict):
     unpack: str  # stages, tree or empty
     mount: bool
     keep_iso: bool
+
+
+class Held(TypedDict):
+    """Why an image stays as it is; then its file and digests are those in service."""
+
+    pillar: _Image  # as the pillar has it
+    waits: str  # for what: its wave, the window (22:00-06:00); empty: it goes back
+    window: bool  # whether it is the window alone that it waits for
+
+
+class Image(_Image, total=False):
+    """An image whose ISO these states fetch."""
+
+    held: Held  # during an apply: it stays as it is, or goes back
 
 
 class Network(TypedDict):
@@ -314,6 +326,9 @@ class Config(TypedDict):
     answer_hours: int
     arms: bool  # whether this server arms hosts
     armed_by: str  # URL of the server that does, or empty
+    waves: bool  # whether images in service wait until an apply is given a wave
+    window: dict[str, Any]  # see netboot_window.resolved
+    given: dict[str, Any]  # to this apply: wave, open; not on record
     prune: bool
     clean_images: bool
     schedule: Schedule
@@ -446,6 +461,15 @@ class IsoRecord(_IsoRecord, total=False):
     sums: dict[str, Any]  # the sum file's digest, see iso_sums.expected
     dropped: bool  # it was removed after unpacking
     renamed: bool  # under test=True only: a rename would provide it
+
+
+class Previous(TypedDict):
+    """What an image was before its last wave (kind ``previous``), see ``netboot_previous``."""
+
+    image: ImageRecord
+    iso: Optional[IsoRecord]  # None: it is not kept
+    inode: int  # of the tree; 0: a mount has none
+    back: bool  # an apply has begun to put it back
 
 
 # -- what clients boot ----------------------------------------------------------------------------

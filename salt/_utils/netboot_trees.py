@@ -15,6 +15,7 @@ import iso9660
 import iso_tree
 import netboot_files
 import netboot_images
+import netboot_previous
 from netboot_names import OVERRIDES
 from netboot_records import Records
 from netboot_shapes import Image, ImageRecord
@@ -154,8 +155,12 @@ def unpack(
     netboot_files.make_directory(os.path.dirname(tree))
     keep_foreign(records, tree)
     names = None if needed["form"] == "tree" else needed["files"]
+    kept = None
+    if records.config()["waves"] and old and old["iso_sha256"] != record["iso_sha256"]:
+        netboot_previous.keep(records, image["label"])
+        kept = netboot_previous.place(records, image["label"])
     facts: Any = iso_tree.unpack(
-        record["iso"], tree, staging, image["name"], overrides(image), names
+        record["iso"], tree, staging, image["name"], overrides(image), names, kept
     )
     facts["rejected"] = facts["rejected"][:_REJECTED_SHOWN]
     record["facts"] = facts
@@ -167,6 +172,8 @@ def unpack(
     records.write("images", image["label"], record)
     if old and old["tree"] != tree and old["tree"].startswith(f"{paths['trees']}/"):
         # Its arch in the pillar has changed.
+        if kept:
+            os.rename(old["tree"], kept)
         iso_tree.set_aside(old["tree"], staging)
         iso_tree.sweep(staging, None)  # parts of ISOs stay
 

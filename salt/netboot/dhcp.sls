@@ -37,6 +37,7 @@ netboot-dhcp-service:
   netboot_service.current:
     - name: netboot-dnsmasq
     - files: {{ service_files['netboot-dnsmasq'] | json }}
+    - waits: true
     - require:
       - file: netboot-root
       - file: netboot-dhcp-config

@@ -42,6 +42,7 @@ netboot-ftp-service:
   netboot_service.current:
     - name: netboot-vsftpd
     - files: {{ service_files['netboot-vsftpd'] | json }}
+    - waits: true
     - require:
       - file: netboot-ftp-config
       - netboot_file: netboot-ftp-unit
