@@ -370,7 +370,13 @@ def apply(program, command, words):
     looks = any(word.lower() == "test=true" for word in words)
     if not (yes or looks) and (question := applying.question(program, target, words)):
         agree(f"{question} Go on?", f"{question} Say --yes if that is meant.")
-    raise SystemExit(applying.run(program, target, words))
+    if not target:
+        raise SystemExit(applying.run(program, target, words))
+    try:
+        status = applying.run_bringing(program, target, words)
+    except AskError as err:
+        fail(str(err))
+    raise SystemExit(status)
 
 
 def main(program, command, *words):

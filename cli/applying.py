@@ -132,6 +132,17 @@ def run(program, target, words):
             watch.join()  # its salt-ssh must not outlive this program
 
 
+def run_bringing(program, target, words):
+    """The same on other machines, with ISOs that this host sends if their pillar says so."""
+    from . import bringing  # noqa: PLC0415 (needs the libraries of the states)
+
+    images = bringing.wanted(Asker(program, target, _options(words)))
+    if not images:
+        return run(program, target, words)
+    with bringing.served(images) as port:
+        return run(program, target, bringing.words_for(port, words))
+
+
 @contextlib.contextmanager
 def _alone():
     """

@@ -4,6 +4,8 @@ Keep ALT ISOs on a netboot server: fetched and verified, under their names in th
 
 import os
 import shutil
+import socket
+import urllib.parse
 
 import netboot_fresh
 
@@ -21,10 +23,11 @@ import netboot_held
 import netboot_images
 import netboot_news
 import netboot_previous
+import netboot_proxy
 import netboot_site
 import netboot_templates
 from iso_download import Fetches
-from netboot_names import SAFE_DIGESTS, has_digests, shown, some
+from netboot_names import CONTROLLER, SAFE_DIGESTS, has_digests, shown, some
 from netboot_records import Records
 from netboot_state import State
 
@@ -36,13 +39,18 @@ _ASKED_WITHIN_S = 5
 # Digests from sum files, for the next state of the same run.
 _ASKED = "alt_iso.asked"
 
+# Whether the host of salt-ssh cannot be reached in this run.
+_NOT_FORWARDED = "alt_iso.not-forwarded"
+
 
 def __virtual__():
     return __virtualname__
 
 
 def _records():
-    return Records.of(__opts__, __context__)
+    records = Records.of(__opts__, __context__)
+    netboot_proxy.use(records.applied() or {})
+    return records
 
 
 def _site(records):
@@ -58,6 +66,42 @@ def _fetches(records):
 def _news(label, what, **data):
     fire = __salt__["event.fire_master"]
     netboot_news.of_iso(__opts__, __context__, fire, label, what, data)
+
+
+def _sources(records, image):
+    """Return an image's URLs; the host of salt-ssh comes first if it sends ISOs to this machine."""
+    url = __pillar__.get(CONTROLLER)
+    if image.get("controller") and url and not __context__.get(_NOT_FORWARDED):
+        return [f"{url}/{image['file']}", *image["sources"]]
+    if image.get("controller") and not image["sources"] and not _site(records):
+        raise CommandExecutionError(
+            "by netboot:fetch:from it comes only from the host of salt-ssh: apply with ./netboot "
+            "ssh there"
+        )
+    return image["sources"]
+
+
+def _check_controller(state, fetches):
+    """Warn if ssh does not forward the port of the host that sends ISOs; fail if all need it."""
+    url = __pillar__.get(CONTROLLER)
+    from_it = [one for one in fetches if url and one["sources"][0].startswith(f"{url}/")]
+    if not from_it:
+        return
+    parts = urllib.parse.urlsplit(url)
+    try:
+        socket.create_connection((parts.hostname, parts.port), _ASKED_WITHIN_S).close()
+    except OSError as err:
+        why = (
+            f"The host of salt-ssh cannot send ISOs: sshd of this machine does not forward port "
+            f"{parts.port} ({err.strerror or err}). Set AllowTcpForwarding to yes or remote in its "
+            "sshd_config, or remove controller from netboot:fetch:from."
+        )
+        if any(len(one["sources"]) == 1 for one in from_it):
+            raise CommandExecutionError(why) from err
+        __context__[_NOT_FORWARDED] = True
+        for one in from_it:
+            one["sources"] = one["sources"][1:]
+        state.warn(why)
 
 
 def fetching(name):
@@ -91,6 +135,7 @@ def fetching(name):
             except CommandExecutionError:
                 continue  # the image's own state reports the problem
         if fetches:
+            _check_controller(state, fetches)
             files = ", ".join(os.path.basename(one["path"]) for one in fetches)
             state.comment = f"{'Would be' if state.test else 'Being'} fetched: {files}."
             if not state.test:
@@ -116,7 +161,7 @@ def _wanted(records, image, path):
         asked = _sum_file(records, image)
         __context__.setdefault(_ASKED, {})[path] = asked
         checksum = asked["checksum"]
-    return [{"path": path, "sources": image["sources"], "checksum": checksum}]
+    return [{"path": path, "sources": _sources(records, image), "checksum": checksum}]
 
 
 def fetched(name):
@@ -235,7 +280,9 @@ def _keep(state, records, image, iso):
     if not found:
         _keep_previous(records, image, wanted)
     try:
-        record = found or _fetches(records).fetch(image["sources"], iso, wanted, to_be_claimed=True)
+        record = found or _fetches(records).fetch(
+            _sources(records, image), iso, wanted, to_be_claimed=True
+        )
     except CommandExecutionError as err:
         _news(image["label"], "failed", file=image["file"], error=str(err))
         raise
@@ -268,7 +315,7 @@ def _sum_file(records, image, before=None):
     """Return what an image's sum file says now."""
     stall_timeout_s = records.config()["fetch"]["stall_timeout_s"]
     site = _site(records)
-    sources = site.urls(image) if site else image["sources"]
+    sources = site.urls(image) if site else _sources(records, image)
     return iso_sums.expected(sources, stall_timeout_s, before, image["file"])
 
 
@@ -315,7 +362,7 @@ def _foretell(state, records, image, iso, there, right, outdated):
 def _foreseen(state, records, image, iso):
     """Return where an ISO would come from, and warn if it cannot."""
     refused = []
-    for url in image["sources"]:
+    for url in _sources(records, image):
         try:
             size = iso_sources.size(url, _ASKED_WITHIN_S)
         except (CommandExecutionError, OSError) as err:

@@ -6,6 +6,7 @@ import netboot_fresh
 
 netboot_fresh.forget_old()
 
+import netboot_proxy
 from netboot_records import Records
 from netboot_state import State
 
@@ -56,10 +57,10 @@ def installed(name, pkgs, silence=()):
                 # these services.
                 known = sorted({*known, *silence})
                 records.write("owned", "silenced", known)
-            state.adopt(
+            with netboot_proxy.for_programs(records.applied() or {}):
                 # Samba recommends the packages of a domain controller, as large as all the others.
-                __states__["pkg.installed"](name, pkgs=pkgs, refresh=True, install_recommends=False)
-            )
+                how = {"refresh": True, "install_recommends": False}
+                state.adopt(__states__["pkg.installed"](name, pkgs=pkgs, **how))
         for service in (service for service in silence if service in known):
             if __salt__["service.status"](service) or __salt__["service.enabled"](service):
                 state.done(service, "stopped and disabled")

@@ -17,6 +17,7 @@ from salt.exceptions import CommandExecutionError, SaltInvocationError
 
 import netboot_files
 from iso_choice import Choice
+import netboot_proxy
 from iso_coming import Coming
 from iso_hashes import compare
 from iso_part import Part, in_words, note_path, part_path, progress, read_note, unlink
@@ -97,6 +98,7 @@ class Fetches:
         choose : None
             See ``How``.
         """
+        netboot_proxy.use(config)
         fetch = config["fetch"]
         staging = config["paths"]["staging"]
         how = How(staging, fetch["attempts"], fetch["stall_timeout_s"], Coming(config))

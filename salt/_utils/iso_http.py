@@ -1,8 +1,8 @@
 """
 Open files over http and https, and over ftp through an http proxy.
 
-Redirects are followed over http and https; proxies are those of the environment (``http_proxy``,
-``https_proxy``, ``ftp_proxy``, ``no_proxy``).
+Redirects are followed over http and https; proxies are that of the pillar, or those of the
+environment (``http_proxy``, ``https_proxy``, ``ftp_proxy``, ``no_proxy``), see ``netboot_proxy``.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from typing import Any
 
 from salt.exceptions import CommandExecutionError
 
+import netboot_proxy
 from iso_wire import CHUNK, Guard, Source, Unchanged, cause, connect, one_line, paced, tls
 from netboot_names import shown
 
@@ -33,19 +34,6 @@ _NUMBER = "[0-9]{1,18}"
 # RFC 9110, 8.8.3: a weak tag (W/"...") does not prove that the bytes are the same (13.1.5).
 _TAG = r'"[\x21\x23-\x7e\x80-\xff]{0,256}"'
 _DATE = r"[A-Za-z0-9,: +-]{1,64}"
-
-
-def proxy(url: str) -> str | None:
-    """
-    Return the proxy of the environment for a URL, or None.
-
-    url
-        The URL.
-    """
-    parts = urllib.parse.urlsplit(url)
-    if urllib.request.proxy_bypass(parts.hostname or ""):
-        return None
-    return urllib.request.getproxies().get(parts.scheme)
 
 
 def open_http(
@@ -224,11 +212,19 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
 
 
 class _Proxies(urllib.request.ProxyHandler):
-    """Proxies of the environment."""
+    """Proxies of the pillar or the environment."""
+
+    def __init__(self) -> None:
+        super().__init__(netboot_proxy.urls())
 
     def proxy_open(self, req: Any, proxy: str, type: str) -> Any:  # noqa: A002 (its name)
-        if req.host and urllib.request.proxy_bypass(req.host):
+        if req.host and netboot_proxy.bypassed(req.host):
             return None
+        if netboot_proxy.is_set():
+            # Not by the base class, which obeys no_proxy.
+            scheme = req.type
+            req.set_proxy(urllib.parse.urlsplit(proxy).netloc, "http")
+            return None if scheme != "ftp" else self.parent.open(req)
         # Its value may contain a password.
         if "://" in proxy and not re.match("https?://", proxy):
             raise CommandExecutionError(

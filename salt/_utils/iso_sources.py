@@ -17,8 +17,9 @@ from typing import BinaryIO
 
 from salt.exceptions import CommandExecutionError
 
+import netboot_proxy
 from iso_ftp import open_ftp
-from iso_http import open_http, proxy, size_over_http
+from iso_http import open_http, size_over_http
 from iso_wire import CHUNK, Guard, Source, Unchanged, one_line
 from netboot_names import shown
 
@@ -100,7 +101,7 @@ def size(url: str, stall_timeout_s: float) -> int | None:
     Raises as ``open_source`` does.
     """
     guard = Guard(stall_timeout_s)
-    if url.startswith(("http:", "https:")) or proxy(url):
+    if url.startswith(("http:", "https:")) or netboot_proxy.of(url):
         return size_over_http(url, guard)
     if url.startswith("file:"):
         with contextlib.closing(_open(url, 0, None, None, guard)) as source:
@@ -126,7 +127,7 @@ def _open(
             raise ValueError("it has no host, or port 0")
         if scheme == "file":
             return _open_file(url, start, validator, unless)
-        if scheme == "ftp" and not proxy(url):
+        if scheme == "ftp" and not netboot_proxy.of(url):
             return open_ftp(url, start, validator, unless, guard)
         return open_http(url, start, validator, unless, guard, https_only)
     except ValueError as err:

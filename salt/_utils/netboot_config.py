@@ -18,6 +18,7 @@ import netboot_window
 from netboot_names import (
     ARCHES,
     OVERRIDES,
+    SOURCES,
     VERSION,
     boot_file,
     image_file,
@@ -26,7 +27,7 @@ from netboot_names import (
     words,
 )
 from netboot_paths import paths
-from netboot_shapes import Config, Image, ImageRecord, Offer, Pillar, Target
+from netboot_shapes import Config, Image, ImageRecord, Offer, Pillar, Proxy, Target
 
 
 def build(pillar: Pillar, target: Target, platform: dict[str, Any], once: bool) -> Config:
@@ -108,6 +109,7 @@ def build(pillar: Pillar, target: Target, platform: dict[str, Any], once: bool) 
         "clean_images": pillar["clean_images"],
         "schedule": pillar["schedule"] if set(pillar["schedule"]) - {"splay_s"} else {},
         "fetch": pillar["fetch"],
+        "proxy": _proxy(pillar, target),
         "installs": {name: netboot_installs.build(one) for name, one in pillar["installs"].items()},
         "site": pillar["site"],
         "mirror": pillar["mirror"] or "off",
@@ -120,6 +122,13 @@ def build(pillar: Pillar, target: Target, platform: dict[str, Any], once: bool) 
         "once": once,
     }
     return config  # type: ignore[no-any-return]
+
+
+def _proxy(pillar: Pillar, target: Target) -> Proxy:
+    own = [ipaddress.IPv4Interface(one) for each in target["interfaces"].values() for one in each]
+    near = sorted({str(one.network) for one in own if one.network.prefixlen < 32})
+    url = str(pillar.get("proxy") or "")
+    return {"url": url.rstrip("/"), "direct": near if url else []}
 
 
 def _is_elsewhere(image: dict[str, Any]) -> bool:
@@ -181,6 +190,7 @@ def sources(image: dict[str, Any], mirrors: list[str], order: Iterable[str]) -> 
     """
     groups = {
         "mirrors": _nearer(image, mirrors),
+        "controller": sources(image, mirrors, SOURCES) if "controller" in order else [],
         "upstream": [image["url"], *(image.get("mirrors") or [])],
     }
     return [url for word in order for url in groups.get(word, [])]

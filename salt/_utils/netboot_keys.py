@@ -620,11 +620,13 @@ KEYS: tuple[Key, ...] = (
     ),
     Key(
         "fetch.from",
-        check.some_of(*SOURCES),
+        check.some_of("controller", *SOURCES),
         SOURCES,
         "Where ISOs come from, nearest first: `peers` (servers of the same `site`), `mirrors` (of "
         "that key), `master` (machines with `mirror` and without `site` that this minion's master "
-        "knows), `upstream` (an image's `url` and its `mirrors`). What is left out is never asked.",
+        "knows), `upstream` (an image's `url` and its `mirrors`). What is left out is never asked. "
+        "With `controller`, first of all: the host of `./netboot ssh` fetches them and sends them "
+        "through the connection, for machines without internet.",
     ),
     Key(
         "fetch.at_once",
@@ -644,6 +646,13 @@ KEYS: tuple[Key, ...] = (
         check.whole(1, 3600),
         60,
         "Seconds without data, or with less than 1 KiB/s, after which a source counts as failed.",
+    ),
+    Key(
+        "proxy",
+        install.proxy,
+        None,
+        "HTTP proxy for packages and ISOs, such as `http://192.0.2.1:3128`. It is not asked for "
+        "machines on the networks of this server. Default: that of the environment.",
     ),
     Key(
         "arm_new",

@@ -18,13 +18,13 @@ import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
-import iso_http
 import iso_part
 import iso_sources
 import netboot_files
 import netboot_firewalld
 import netboot_live
 import netboot_looks
+import netboot_proxy
 import netboot_pxe
 import netboot_rules
 import netboot_sockets
@@ -282,7 +282,8 @@ def wanted_urls(case: Case) -> dict[str, str]:
     return {
         f"netboot:images:{image['name']}": url
         for image in case.config["images"]
-        if image["label"] in waiting or image["refresh"]
+        # Others come from the host of salt-ssh.
+        if not image.get("controller") and (image["label"] in waiting or image["refresh"])
         for url in image["sources"][:1]
     }
 
@@ -306,6 +307,7 @@ def _is_address(name: str) -> bool:
 
 
 def _sources(case: Case) -> Iterator[Finding]:
+    netboot_proxy.use(case.config)
     urls = list(wanted_urls(case).items())[:8]
     for (key, url), one in zip(urls, _at_once(urls)):
         text = f"{key}: {shown(url)} does not answer in time; check the way to it."
@@ -335,7 +337,7 @@ def _at_once(urls: list[tuple[str, str]]) -> list[Finding | None]:
 
 def _source(key: str, url: str) -> Finding:
     """Return what is wrong with a source; empty if nothing is."""
-    proxy = iso_http.proxy(url)
+    proxy = netboot_proxy.of(url)
     parts = urllib.parse.urlsplit(proxy or url)
     host = parts.hostname or ""
     if host:
@@ -352,8 +354,8 @@ def _source(key: str, url: str) -> Finding:
             socket.create_connection((host, parts.port or 80), _WAIT_S).close()
         except OSError as err:
             text = (
-                f"{key}: the proxy {shown(proxy)} of the environment does not answer ({err}); "
-                "mend http_proxy, or name the mirror in no_proxy."
+                f"{key}: the proxy {shown(proxy)} does not answer ({err}); mend netboot:proxy, "
+                "or http_proxy of the environment and name the mirror in no_proxy."
             )
             return ("proxy.unreachable", "error", text)
     try:

@@ -17,6 +17,8 @@ from netboot_labels import latin
 
 #: The version of these states; ``pyproject.toml`` has the same.
 VERSION = "0.1.0"
+#: In the pillar of a single apply: the URL under which the host of salt-ssh serves ISOs.
+CONTROLLER = "netboot_controller"
 #: By this word logs recognize requests of ``netboot_probe``, which are no client's.
 PROBE = "netboot-alt-probe"
 

@@ -106,6 +106,7 @@ class _Image(TypedDict):
     file: str  # file name of the ISO
     sources: list[str]  # URLs of the ISO, in the order in which they are tried
     mirrors: list[str]  # which of them netboot:mirrors gives
+    controller: list[str]  # from which the host of salt-ssh fetches it for this machine; or none
     checksum: dict[str, str]  # digests by algorithm
     sums: bool
     refresh: bool
@@ -202,6 +203,11 @@ class Menu(TypedDict):
 class Admin(TypedDict):
     keys: list[str]  # of ssh
     sudo: bool
+
+
+class Proxy(TypedDict):
+    url: str  # empty: that of the environment
+    direct: list[str]  # networks whose machines are asked without it
 
 
 # "from" is a word of Python's.
@@ -333,6 +339,7 @@ class Config(TypedDict):
     clean_images: bool
     schedule: Schedule
     fetch: Fetch
+    proxy: Proxy
     installs: dict[str, Install]
     site: str  # or empty
     mirror: str  # only, also, off
