@@ -11,7 +11,7 @@ import os
 import sys
 import zlib
 
-from . import applying, following, views
+from . import applying, carrying, following, views
 from .asking import Asker, AskError
 
 
@@ -178,6 +178,21 @@ def to_file(name):
     return ask
 
 
+def export(asker, options):
+    return carrying.export(asker, there(options), options.images)
+
+
+def import_(asker, options):
+    return carrying.import_(asker, there(options))
+
+
+def there(options):
+    """The directory on the server."""
+    if options.on and not options.directory.startswith("/"):
+        raise AskError(f"{options.directory}: give an absolute path on that machine.")
+    return os.path.abspath(typed(options.directory))
+
+
 def typed(path):
     """A path on this machine, which the user typed in another directory."""
     return os.path.join(os.environ.get("NETBOOT_FROM", ""), path)
@@ -187,6 +202,8 @@ HOSTS = {"metavar": "HOST", "nargs": "*", "help": "name in the pillar, or a patt
 HOST = {"metavar": "HOST", "nargs": "?", "help": "as this host sees it: name, MAC address, UUID"}
 FILE = {"metavar": "IMAGE", "help": "name of an image, or the path of a file on the server"}
 PATH = {"metavar": "FILE", "help": "path of the file on the server, such as netboot.tar.gz"}
+DIRECTORY = {"metavar": "DIRECTORY", "help": "such as that of a mounted disk: /mnt/disk"}
+IMAGES = {"metavar": "IMAGE", "nargs": "*", "help": "names of images; all by default"}
 SERVER = {"metavar": "SERVER", "nargs": "?", "help": "isc, kea, dnsmasq or table; default: all"}
 CLIENTS = {"type": int, "metavar": "NUMBER", "help": "how many (default: 100)"}
 LINK = {"type": int, "metavar": "MBIT", "help": "speed of the server's link (default: as it is)"}
@@ -220,6 +237,7 @@ NAGIOS = {"action": "store_true", "help": "one line for monitoring"}
 SCRIPT = {"action": "store_true", "help": "the iPXE script instead"}
 SCRIPTS = {"action": "store_true", "help": "also the scripts that come with them"}
 NETWORK = {"action": "store_true", "help": "ask mirrors, name servers and DHCP servers, too"}
+CARRY = ("export", "import")
 #: What each does, who asks, who draws, and its arguments.
 COMMANDS = {
     "status": ("how the server is", function("netboot.status"), views.status, {}),
@@ -324,6 +342,18 @@ COMMANDS = {
         views.restore,
         {"file": PATH},
     ),
+    "export": (
+        "copy the verified ISOs to a disk, for a machine without a network",
+        export,
+        views.exported,
+        {"directory": DIRECTORY, "images": IMAGES},
+    ),
+    "import": (
+        "put the ISOs of such a disk into place",
+        import_,
+        views.imported,
+        {"directory": DIRECTORY},
+    ),
     "firewall": (
         "rules that a hand-written firewall lacks",
         function("netboot.firewall_rules"),
@@ -399,6 +429,10 @@ def main(program, command, *words):
         fail(wrong, views.UNKNOWN if command in ("check", "doctor") else 1)
     if command in ("check", "doctor"):
         raise SystemExit(views.severity(answers))
+    if any(
+        data.get("wrong") or data.get("skipped") for data in answers.values() if command in CARRY
+    ):
+        raise SystemExit(1)
 
 
 def show(answers, view, options):

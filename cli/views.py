@@ -403,6 +403,28 @@ def restore(data):
     return lines
 
 
+def exported(data):
+    total = sum(data["copied"].values())
+    lines = [
+        f"{several(len(data['copied']), 'ISO')} copied to {data['directory']}, {size(total)}."
+        + (f" There already: {', '.join(data['there'])}." if data["there"] else "")
+    ]
+    lines += [f"NOT COPIED  {name}: {why}." for name, why in data["skipped"].items()]
+    return lines
+
+
+def imported(data):
+    total = sum(data["imported"].values())
+    lines = [f"{several(len(data['imported']), 'ISO')} put into place, {size(total)}."]
+    if data["there"]:
+        lines.append(f"In place already: {', '.join(data['there'])}.")
+    lines += [f"WRONG    {file}: {why.rstrip('.')}." for file, why in data["wrong"].items()]
+    lines += [f"MISSING  {name}: its ISO is not on the disk." for name in data["missing"]]
+    if data["unknown"]:
+        lines.append(f"Not in the pillar: {', '.join(data['unknown'])}.")
+    return lines
+
+
 def progress(data):
     if not data:
         return ["Nothing is being fetched."]

@@ -8,7 +8,7 @@ never the pillar, so that they work over salt-ssh and on a machine whose master 
 import os
 
 import salt.utils.yaml
-from salt.exceptions import SaltInvocationError
+from salt.exceptions import CommandExecutionError, SaltInvocationError
 
 import netboot_fresh
 
@@ -18,6 +18,7 @@ import netboot_arming
 import netboot_backup
 import netboot_bootable
 import netboot_cache
+import netboot_carry
 import netboot_clients
 import netboot_doctor
 import netboot_elsewhere
@@ -41,7 +42,7 @@ from netboot_records import Records
 
 __virtualname__ = "netboot"
 
-__func_alias__ = {"list_": "list"}
+__func_alias__ = {"list_": "list", "import_": "import"}
 
 
 def __virtual__():
@@ -515,6 +516,63 @@ def restore(path):
         salt 'netboot*' netboot.restore /root/netboot.tar.gz
     """
     return netboot_backup.restore(_records(), path)
+
+
+def export(path, images=()):
+    """
+    Copy the verified ISOs of this machine to a directory, such as that of a disk that is carried to
+    a machine without a network, with a file ``SHA256SUM``.
+
+    Files that are there with the right digest are not copied again; a copy that was broken off is
+    resumed. The images remain as they are.
+
+    path
+        The directory (absolute path).
+
+    images : ()
+        Names of images (list). Default: all.
+
+    Returns a map: ``directory``, ``copied`` (bytes by file), ``there`` (files that were there),
+    ``skipped`` (by image, why its ISO cannot be copied).
+
+    Raises CommandExecutionError when nothing was applied yet, there is no such image or directory,
+    or the disk is too small, of which nothing is written then.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt 'netboot*' netboot.export /root/disk
+    """
+    return netboot_carry.export(_records(), path, [images] if isinstance(images, str) else images)
+
+
+def import_(path):
+    """
+    Put ISOs into place that ``netboot.export`` copied to a directory, so that the next apply, which
+    may be the first one, fetches nothing.
+
+    Each has to match its checksum in the pillar and its digest in the directory's sum file.
+
+    path
+        The directory (absolute path).
+
+    Returns a map: ``imported`` (bytes by file), ``there`` (files that were in place), ``missing``
+    (images of the pillar that are in neither place), ``wrong`` (by file, what is wrong with it),
+    ``unknown`` (files that the pillar does not name).
+
+    Raises CommandExecutionError when the pillar has mistakes, or there is no such directory.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt 'netboot*' netboot.import /root/disk
+    """
+    resolved = config() if "netboot" in __pillar__ else {"config": _records().config()}
+    if resolved.get("problems"):
+        raise CommandExecutionError(f"The pillar has mistakes: {'; '.join(resolved['problems'])}.")
+    return netboot_carry.import_(_records(), resolved["config"], path)
 
 
 def dhcp_hints(server=None):

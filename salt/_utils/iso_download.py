@@ -16,8 +16,8 @@ from typing import Any, Callable, NamedTuple, cast
 from salt.exceptions import CommandExecutionError, SaltInvocationError
 
 import netboot_files
-from iso_choice import Choice
 import netboot_proxy
+from iso_choice import Choice
 from iso_coming import Coming
 from iso_hashes import compare
 from iso_part import Part, in_words, note_path, part_path, progress, read_note, unlink

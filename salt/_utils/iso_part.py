@@ -159,7 +159,7 @@ class Part:
             one = progress(part) if name.endswith(".part") and part != self._path else None
             if one and one["running"] and one["total"]:
                 others += max(0, one["total"] - one["size"])
-        free = max(0, _free(directory) - others)
+        free = max(0, room(directory) - others)
         if total - self.size > free:
             raise CommandExecutionError(
                 f"it has {total} bytes, but only {free} are free on the disk of {self._path}"
@@ -169,7 +169,7 @@ class Part:
     def _check_reserve(self, more: int) -> None:
         """Refuse more data of a file whose size is unknown before the disk is full."""
         directory = os.path.dirname(self._path)
-        if _free(directory) < more:
+        if room(directory) < more:
             self._refuse_endless()
 
     def _refuse_endless(self) -> None:
@@ -195,7 +195,7 @@ class Part:
     def publish(self, path: str) -> None:
         """Give the file its name."""
         self._disk.close()
-        os.fchmod(self._file.fileno(), 0o644)
+        netboot_files.set_mode(self._file.fileno(), 0o644)
         os.fsync(self._file.fileno())
         os.replace(self._path, path)
         netboot_files.sync_directory(os.path.dirname(path))
@@ -213,8 +213,13 @@ class Part:
         self._file.close()
 
 
-def _free(directory: str) -> int:
-    """Return how many bytes may be written to a disk so that some are left for others."""
+def room(directory: str) -> int:
+    """
+    Return how many bytes may be written to a disk so that some are left for other programs.
+
+    directory
+        A directory on it.
+    """
     disk = shutil.disk_usage(directory)
     return disk.free - min(int(disk.total * _RESERVE), _RESERVE_BYTES)
 

@@ -81,13 +81,27 @@ def _replace(
         try:
             file.truncate(0)
             file.write(data)
-            os.fchmod(file.fileno(), mode)
+            set_mode(file.fileno(), mode)
             file.flush()
             if durable:
                 os.fsync(file.fileno())
             os.replace(temporary, path)
         except BaseException:
             os.unlink(temporary)
+            raise
+
+
+def set_mode(handle: int, mode: int) -> None:
+    """
+    Set the permissions of an open file; on a file system without any, such as exFAT, they stay.
+
+    handle, mode
+        The file, its permissions.
+    """
+    try:
+        os.fchmod(handle, mode)
+    except PermissionError:
+        if os.fstat(handle).st_uid != os.geteuid():
             raise
 
 

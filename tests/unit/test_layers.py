@@ -133,7 +133,7 @@ def defined(file):
 
 def functions(file):
     """The functions that users or SLS may call, by the names that Salt gives them."""
-    aliases = {"list_": "list"}
+    aliases = {"list_": "list", "import_": "import"}
     return {
         aliases.get(node.name, node.name): node
         for node in tree(file).body
