@@ -190,7 +190,6 @@ def sources(image: dict[str, Any], mirrors: list[str], order: Iterable[str]) -> 
     """
     groups = {
         "mirrors": _nearer(image, mirrors),
-        "controller": sources(image, mirrors, SOURCES) if "controller" in order else [],
         "upstream": [image["url"], *(image.get("mirrors") or [])],
     }
     return [url for word in order for url in groups.get(word, [])]
@@ -207,6 +206,7 @@ def _image(name: str, image: dict[str, Any], mirrors: list[str], order: list[str
         "file": image_file(image),
         "sources": sources(image, mirrors, order),
         "mirrors": _nearer(image, mirrors),
+        "controller": sources(image, mirrors, SOURCES) if "controller" in order else [],
         "checksum": {kind: digest.lower() for kind, digest in image["checksum"].items()},
         "sums": image["sums"],
         "refresh": image["refresh"],
