@@ -145,6 +145,7 @@ class Iso:
         fetches = Fetches(How(str(self._staging), _ATTEMPTS, _STALL_S), {})
         record = fetches.fetch(self._sources(), path, self.checksum())
         self.fetched = record["size"] - before
+        del record["skipped"], record["reused"]
         Records(str(self._folder / ".records")).write_iso(self._image["file"], record)
         return path
 

@@ -38,6 +38,7 @@ PACKAGES = {
     "systemd-nspawn": "systemd-container",
     "tcpdump": "tcpdump",
     "xorriso": "xorriso",
+    "zsync": "zsync",
     "/usr/lib/ipxe/qemu/efi-virtio.rom": "ipxe-qemu",
     "/usr/lib/u-boot/qemu_arm64/u-boot.bin": "u-boot-qemu",
     "/usr/share/AAVMF/AAVMF_CODE.fd": "qemu-efi-aarch64",

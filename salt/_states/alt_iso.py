@@ -13,8 +13,10 @@ netboot_fresh.forget_old()
 
 from salt.exceptions import CommandExecutionError
 
+import iso_delta
 import iso_download
 import iso_hashes
+import iso_part
 import iso_sources
 import iso_sums
 import netboot_answering
@@ -60,7 +62,17 @@ def _site(records):
 
 def _fetches(records):
     site = _site(records)
-    return Fetches.of(records.config(), __context__, site and site.choice)
+    choice = site and site.choice
+    return Fetches.of(records.config(), __context__, choice, lambda p: _seeds(records, p))
+
+
+def _seeds(records, path):
+    """Return paths of older revisions of an ISO: of its image, also under another name."""
+    names = [
+        one["label"] for one in records.config()["images"] if one["file"] == os.path.basename(path)
+    ]
+    before = [records.image(label) for label in names]
+    return [path, *(one["iso"] for one in before if one and "iso" in one)]
 
 
 def _news(label, what, **data):
@@ -288,7 +300,8 @@ def _keep(state, records, image, iso):
         raise
     if not found:
         size, source = f"{record['size'] / 1e9:.2f} GB", shown(record["source"])
-        state.comment = f"{iso} was fetched from {source} and verified ({size})."
+        reused = record.pop("reused")
+        state.comment = f"{iso} was fetched from {source} and verified ({reused or size})."
         state.warn(*record.pop("skipped"))
     if sums:
         record["sums"] = sums
@@ -433,6 +446,60 @@ def listed(name):
         )
         netboot_templates.in_step(state, name, text, config["paths"]["staging"])
     return state.ret
+
+
+def indexed(name):
+    """
+    Ensure that a mirror with ``deltas`` has a control file of zsync beside each of its verified
+    ISOs that is not small; one without ``deltas`` has none.
+
+    name
+        What is kept; only shown.
+
+    ``changes`` contains the control files that were made or removed.
+
+    .. code-block:: yaml
+
+        netboot-mirror-deltas:
+          alt_iso.indexed:
+            - name: deltas
+    """
+    with State(name, "The control files are up to date.", __opts__["test"]) as state:
+        records = _records()
+        config = records.config()
+        owned = records.owned("deltas", {})
+        wanted = _to_index(records) if config["deltas"] else {}
+        if wanted and not state.test and not iso_delta.can_make():
+            state.warn("zsyncmake is not installed here; servers fetch whole ISOs.")
+            wanted = {file: sha256 for file, sha256 in wanted.items() if file in owned}
+        for file in sorted(owned.keys() - wanted.keys()):
+            control = os.path.join(config["paths"]["dist"], file + iso_delta.SUFFIX)
+            state.done(control, "removed")
+            if not state.test:
+                iso_part.unlink(control)
+                owned = {one: known for one, known in owned.items() if one != file}
+                records.write("owned", "deltas", owned)
+        for file, sha256 in wanted.items():
+            iso = os.path.join(config["paths"]["dist"], file)
+            control = iso + iso_delta.SUFFIX
+            if owned.get(file) == sha256 and os.path.exists(control):
+                continue
+            state.done(control, "made")
+            if not state.test:
+                iso_delta.make(iso, control, config["paths"]["staging"])
+                owned = {**owned, file: sha256}
+                records.write("owned", "deltas", owned)
+    return state.ret
+
+
+def _to_index(records):
+    """Return the SHA-256 of the ISOs that have a control file, by file name."""
+    isos = {image["file"]: records.iso(image["file"]) for image in records.config()["images"]}
+    return {
+        file: known["digests"]["sha256"]
+        for file, known in sorted(isos.items())
+        if known and not known.get("dropped") and known["size"] >= iso_delta.LEAST
+    }
 
 
 def shared(name):

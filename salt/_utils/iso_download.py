@@ -15,6 +15,7 @@ from typing import Any, Callable, NamedTuple, cast
 
 from salt.exceptions import CommandExecutionError, SaltInvocationError
 
+import iso_delta
 import netboot_files
 import netboot_proxy
 from iso_choice import Choice
@@ -55,6 +56,8 @@ class How(NamedTuple):
         What shows clients how far the fetches are, or None.
     ``choose``
         Returns the ``Choice`` among the sources of a file, given these, its path and digests.
+    ``seeds``
+        Returns paths of older revisions of a file, given its path; None: there are no deltas.
     """
 
     staging: str
@@ -62,6 +65,7 @@ class How(NamedTuple):
     stall_timeout_s: int
     coming: Coming | None = None
     choose: Callable[[list[str], str, dict[str, str]], Choice] = lambda sources, *_: Choice(sources)
+    seeds: Callable[[str], list[str]] | None = None
 
 
 class Fetches:
@@ -85,6 +89,7 @@ class Fetches:
         config: Config,
         context: Any,
         choose: Callable[[list[str], str, dict[str, str]], Choice] | None = None,
+        seeds: Callable[[str], list[str]] | None = None,
     ) -> Fetches:
         """
         Return the fetches of a run.
@@ -95,14 +100,22 @@ class Fetches:
         context
             See the class.
 
-        choose : None
+        choose, seeds : None
             See ``How``.
         """
         netboot_proxy.use(config)
         fetch = config["fetch"]
         staging = config["paths"]["staging"]
-        how = How(staging, fetch["attempts"], fetch["stall_timeout_s"], Coming(config))
-        return cls(how._replace(choose=choose) if choose else how, context)
+        mirrors = [url for image in config["images"] for url in image.get("mirrors", [])]
+        how = How(
+            staging,
+            fetch["attempts"],
+            fetch["stall_timeout_s"],
+            Coming(config),
+            choose or (lambda sources, *_: Choice(sources, mirrors)),
+            seeds if config.get("deltas") else None,
+        )
+        return cls(how, context)
 
     def start(self, fetches: list[dict[str, Any]], at_once: int) -> None:
         """
@@ -151,7 +164,7 @@ class Fetches:
             Leave a note of the file's source in the staging directory, for ``claim``.
 
         Returns the record of the file, with ``skipped``: what was wrong with sources before the
-        last one.
+        last one, and ``reused``: what a delta saved, in words, or an empty string.
 
         Raises CommandExecutionError, with each URL and the cause, when the file cannot be
         downloaded completely or is not the expected file; ``path`` is then unchanged.
@@ -279,7 +292,8 @@ def _fetch(sources: list[str], path: str, checksum: dict[str, str], how: How) ->
         with contextlib.closing(Part(how.staging, path, checksum)) as part:
             while url := choice.next():
                 try:
-                    found = _from_source(part, url, checksum, how, choice.others())
+                    seeds = how.seeds(path) if how.seeds and choice.is_mirror(url) else []
+                    found, reused = _from_source(part, url, checksum, how, choice.others(), seeds)
                     part.publish(path)
                     record = {
                         "size": part.size,
@@ -288,7 +302,7 @@ def _fetch(sources: list[str], path: str, checksum: dict[str, str], how: How) ->
                         "verified_at": int(time.time()),
                         "source": url,
                     }
-                    return cast("IsoRecord", {**record, "skipped": problems})
+                    return cast("IsoRecord", {**record, "skipped": problems, "reused": reused})
                 except CommandExecutionError as err:
                     problems.append(shown(str(err)))
                     log.warning("%s", problems[-1])
@@ -305,20 +319,29 @@ def _fetch(sources: list[str], path: str, checksum: dict[str, str], how: How) ->
 
 
 def _from_source(
-    part: Part, url: str, checksum: dict[str, str], how: How, others: bool
-) -> dict[str, str]:
+    part: Part,
+    url: str,
+    checksum: dict[str, str],
+    how: How,
+    others: bool,
+    seeds: list[str],
+) -> tuple[dict[str, str], str]:
     """
-    Return the digests of the complete, correct file from a source, or raise an error.
+    Return the digests of the complete, correct file from a source, or raise an error; and what was
+    reused of older revisions.
 
-    ``others``: whether another source could continue.
+    ``others``: whether another source could continue; ``seeds``: older revisions.
     """
     again = False
     while True:
-        resumed = _receive_patiently(part, url, how, others)
+        reused = None
+        if seeds and not part.size and not again:
+            reused = iso_delta.receive(part, url, seeds, how.staging, how.stall_timeout_s)
+        resumed = bool(reused) or _receive_patiently(part, url, how, others)
         found = part.digests()
         try:
             compare(url, found, checksum)
-            return found
+            return found, reused or ""
         except CommandExecutionError as err:
             part.start_over()
             if again or not resumed:

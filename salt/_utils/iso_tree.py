@@ -25,6 +25,7 @@ from salt.exceptions import CommandExecutionError, SaltInvocationError
 
 import iso9660
 import iso9660_walk
+import iso_confined
 import iso_facts
 import iso_secure_boot
 import iso_squashfs
@@ -317,9 +318,9 @@ def _swept(staging: str, keep: Collection[str] | None = None) -> dict[str, list[
     for name in sorted(os.listdir(staging)):
         path = os.path.join(staging, name)
         part = PART.fullmatch(name)
-        if name.startswith(OLD_PREFIX) and _is_read(path):
+        if name.startswith((OLD_PREFIX, iso_confined.PREFIX)) and _is_read(path):
             read.append(name)
-        elif name.startswith((OLD_PREFIX, WORK_PREFIX)):
+        elif name.startswith((OLD_PREFIX, WORK_PREFIX, iso_confined.PREFIX)):
             shutil.rmtree(path)
             removed.append(name)
         elif part and keep is not None and part.group(1) not in keep:

@@ -42,6 +42,7 @@ ISO-образы ALT Linux для серверов сетевой загрузк
 _FAT = ("vfat", "msdos")
 _MOST_ON_FAT = (4 << 30) - 1
 _STALL_S = 60
+_RECORDED = ("size", "digests", "identity", "verified_at", "source")
 
 
 def export(records: Records, directory: str, names: Collection[str] = ()) -> dict[str, Any]:
@@ -129,6 +130,7 @@ def import_(records: Records, config: Config, directory: str) -> dict[str, Any]:
                 _check_unused(records, image, iso)
                 source = os.path.join(directory, file)
                 new = fetches.fetch([_url(source)], iso, checksum, to_be_claimed=True)
+                new = cast("IsoRecord", {key: new[key] for key in _RECORDED})  # type: ignore[literal-required]
                 if image["sums"]:
                     new["sums"] = {"checksum": checksum, "url": _url(source), "validator": None}
                 iso_download.claim(records, iso, staging, new)

@@ -110,6 +110,7 @@ def build(pillar: Pillar, target: Target, platform: dict[str, Any], once: bool) 
         "schedule": pillar["schedule"] if set(pillar["schedule"]) - {"splay_s"} else {},
         "fetch": pillar["fetch"],
         "proxy": _proxy(pillar, target),
+        "deltas": pillar["deltas"],
         "installs": {name: netboot_installs.build(one) for name, one in pillar["installs"].items()},
         "site": pillar["site"],
         "mirror": pillar["mirror"] or "off",

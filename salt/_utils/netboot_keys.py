@@ -655,6 +655,14 @@ KEYS: tuple[Key, ...] = (
         "machines on the networks of this server. Default: that of the environment.",
     ),
     Key(
+        "deltas",
+        check.yes_or_no,
+        False,
+        "`true`: a new revision of an ISO costs what changed, where its mirror (`mirrors`, or "
+        "`master` of `fetch:from`) has a control file of zsync; on a machine with `mirror`: these "
+        "files are made. Installs the package zsync, which Fedora does not have.",
+    ),
+    Key(
         "arm_new",
         check.yes_or_no,
         False,
@@ -1253,6 +1261,7 @@ KEYS: tuple[Key, ...] = (
             ("once", "Python"),
             ("selinux", "semanage, where SELinux is on"),
             ("admins", "sudo"),
+            ("deltas", "zsync"),
         )
     ),
     Key(

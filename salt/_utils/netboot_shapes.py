@@ -340,6 +340,7 @@ class Config(TypedDict):
     schedule: Schedule
     fetch: Fetch
     proxy: Proxy
+    deltas: bool
     installs: dict[str, Install]
     site: str  # or empty
     mirror: str  # only, also, off

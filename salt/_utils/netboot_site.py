@@ -284,6 +284,9 @@ class _SiteChoice(Choice):
     def others(self) -> bool:
         return any(self._left(word) for word in self._order)
 
+    def is_mirror(self, url: str) -> bool:
+        return any(url in self._urls.get(word, []) for word in ("mirrors", "master"))
+
     def ended(self, record: IsoRecord | None) -> None:
         self._site.release(self._file, record)
 

@@ -4,6 +4,16 @@
 include:
   - netboot.{{ 'invalid' if problems else 'base' }}
 {%- if config.get('images') %}
+{%- if config.deltas %}
+
+# Nothing waits for it: without it whole ISOs are fetched.
+netboot-deltas-packages:
+  netboot_packages.installed:
+    - name: deltas of ISOs
+    - pkgs: {{ config.platform.packages.deltas | json }}
+    - require:
+      - netboot: netboot-config-applied
+{%- endif %}
 
 netboot-images-renamed:
   alt_iso.renamed:

@@ -26,4 +26,17 @@ netboot-mirror-sums:
       {%- for image in config.images %}
       - alt_iso: netboot-image-{{ image.label }}-fetched
       {%- endfor %}
+
+# By these servers fetch of a new revision only what changed.
+netboot-mirror-deltas:
+  alt_iso.indexed:
+    - name: deltas
+    - require:
+      - netboot: netboot-config-applied
+      {%- if config.deltas and config.images %}
+      - netboot_packages: netboot-deltas-packages
+      {%- endif %}
+      {%- for image in config.images %}
+      - alt_iso: netboot-image-{{ image.label }}-fetched
+      {%- endfor %}
 {%- endif %}

@@ -86,6 +86,7 @@ def test_url_and_checksum_are_enough():
             "file": "alt-server-11.0-x86_64.iso",
             "sources": [URL],
             "mirrors": [],
+            "controller": [],
             "checksum": {"sha256": SHA256},
             "sums": False,
             "refresh": False,
@@ -403,7 +404,7 @@ WRONG = [
         {"share_url": "http://192.0.2.1/dist"},
         "netboot:share_url: must be the http:// URL of a server",
     ),
-    ({"fetch": {"from": ["peer"]}}, "netboot:fetch:from: 'peer' is not one of peers, mirrors"),
+    ({"fetch": {"from": ["peer"]}}, "netboot:fetch:from: 'peer' is not one of controller, peers"),
     (
         {"mirror": "also", "images": {"a": {**IMAGE, "keep_iso": False}}},
         "netboot:images:a:keep_iso: false contradicts netboot:mirror",

@@ -93,7 +93,7 @@ def test_pillar_goes_over_the_table():
 
 WRONG = [
     ("x", "netboot:platform: must be a map of admins, dnsmasq, firmware, ftp, "),
-    ({"packages": []}, "netboot:platform:packages: must be a map of admins, dhcp, "),
+    ({"packages": []}, "netboot:platform:packages: must be a map of admins, deltas, dhcp, "),
     (
         {"packages": {"http": "nginx"}},
         "netboot:platform:packages:http: must be a list of package names",
