@@ -60,19 +60,22 @@ def _site(records):
     return netboot_site.of(records, __opts__, __context__, *mine)
 
 
-def _fetches(records):
+def _fetches(records, begins=False):
+    """Return the fetches of this run; ``begins``: whether one may begin."""
     site = _site(records)
-    choice = site and site.choice
-    return Fetches.of(records.config(), __context__, choice, lambda p: _seeds(records, p))
+    choice, config = site and site.choice, records.config()
+    seeds = _seeds(records) if begins and config.get("deltas") else {}
+    return Fetches.of(config, __context__, choice, lambda path: seeds.get(path, [path]))
 
 
-def _seeds(records, path):
-    """Return paths of older revisions of an ISO: of its image, also under another name."""
-    names = [
-        one["label"] for one in records.config()["images"] if one["file"] == os.path.basename(path)
-    ]
-    before = [records.image(label) for label in names]
-    return [path, *(one["iso"] for one in before if one and "iso" in one)]
+def _seeds(records):
+    """Return paths of older revisions by path of an ISO: those of its image, also other names."""
+    found = {}
+    for image in records.config()["images"]:
+        path = os.path.join(records.config()["paths"]["dist"], image["file"])
+        before = records.image(image["label"])
+        found[path] = [path, *([before["iso"]] if before and "iso" in before else [])]
+    return found
 
 
 def _news(label, what, **data):
@@ -154,7 +157,7 @@ def fetching(name):
                 if site := _site(records):
                     # Before others ask: what an earlier run claimed is not claimed any more.
                     site.share()
-                _fetches(records).start(fetches, config["fetch"]["at_once"])
+                _fetches(records, begins=True).start(fetches, config["fetch"]["at_once"])
     return state.ret
 
 
@@ -292,7 +295,7 @@ def _keep(state, records, image, iso):
     if not found:
         _keep_previous(records, image, wanted)
     try:
-        record = found or _fetches(records).fetch(
+        record = found or _fetches(records, begins=True).fetch(
             _sources(records, image), iso, wanted, to_be_claimed=True
         )
     except CommandExecutionError as err:

@@ -11,6 +11,7 @@ netboot_fresh.forget_old()
 
 from salt.exceptions import CommandExecutionError
 
+import iso_delta
 from netboot_names import some
 from netboot_records import Records
 from netboot_state import State
@@ -71,6 +72,11 @@ def served(name, images=False):
             os.path.join(one, f"{host}.cfg") for one in _grub(config) for host in records.armings()
         ]
         paths += own
+        # Of ISOs that may stay, for other servers.
+        dist = config["paths"]["dist"]
+        paths += [
+            os.path.join(dist, file + iso_delta.SUFFIX) for file in records.owned("deltas", {})
+        ]
         for path in filter(os.path.lexists, paths):
             state.done(path, "removed")
             if not state.test:
@@ -78,7 +84,7 @@ def served(name, images=False):
         _remove_empty(state, config, directories)
         if _is_needed(state, records, config, images):
             if not state.test:
-                for record in ("menus", "firmware"):
+                for record in ("menus", "firmware", "deltas"):
                     records.remove("owned", record)
                 if not records.out_of_service():
                     run = {"at": int(time.time()), "failed": {}, "cleaned": True}

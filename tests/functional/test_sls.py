@@ -46,6 +46,15 @@ def test_renders(rendered, sls):
     assert ("netboot-config-applied" in states) == (sls != "netboot.clean")
 
 
+@pytest.mark.parametrize(("mirror", "makes"), [("off", False), ("only", True), ("also", True)])
+def test_deltas(rendered, mirror, makes):
+    mirrors = {} if mirror == "off" else {"mirror": mirror}
+    states = rendered("netboot", {**PILLAR, "deltas": True, **mirrors})
+    assert "netboot-deltas-packages" in states
+    assert ("netboot-mirror-deltas" in states) == makes
+    assert "netboot-deltas-packages" not in rendered("netboot", {**PILLAR, **mirrors})
+
+
 @pytest.mark.parametrize("sls", names(SLS))
 def test_wrong_pillar_leaves_one_state(rendered, sls):
     states = rendered(sls, {**PILLAR, "imags": {}, "interface": "eth77"})
