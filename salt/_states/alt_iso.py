@@ -2,6 +2,7 @@
 Keep ALT ISOs on a netboot server: fetched and verified, under their names in the pillar.
 """
 
+import difflib
 import os
 import shutil
 import socket
@@ -69,12 +70,19 @@ def _fetches(records, begins=False):
 
 
 def _seeds(records):
-    """Return paths of older revisions by path of an ISO: those of its image, also other names."""
+    """Return paths of older revisions by path of an ISO: also under other names."""
+    config = records.config()
+    dist, files = config["paths"]["dist"], [image["file"] for image in config["images"]]
+    # Those that the pillar no longer names, and that the end of this run removes.
+    left = [name for name in records.names("isos") if name not in files]
     found = {}
-    for image in records.config()["images"]:
-        path = os.path.join(records.config()["paths"]["dist"], image["file"])
-        before = records.image(image["label"])
-        found[path] = [path, *([before["iso"]] if before and "iso" in before else [])]
+    for image in config["images"]:
+        path = os.path.join(dist, image["file"])
+        before = records.image(image["label"]) or {}
+        near = [
+            os.path.join(dist, name) for name in difflib.get_close_matches(image["file"], left, 1)
+        ]
+        found[path] = [path, *([before["iso"]] if "iso" in before else near)]
     return found
 
 

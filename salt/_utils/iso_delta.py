@@ -69,16 +69,15 @@ def receive(
     try:
         with iso_confined.directory(staging) as path:
             size = _prepare(part, url, path, stall_timeout_s)
-            fetched = size and _fetch(url, path, there, size, stall_timeout_s)
             if not size:
                 return None
+            fetched = _fetch(url, path, there, size, stall_timeout_s)
             _take(part, url, os.path.join(path, _RESULT), size)
     except (CommandExecutionError, OSError, ValueError) as err:
         part.start_over()
         log.warning("%s: no delta, fetching all of it: %s", shown(url), err)
         return None
-    reused = size - fetched if fetched is not None else None
-    return f"{(reused or 0) / 1e9:.2f} of {size / 1e9:.2f} GB reused"
+    return f"{(size - fetched) / 1e9:.2f} of {size / 1e9:.2f} GB reused"
 
 
 def _is_reachable(url: str) -> bool:
@@ -106,24 +105,36 @@ def _prepare(part: Part, url: str, path: str, stall_timeout_s: int) -> int:
     control = iso_zsync.parsed(bytes(content), size)
     # Both what zsync makes and the part.
     part.check_space(2 * size)
-    quoted = urllib.parse.quote(url, safe="!#$%&'()*+,/:;=?@[]~")
+    quoted = urllib.parse.quote(_with_port(url), safe="!#$%&'()*+,/:;=?@[]~")
     with open(os.path.join(path, _CONTROL), "xb") as file:
         file.write(iso_zsync.written(control, quoted))
         os.fchmod(file.fileno(), 0o644)
     return size
 
 
-def _fetch(url: str, path: str, seeds: list[str], size: int, stall_timeout_s: int) -> int | None:
-    """Run zsync; return the bytes that it says it fetched, or None."""
+def _with_port(url: str) -> str:
+    """Return a URL with its port: zsync finds the usual one in /etc/services, if that is there."""
+    parts = urllib.parse.urlsplit(url)
+    netloc = parts.netloc if parts.port else f"{parts.netloc.rstrip(':')}:80"
+    return urllib.parse.urlunsplit(parts._replace(netloc=netloc))
+
+
+def _fetch(url: str, path: str, seeds: list[str], size: int, stall_timeout_s: int) -> int:
+    """Run zsync; return the bytes that it says it fetched."""
     argv = [_USES]
     for seed in seeds:
         argv += ["-i", seed]
     limits = Limits(size, _LEAST_S + size / _SLOWEST, stall_timeout_s)
     proxy = netboot_proxy.of(url)
-    environment = {"http_proxy": proxy} if proxy else {}
+    environment = {"http_proxy": _with_port(proxy)} if proxy else {}
     said = iso_confined.run([*argv, "-o", _RESULT, _CONTROL], path, limits, environment)
     told = re.findall(r"used (\d{1,15}) local, fetched (\d{1,15})", said)
-    return min(size, int(told[-1][1])) if told else None
+    local, fetched = map(int, told[-1]) if told else (0, 0)
+    # Its exit status is 0 even if its source did not answer.
+    if local + fetched < size:
+        last = " ".join(re.sub(r"[^ -~]", " ", said).split()[-24:])
+        raise CommandExecutionError(f"zsync got {local + fetched} of {size} bytes: {last}")
+    return min(size, fetched)
 
 
 def _take(part: Part, url: str, path: str, size: int) -> None:

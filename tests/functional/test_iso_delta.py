@@ -135,6 +135,21 @@ def test_machine_without_zsync(web, server, monkeypatch):
 
 
 @pytest.mark.parametrize(
+    ("url", "with_port"),
+    [
+        ("http://h/a.iso", "http://h:80/a.iso"),
+        ("http://h:8080/a.iso", "http://h:8080/a.iso"),
+        ("http://[::1]/a.iso", "http://[::1]:80/a.iso"),
+        ("http://h:/a.iso", "http://h:80/a.iso"),
+        ("http://192.0.2.1:3128", "http://192.0.2.1:3128"),
+    ],
+)
+def test_port_is_in_the_url(url, with_port):
+    """Without /etc/services zsync knows no other."""
+    assert iso_delta._with_port(url) == with_port
+
+
+@pytest.mark.parametrize(
     "url",
     ["https://h/a.iso", "http://u:p@h/a.iso", "http://h/a.iso?token", "ftp://h/a.iso", "file:///a"],
 )
@@ -209,6 +224,13 @@ def test_outdated_control_file(web, server):
     web.files["/dist/a.iso"] = NEW[::-1]
     fetch(server, f"{web.url}/dist/a.iso", checksum=sha256(NEW[::-1]))
     assert is_right(server, NEW[::-1])
+
+
+def test_mirror_that_goes_away_for_zsync(web, server, monkeypatch):
+    """It ends with status 0 then, and zeros in its file."""
+    goes = iso_delta._with_port
+    monkeypatch.setattr(iso_delta, "_with_port", lambda url: goes(url).replace("127.0.0.1", "x."))
+    assert whole(web, server)
 
 
 def test_mirror_that_stalls_for_zsync(web, server):
