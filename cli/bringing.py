@@ -32,42 +32,11 @@ from .asking import AskError
 from .words import size
 
 FOLDER = Path(".cache/isos")
-_WORD = re.compile(r"\bcontroller\b")
 _PIECE = 1 << 18
 # Less than the time after which a machine takes a source for stalled, see fetch.stall_timeout_s.
 _PATIENCE_S = 20
 _POLL_S = 0.1
 _ATTEMPTS, _STALL_S = 5, 60
-
-
-def wanted(asker, pillar=Path("pillar"), master=Path("conf/master")):
-    """
-    Return the images whose ISOs this host brings to machines, by file name.
-
-    Machines are only asked if their pillar may say so: netboot:fetch:from names controller.
-    """
-    files = [*pillar.rglob("*.sls"), *pillar.rglob("*.yaml"), *pillar.rglob("*.json")]
-    texts = [path.read_text(errors="replace") for path in files]
-    elsewhere = master.exists() and "ext_pillar" in master.read_text(errors="replace")
-    if not elsewhere and not any(map(_WORD.search, texts)):
-        return {}
-    try:
-        answers = asker.ask("netboot.config")
-    except AskError as err:
-        answers = err.answers  # the apply says what is wrong with the others
-    images = {}
-    for answer in answers.values():
-        config = answer.get("config") if isinstance(answer, dict) else None
-        for image in config["images"] if config else ():
-            if not image.get("controller"):
-                continue
-            other = images.setdefault(image["file"], image)
-            if any(other[key] != image[key] for key in ("checksum", "sums")):
-                raise AskError(
-                    f"{image['file']} is not the same ISO on all of these machines, by their "
-                    "checksums: apply the states to one after another."
-                )
-    return images
 
 
 class Iso:
@@ -292,7 +261,7 @@ def served(images, folder=FOLDER):
     Serve ISOs on this host's loopback while the block runs.
 
     images
-        What ``wanted`` returns.
+        What ``applying.brought`` returns.
 
     Yields the port. It is the same each time, if that is free: so a machine asks the same URL when
     it resumes.

@@ -132,6 +132,7 @@ def _as_it_is(
         **image,
         "file": file,
         "sources": sources,
+        "mirrors": [f"{posixpath.dirname(url)}/{file}" for url in image["mirrors"]],
         "checksum": {"sha256": str(record["iso_sha256"])},
         "sums": False,
         "refresh": False,

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 from salt.exceptions import CommandExecutionError
 
-from cli import bringing
+from cli import applying, bringing
 from cli.asking import AskError
 from iso_download import Fetches, How
 from netboot_names import CONTROLLER
@@ -183,14 +183,14 @@ def config(urls, sha256=SHA256):
 def test_who_is_asked(tmp_path):
     """Machines are asked only where the pillar has the word."""
     (tmp_path / "netboot.sls").write_text("netboot: {fetch: {at_once: 2}}")
-    assert bringing.wanted(None, tmp_path, tmp_path / "master") == {}
+    assert applying.brought(None, tmp_path, tmp_path / "master") == {}
     (tmp_path / "netboot.sls").write_text("netboot: {fetch: {from: [controller]}}")
     asked = Answers(a=config(["http://x/a.iso"]), b=config([], "1" * 64))
-    found = bringing.wanted(asked, tmp_path, tmp_path / "master")
+    found = applying.brought(asked, tmp_path, tmp_path / "master")
     assert list(found) == ["a.iso"]
     two = Answers(a=config(["http://x/a.iso"]), b=config(["http://x/a.iso"], "1" * 64))
     with pytest.raises(AskError, match="a.iso is not the same ISO on all"):
-        bringing.wanted(two, tmp_path, tmp_path / "master")
+        applying.brought(two, tmp_path, tmp_path / "master")
 
 
 @pytest.fixture

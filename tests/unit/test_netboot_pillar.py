@@ -75,6 +75,7 @@ def test_url_and_checksum_are_enough():
         "certificate": "",
         "key": "",
         "https_port": 443,
+        "clients_at_once": 0,
     }
     assert config["root"] == "/srv/export"
     assert config["menu"]["timeout_s"] == 30
@@ -668,7 +669,8 @@ WRONG = [
     ),
     (
         {"http": 8080},  # two keys take it
-        "netboot:http: must be a map of certificate, https_port, key, listen, listing, port",
+        "netboot:http: must be a map of certificate, clients_at_once, https_port, key, listen, "
+        "listing, port",
     ),
     (
         {"menu": {"password": {"users": {"a": "secret"}}}},
