@@ -19,7 +19,6 @@ _WAITS = (
     "netboot: another apply runs on this machine, perhaps the scheduled one; waiting for its end"
 )
 _EVERY_S = 15
-_WORD = re.compile(r"\bcontroller\b")
 # Of salt.modules.state.apply_, sls and highstate.
 _ARGUMENTS = ("test", "pillar", "pillar_enc", "pillarenv", "saltenv", "exclude")
 _TEST = ("True", "true", "False", "false", "1", "0")
@@ -134,45 +133,25 @@ def run(program, target, words):
             watch.join()  # its salt-ssh must not outlive this program
 
 
+def may_bring(pillar=Path("pillar"), master=Path("conf/master")):
+    """Whether a pillar may name controller in netboot:fetch:from: machines are asked only then."""
+    if master.exists() and "ext_pillar" in master.read_text(errors="replace"):
+        return True
+    files = (path for kind in ("sls", "yaml", "json") for path in pillar.rglob(f"*.{kind}"))
+    return any(re.search(r"\bcontroller\b", path.read_text(errors="replace")) for path in files)
+
+
 def run_bringing(program, target, words):
     """The same on other machines, with ISOs that this host sends if their pillar says so."""
-    images = brought(Asker(program, target, _options(words)))
-    if not images:
+    if not may_bring():
         return run(program, target, words)
     from . import bringing  # noqa: PLC0415 (needs the libraries of the states)
 
+    images = bringing.wanted(Asker(program, target, _options(words)))
+    if not images:
+        return run(program, target, words)
     with bringing.served(images) as port:
         return run(program, target, bringing.words_for(port, words))
-
-
-def brought(asker, pillar=Path("pillar"), master=Path("conf/master")):
-    """
-    Return the images whose ISOs this host brings to machines, by file name.
-
-    Machines are only asked if their pillar may say so: netboot:fetch:from names controller.
-    """
-    files = [*pillar.rglob("*.sls"), *pillar.rglob("*.yaml"), *pillar.rglob("*.json")]
-    texts = [path.read_text(errors="replace") for path in files]
-    elsewhere = master.exists() and "ext_pillar" in master.read_text(errors="replace")
-    if not elsewhere and not any(map(_WORD.search, texts)):
-        return {}
-    try:
-        answers = asker.ask("netboot.config")
-    except AskError as err:
-        answers = err.answers  # the apply says what is wrong with the others
-    images = {}
-    for answer in answers.values():
-        config = answer.get("config") if isinstance(answer, dict) else None
-        for image in config["images"] if config else ():
-            if not image.get("controller"):
-                continue
-            other = images.setdefault(image["file"], image)
-            if any(other[key] != image[key] for key in ("checksum", "sums")):
-                raise AskError(
-                    f"{image['file']} is not the same ISO on all of these machines, by their "
-                    "checksums: apply the states to one after another."
-                )
-    return images
 
 
 @contextlib.contextmanager

@@ -39,6 +39,27 @@ _POLL_S = 0.1
 _ATTEMPTS, _STALL_S = 5, 60
 
 
+def wanted(asker):
+    """Return the images whose ISOs this host brings to machines, by file name."""
+    try:
+        answers = asker.ask("netboot.config")
+    except AskError as err:
+        answers = err.answers  # the apply says what is wrong with the others
+    images = {}
+    for answer in answers.values():
+        config = answer.get("config") if isinstance(answer, dict) else None
+        for image in config["images"] if config else ():
+            if not image.get("controller"):
+                continue
+            other = images.setdefault(image["file"], image)
+            if any(other[key] != image[key] for key in ("checksum", "sums")):
+                raise AskError(
+                    f"{image['file']} is not the same ISO on all of these machines, by their "
+                    "checksums: apply the states to one after another."
+                )
+    return images
+
+
 class Iso:
     """
     An ISO that machines may ask for.
@@ -261,7 +282,7 @@ def served(images, folder=FOLDER):
     Serve ISOs on this host's loopback while the block runs.
 
     images
-        What ``applying.brought`` returns.
+        What ``wanted`` returns.
 
     Yields the port. It is the same each time, if that is free: so a machine asks the same URL when
     it resumes.

@@ -1,6 +1,7 @@
 """ISOs that the host of salt-ssh sends to machines without internet, over loopback."""
 
 import hashlib
+import json
 import random
 import threading
 import urllib.error
@@ -181,16 +182,29 @@ def config(urls, sha256=SHA256):
 
 
 def test_who_is_asked(tmp_path):
-    """Machines are asked only where the pillar has the word."""
-    (tmp_path / "netboot.sls").write_text("netboot: {fetch: {at_once: 2}}")
-    assert applying.brought(None, tmp_path, tmp_path / "master") == {}
-    (tmp_path / "netboot.sls").write_text("netboot: {fetch: {from: [controller]}}")
-    asked = Answers(a=config(["http://x/a.iso"]), b=config([], "1" * 64))
-    found = applying.brought(asked, tmp_path, tmp_path / "master")
-    assert list(found) == ["a.iso"]
-    two = Answers(a=config(["http://x/a.iso"]), b=config(["http://x/a.iso"], "1" * 64))
+    """Machines are asked only where the pillar has the word, or is not in files."""
+    file, master = tmp_path / "a/netboot.sls", tmp_path / "master"
+    file.parent.mkdir()
+    file.write_text("netboot: {fetch: {at_once: 2}}")
+    assert not applying.may_bring(tmp_path, master)
+    file.write_text("netboot: {fetch: {from: [controller]}}")
+    assert applying.may_bring(tmp_path, master)
+    file.write_text("netboot: {}")
+    master.write_text("ext_pillar: []")
+    assert applying.may_bring(tmp_path, master)
+
+
+def test_which_isos_are_sent():
+    urls = ["http://x/a.iso"]
+    assert list(bringing.wanted(Answers(a=config(urls), b=config([], "1" * 64)))) == ["a.iso"]
     with pytest.raises(AskError, match="a.iso is not the same ISO on all"):
-        applying.brought(two, tmp_path, tmp_path / "master")
+        bringing.wanted(Answers(a=config(urls), b=config(urls, "1" * 64)))
+
+
+def test_words_of_the_apply():
+    words = bringing.words_for(20001, ["-i", "test=True", "pillar={x: 1}"])
+    assert words[:3] == ["--remote-port-forwards=20001:127.0.0.1:20001", "-i", "test=True"]
+    assert json.loads(words[3].partition("=")[2]) == {"x": 1, CONTROLLER: "http://127.0.0.1:20001"}
 
 
 @pytest.fixture
