@@ -5,8 +5,6 @@ Keep ALT ISOs on a netboot server: fetched and verified, under their names in th
 import difflib
 import os
 import shutil
-import socket
-import urllib.parse
 
 import netboot_fresh
 
@@ -14,13 +12,12 @@ netboot_fresh.forget_old()
 
 from salt.exceptions import CommandExecutionError
 
-import iso_delta
 import iso_download
 import iso_hashes
-import iso_part
 import iso_sources
 import iso_sums
 import netboot_answering
+import netboot_controller
 import netboot_files
 import netboot_held
 import netboot_images
@@ -28,7 +25,6 @@ import netboot_news
 import netboot_previous
 import netboot_proxy
 import netboot_site
-import netboot_templates
 from iso_download import Fetches
 from netboot_names import CONTROLLER, SAFE_DIGESTS, has_digests, shown, some
 from netboot_records import Records
@@ -93,38 +89,16 @@ def _news(label, what, **data):
 
 def _sources(records, image):
     """Return an image's URLs; the host of salt-ssh comes first if it sends ISOs to this machine."""
-    url = __pillar__.get(CONTROLLER)
-    if image.get("controller") and url and not __context__.get(_NOT_FORWARDED):
-        return [f"{url}/{image['file']}", *image["sources"]]
-    if image.get("controller") and not image["sources"] and not _site(records):
-        raise CommandExecutionError(
-            "by netboot:fetch:from it comes only from the host of salt-ssh: apply with ./netboot "
-            "ssh there"
-        )
-    return image["sources"]
+    url = None if __context__.get(_NOT_FORWARDED) else __pillar__.get(CONTROLLER)
+    return netboot_controller.sources(image, url, _site(records) is not None)
 
 
 def _check_controller(state, fetches):
     """Warn if ssh does not forward the port of the host that sends ISOs; fail if all need it."""
-    url = __pillar__.get(CONTROLLER)
-    from_it = [one for one in fetches if url and one["sources"][0].startswith(f"{url}/")]
-    if not from_it:
-        return
-    parts = urllib.parse.urlsplit(url)
-    try:
-        socket.create_connection((parts.hostname, parts.port), _ASKED_WITHIN_S).close()
-    except OSError as err:
-        why = (
-            f"The host of salt-ssh cannot send ISOs: sshd of this machine does not forward port "
-            f"{parts.port} ({err.strerror or err}). Set AllowTcpForwarding to yes or remote in its "
-            "sshd_config, or remove controller from netboot:fetch:from."
-        )
-        if any(len(one["sources"]) == 1 for one in from_it):
-            raise CommandExecutionError(why) from err
+    warned = netboot_controller.left_out(fetches, __pillar__.get(CONTROLLER), _ASKED_WITHIN_S)
+    if warned:
         __context__[_NOT_FORWARDED] = True
-        for one in from_it:
-            one["sources"] = one["sources"][1:]
-        state.warn(why)
+        state.warn(warned)
 
 
 def fetching(name):
@@ -429,138 +403,6 @@ def _checked(state, records, iso, known, wanted):
     records.remove_iso(iso)
     state.done(iso, {"old": f"sha256 {sha256}, which was wrong", "new": done})
     return None
-
-
-def listed(name):
-    """
-    Ensure that the sum file of a mirror has its verified ISOs.
-
-    name
-        Absolute path of the sum file.
-
-    ``changes`` contains the difference.
-
-    .. code-block:: yaml
-
-        netboot-mirror-sums:
-          alt_iso.listed:
-            - name: /srv/export/dist/SHA256SUM
-    """
-    with State(name, f"{name} is up to date.", __opts__["test"]) as state:
-        records = _records()
-        config = records.config()
-        isos = {image["file"]: records.iso(image["file"]) for image in config["images"]}
-        text = "".join(
-            f"{known['digests']['sha256']}  {file}\n"
-            for file, known in sorted(isos.items())
-            if known
-        )
-        netboot_templates.in_step(state, name, text, config["paths"]["staging"])
-    return state.ret
-
-
-def indexed(name):
-    """
-    Ensure that a mirror with ``deltas`` has a control file of zsync beside each of its verified
-    ISOs that is not small; one without ``deltas`` has none.
-
-    name
-        What is kept; only shown.
-
-    ``changes`` contains the control files that were made or removed.
-
-    .. code-block:: yaml
-
-        netboot-mirror-deltas:
-          alt_iso.indexed:
-            - name: deltas
-    """
-    with State(name, "The control files are up to date.", __opts__["test"]) as state:
-        records = _records()
-        config = records.config()
-        owned = records.owned("deltas", {})
-        wanted = _to_index(records) if config["deltas"] else {}
-        if wanted and not state.test and not iso_delta.can_make():
-            state.warn("zsyncmake is not installed here; servers fetch whole ISOs.")
-            wanted = {file: sha256 for file, sha256 in wanted.items() if file in owned}
-        for file in sorted(owned.keys() - wanted.keys()):
-            control = os.path.join(config["paths"]["dist"], file + iso_delta.SUFFIX)
-            state.done(control, "removed")
-            if not state.test:
-                iso_part.unlink(control)
-                owned = {one: known for one, known in owned.items() if one != file}
-                records.write("owned", "deltas", owned)
-        for file, sha256 in wanted.items():
-            iso = os.path.join(config["paths"]["dist"], file)
-            control = iso + iso_delta.SUFFIX
-            if owned.get(file) == sha256 and os.path.exists(control):
-                continue
-            state.done(control, "made")
-            if not state.test:
-                iso_delta.make(iso, control, config["paths"]["staging"])
-                owned = {**owned, file: sha256}
-                records.write("owned", "deltas", owned)
-    return state.ret
-
-
-def _to_index(records):
-    """Return the SHA-256 of the ISOs that have a control file, by file name."""
-    isos = {image["file"]: records.iso(image["file"]) for image in records.config()["images"]}
-    return {
-        file: known["digests"]["sha256"]
-        for file, known in sorted(isos.items())
-        if known and not known.get("dropped") and known["size"] >= iso_delta.LEAST
-    }
-
-
-def shared(name):
-    """
-    Tell the other netboot servers, through the mine of the master, which ISOs can be fetched here.
-
-    name
-        What is shared; only shown.
-
-    Changes nothing; under ``test=True`` nothing is sent.
-
-    .. code-block:: yaml
-
-        netboot-images-shared:
-          alt_iso.shared:
-            - name: ISOs
-    """
-    with State(name, "The other servers were told.", __opts__["test"]) as state:
-        site = _site(_records())
-        if state.test:
-            state.comment = "The other servers would be told."
-        elif site and not site.share():
-            state.warn(
-                "The other servers were not told, as the minion of this machine does not run."
-            )
-    return state.ret
-
-
-def unshared(name):
-    """
-    Ensure that the other netboot servers are not told of ISOs on this machine.
-
-    name
-        What is no longer shared; only shown.
-
-    ``changes`` contains what was taken out of the mine of the master.
-
-    .. code-block:: yaml
-
-        netboot-clean-shared:
-          alt_iso.unshared:
-            - name: ISOs
-    """
-    with State(name, "The other servers know of none.", __opts__["test"]) as state:
-        where = netboot_site.where(_records().config())
-        if __salt__["mine.get"](__opts__["id"], where):
-            state.comment = "The other servers would be told." if state.test else "They were told."
-            if state.plan({where: "removed from the mine"}):
-                __salt__["mine.delete"](where)
-    return state.ret
 
 
 def renamed(name):

@@ -32,7 +32,7 @@ owned      firewalld        rules: by zone; copies: zones               netboot_
 owned      machine          identity: of the machine; network           netboot_arming
 owned      events           series, number of the last one sent         netboot_queue
 owned      minion-keys      sent: by host; mine: what it has, by id     netboot_minion_keys
-owned      deltas           SHA-256 of the ISO, by its file name          alt_iso.indexed
+owned      deltas           SHA-256 of the ISO, by its file name          netboot_mirror
 owned      metrics          file: path of the file of metrics           netboot_file.metrics
 owned      probe            see netboot_bootable.tried                  netboot_bootable
 owned      cached           boot: the kernel's id of it; files: digest  netboot_cache

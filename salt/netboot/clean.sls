@@ -85,7 +85,7 @@ netboot-clean-schedule-{{ job }}:
 {%- if opts.get('file_client') == 'remote' and (config.site or config.mirror != 'off') %}
 
 netboot-clean-shared:
-  alt_iso.unshared:
+  netboot_mirror.unshared:
     - name: ISOs
 {%- endif %}
 

@@ -59,7 +59,7 @@ netboot-image-{{ image.label }}-offered:
 
 # Other servers take them from here.
 netboot-images-shared:
-  alt_iso.shared:
+  netboot_mirror.shared:
     - name: ISOs
     - order: {{ order.shared }}
 {%- endif %}

@@ -19,7 +19,7 @@ netboot-mirror:
 
 # By it servers find what changed, without the server that the ISOs came from.
 netboot-mirror-sums:
-  alt_iso.listed:
+  netboot_mirror.listed:
     - name: {{ paths.dist }}/SHA256SUM
     - require:
       - netboot: netboot-config-applied
@@ -29,7 +29,7 @@ netboot-mirror-sums:
 
 # By these servers fetch of a new revision only what changed.
 netboot-mirror-deltas:
-  alt_iso.indexed:
+  netboot_mirror.indexed:
     - name: deltas
     - require:
       - netboot: netboot-config-applied

@@ -327,7 +327,7 @@ def test_mirror_keeps_them_in_step(states, records, configured, server, monkeypa
             "config",
             {**config, "deltas": deltas, "images": [one], "paths": {**config["paths"], **paths}},
         )
-        return states.alt_iso.indexed("deltas", test=test)
+        return states.netboot_mirror.indexed("deltas", test=test)
 
     def verified(content):
         (server / "dist/a.iso").write_bytes(content)

@@ -373,10 +373,10 @@ def test_sum_file_of_a_mirror(states, records, configured):
     path.parent.mkdir(parents=True)
     records.write_iso("a.iso", {"digests": {"sha256": "0" * 64}, "identity": None})
     records.write_iso("old.iso", {"digests": {"sha256": "1" * 64}, "identity": None})
-    assert states.alt_iso.listed(str(path), test=True).result is None
-    assert states.alt_iso.listed(str(path)).changes == {"diff": "New file"}
+    assert states.netboot_mirror.listed(str(path), test=True).result is None
+    assert states.netboot_mirror.listed(str(path)).changes == {"diff": "New file"}
     assert path.read_text() == f"{'0' * 64}  a.iso\n"
-    assert states.alt_iso.listed(str(path)).changes == {}
+    assert states.netboot_mirror.listed(str(path)).changes == {}
 
 
 def test_config_applied(modules, records):
