@@ -23,11 +23,13 @@ include:
   - netboot.schedule
 {%- endif %}
 {%- if not problems %}
+{%- if config.mirror != 'only' %}
 
 netboot-cached:
   netboot.cached:
     - name: files of the menu
     - order: {{ order.cached }}
+{%- endif %}
 {%- if config.probe %}
 
 netboot-bootable:
