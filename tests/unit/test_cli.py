@@ -826,3 +826,38 @@ def test_machine_that_is_no_server_names_the_way_to_ask_another(tmp_path):
         check=False,
     )
     assert done.stderr.endswith("run ./netboot apply first. Or ask another machine: --on NAME.\n")
+
+
+def test_isos_carried_on_a_disk():
+    data = {"directory": "/mnt/d", "copied": {"a.iso": 1_500_000_000}, "there": ["b.iso"]}
+    assert views.exported({**data, "skipped": {"C": "it is not there"}}) == [
+        "1 ISO copied to /mnt/d, 1.5 GB. There already: b.iso.",
+        "NOT COPIED  C: it is not there.",
+    ]
+    data = {"imported": {}, "there": ["b.iso"], "missing": ["C"], "unknown": ["x.iso"]}
+    assert views.imported({**data, "wrong": {"a.iso": "its sha256 is 0."}}) == [
+        "0 ISOs put into place, 0 bytes.",
+        "In place already: b.iso.",
+        "WRONG    a.iso: its sha256 is 0.",
+        "MISSING  C: its ISO is not on the disk.",
+        "Not in the pillar: x.iso.",
+    ]
+
+
+@pytest.mark.parametrize(("wrong", "status"), [({}, None), ({"a.iso": "no"}, 1)])
+def test_import_from_a_disk(tmp_path, monkeypatch, capsys, wrong, status):
+    """By a stand-in for salt-call; the path is the user's."""
+    data = {"imported": {"b.iso": 5}, "there": [], "missing": [], "unknown": [], "wrong": wrong}
+    program = tmp_path / "salt-call"
+    program.write_text(f'#!/bin/sh\necho "$*" >>{tmp_path}/calls\ncat {tmp_path}/answer\n')
+    program.chmod(0o755)
+    (tmp_path / "answer").write_text(json.dumps({"local": data}))
+    monkeypatch.setenv("NETBOOT_FROM", "/mnt")
+    if status:
+        with pytest.raises(SystemExit) as ended:
+            main(str(program), "import", "disk")
+        assert ended.value.code == status
+    else:
+        main(str(program), "import", "disk")
+    assert "1 ISO put into place, 5 bytes." in capsys.readouterr().out
+    assert "netboot.import /mnt/disk" in (tmp_path / "calls").read_text()
