@@ -60,7 +60,7 @@ class Fleet:
         self.master.write_pillar({"netboot": pillar})
         top = {"base": {"*": ["all"], **{name: [f"site_{SITES[name]}"] for name in SITES}}}
         for site in SITES.values():
-            (directory / f"site_{site}.sls").write_text(yaml.safe_dump({"place": site}))
+            (directory / f"site_{site}.sls").write_text(yaml.safe_dump({"netboot": {"site": site}}))
         (directory / "top.sls").write_text(yaml.safe_dump(top))
 
     def run(self, function, *words, status=0):
@@ -75,13 +75,13 @@ class Fleet:
     def begin(self, *words):
         """Start a roll, until servers are applying; returns the process."""
         config = f"--config-dir={self.master.directory}"
-        argv = [str(PROGRAMS / "salt-run"), config, "netboot_waves.roll", "netboot*", "site=place"]
+        argv = [str(PROGRAMS / "salt-run"), config, "netboot_waves.roll", "netboot*"]
         process = self.lab.popen([*argv, *words], cwd=CHECKOUT)
         wait_until(lambda: "applying" in self.run("report")[1], 60)
         return process
 
     def roll(self, *words, status=0):
-        return self.run("roll", "netboot*", "site=place", "hours=0.1", *words, status=status)
+        return self.run("roll", "netboot*", "hours=0.1", *words, status=status)
 
     def apply(self, name, *words):
         done = self.master.apply(self.machines[name], "netboot", *words)
@@ -202,7 +202,7 @@ def test_orchestration_and_few_events(fleet):
     fleet.revise(2, "alt-1.iso")  # the same name
     heard = fleet.master.listen("*")
     config = f"--config-dir={fleet.master.directory}"
-    roll = {"tgt": "netboot*", "site": "place", "waves": [100]}
+    roll = {"tgt": "netboot*", "waves": [100]}
     argv = [str(PROGRAMS / "salt-run"), config, "state.orchestrate", "orch.netboot_waves"]
     argv.append(f"pillar={json.dumps({'roll': roll})}")
     done = fleet.lab.run(argv, check=False, cwd=CHECKOUT, capture_output=True)
