@@ -12,6 +12,7 @@ from typing import Any
 from salt.exceptions import CommandExecutionError
 
 import netboot_findings
+import netboot_held
 import netboot_looks_images
 import netboot_looks_machine
 import netboot_looks_services
@@ -62,7 +63,7 @@ def examine(
     else:
         # Where records are damaged, something was applied.
         untrue = ("apply.none", "pillar.missing") if found else ()
-        found += [one for one in _of_pillar(resolved, applied) if one[0] not in untrue]
+        found += [one for one in _of_pillar(resolved, applied, records) if one[0] not in untrue]
     config = (resolved or {}).get("config") or applied
     case = Case(records, applied, config, target, pillar or {}, time.time())  # type: ignore[arg-type]
     looks: dict[str, _Look] = {**netboot_looks_machine.ALWAYS}
@@ -125,7 +126,9 @@ def _applied(case: Case) -> list[Finding]:
     return netboot_findings.findings(case.records)
 
 
-def _of_pillar(resolved: dict[str, Any] | None, applied: Config | None) -> list[Finding]:
+def _of_pillar(
+    resolved: dict[str, Any] | None, applied: Config | None, records: Records
+) -> list[Finding]:
     """Return what is wrong with the pillar, under the second word of the pillar's key."""
     if resolved is None:
         if applied:
@@ -143,14 +146,15 @@ def _of_pillar(resolved: dict[str, Any] | None, applied: Config | None) -> list[
     if not applied and not resolved["problems"]:
         text = "Nothing was applied to this machine yet: run state.apply netboot."
         found.append(("apply.none", "info", text))
-    elif applied and not resolved["problems"] and _differ(applied, resolved["config"]):
+    elif applied and not resolved["problems"] and _differ(applied, resolved["config"], records):
         text = "The pillar, or this machine, has changed since the last apply: apply the states."
         found.append(("apply.outdated", "info", text))
     return found
 
 
-def _differ(applied: Config, wanted: Config) -> bool:
+def _differ(applied: Config, wanted: Config, records: Records) -> bool:
     # An older version is a finding of netboot.check, and has other keys.
-    # Records are JSON, which has no tuples.
+    # Records are JSON, which has no tuples; what waits for its wave is on record as it is.
+    wanted = netboot_held.recorded(netboot_held.held(records, wanted))
     same = applied == json.loads(json.dumps(wanted))
     return applied["version"] == wanted["version"] and not same

@@ -1,5 +1,7 @@
 """netboot.doctor by Salt's loader, on this machine, which is no netboot server."""
 
+import netboot_doctor
+
 
 def keys(modules, **named):
     found = modules.netboot.doctor(**named)
@@ -23,6 +25,21 @@ def test_record_is_enough(modules, configured):
     assert "pillar.missing" not in found
     assert "look.failed" not in found
     assert "interface.missing" in found
+
+
+def test_what_was_applied_is_not_outdated(modules, records, configured):
+    config = configured()
+    resolved = {"problems": [], "warnings": [], "config": config}
+    records.remove("applied", "config")
+    states = {
+        "resolved": {"netboot": ["config_resolved", {"name": "x"}, {"config": config}]},
+        "applied": {"netboot": ["config_applied", {"name": "x"}, {"order": "last"}]},
+    }
+    assert not modules.state.high(states).failed
+    applied = records.applied()
+    assert netboot_doctor._of_pillar(resolved, applied, records) == []
+    ((key, _, _),) = netboot_doctor._of_pillar(resolved, {**applied, "prune": True}, records)
+    assert key == "apply.outdated"
 
 
 def test_damaged_record(modules, configured, records):
