@@ -109,6 +109,7 @@ def test_clean(machine):
     assert (again.failed, again.changed) == ({}, {})
 
 
+@pytest.mark.long
 def test_images_stay_and_are_not_fetched_again(machine):
     server = machine.server
     machine.write_pillar({"netboot": machine.pillar})

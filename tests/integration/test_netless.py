@@ -80,20 +80,11 @@ def test_iso_comes_through_the_connection(lan, ssh, web):
     assert digest.split()[0] == lan.iso.sha256
 
 
-def test_second_apply_changes_nothing(ssh, web):
-    before = web.fetched()
-    status, text = finished(ssh())
-    assert status == 0, text
-    assert "sent" not in text
-    assert re.search(r"0 changed|[Nn]othing (was )?changed|no changes", text), text
-    assert web.fetched() == before
-
-
 @pytest.mark.long
 def test_resumed_on_both_sides(lan, checkout, ssh, web):
     """Killed in the middle of another fetch."""
-    lan.server.run(["rm", f"/srv/export/dist/{lan.iso.path.name}"])
-    shutil.rmtree(checkout.path / ".cache/isos")
+    lan.server.run(["rm", "-f", f"/srv/export/dist/{lan.iso.path.name}"])
+    shutil.rmtree(checkout.path / ".cache/isos", ignore_errors=True)
     before = web.fetched()
     part = PART.format(lan.iso.path.name)
     killed = ssh()
@@ -119,8 +110,18 @@ def test_resumed_on_both_sides(lan, checkout, ssh, web):
 
 
 @pytest.mark.long
+def test_second_apply_changes_nothing(ssh, web):
+    before = web.fetched()
+    status, text = finished(ssh())
+    assert status == 0, text
+    assert "sent" not in text
+    assert re.search(r"0 changed|[Nn]othing (was )?changed|no changes", text), text
+    assert web.fetched() == before
+
+
+@pytest.mark.long
 def test_sshd_that_forwards_nothing(lan, ssh, web):
-    lan.server.run(["rm", f"/srv/export/dist/{lan.iso.path.name}"])
+    lan.server.run(["rm", "-f", f"/srv/export/dist/{lan.iso.path.name}"])
     forbid = "echo AllowTcpForwarding no >/etc/ssh/sshd_config.d/no.conf; systemctl restart ssh"
     lan.server.run(["sh", "-ec", forbid])
     status, text = finished(ssh())
