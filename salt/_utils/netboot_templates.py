@@ -93,7 +93,9 @@ def in_step(state: State, path: str, text: str, staging: str) -> bool:
     if old is None:
         changes["diff"] = "New file"
     elif old != text:
-        changes["diff"] = salt.utils.stringutils.get_diff(old, text)
+        changes["diff"] = salt.utils.stringutils.get_diff(
+            old.splitlines(keepends=True), text.splitlines(keepends=True)
+        )
     elif not _is_open(path):
         changes["mode"] = "0644"
     act = state.plan(changes)

@@ -377,6 +377,9 @@ def test_sum_file_of_a_mirror(states, records, configured):
     assert states.netboot_mirror.listed(str(path)).changes == {"diff": "New file"}
     assert path.read_text() == f"{'0' * 64}  a.iso\n"
     assert states.netboot_mirror.listed(str(path)).changes == {}
+    configured({"mirror": "only", "images": {"old": {"url": "http://x/old.iso", "sums": True}}})
+    diff = states.netboot_mirror.listed(str(path)).changes["diff"].splitlines()
+    assert diff[3:] == [f"-{'0' * 64}  a.iso", f"+{'1' * 64}  old.iso"]
 
 
 def test_config_applied(modules, records):
