@@ -203,7 +203,13 @@ HOST = {"metavar": "HOST", "nargs": "?", "help": "as this host sees it: name, MA
 FILE = {"metavar": "IMAGE", "help": "name of an image, or the path of a file on the server"}
 PATH = {"metavar": "FILE", "help": "path of the file on the server, such as netboot.tar.gz"}
 DIRECTORY = {"metavar": "DIRECTORY", "help": "such as that of a mounted disk: /mnt/disk"}
-IMAGES = {"metavar": "IMAGE", "nargs": "*", "help": "names of images; all by default"}
+# With a default, as argparse calls it required otherwise.
+IMAGES = {
+    "metavar": "IMAGE",
+    "nargs": "*",
+    "default": [],
+    "help": "names of images; all by default",
+}
 SERVER = {"metavar": "SERVER", "nargs": "?", "help": "isc, kea, dnsmasq or table; default: all"}
 CLIENTS = {"type": int, "metavar": "NUMBER", "help": "how many (default: 100)"}
 LINK = {"type": int, "metavar": "MBIT", "help": "speed of the server's link (default: as it is)"}

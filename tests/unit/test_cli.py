@@ -480,6 +480,7 @@ def test_machine_that_fails_hides_no_other(tmp_path):
     ("argv", "told"),
     [
         (["answers"], "the following arguments are required: HOST"),
+        (["export"], "the following arguments are required: DIRECTORY"),
         (["hosts", "--jsn"], "unrecognized arguments: --jsn"),
     ],
 )
