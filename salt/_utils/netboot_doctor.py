@@ -4,6 +4,7 @@ Examine a machine: what keeps it from being a netboot server, or may.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from collections.abc import Callable, Iterable
@@ -154,7 +155,9 @@ def _of_pillar(
 
 def _differ(applied: Config, wanted: Config, records: Records) -> bool:
     # An older version is a finding of netboot.check, and has other keys.
-    # Records are JSON, which has no tuples; what waits for its wave is on record as it is.
-    wanted = netboot_held.recorded(netboot_held.held(records, wanted))
-    same = applied == json.loads(json.dumps(wanted))
+    # What waits for its wave is on record as it is; a damaged record is a finding of its own.
+    with contextlib.suppress(CommandExecutionError):
+        wanted = netboot_held.held(records, wanted)
+    # Records are JSON, which has no tuples.
+    same = applied == json.loads(json.dumps(netboot_held.recorded(wanted)))
     return applied["version"] == wanted["version"] and not same

@@ -10,6 +10,7 @@ import pytest
 import netboot_doctor
 import netboot_files
 import netboot_firewalld
+import netboot_held
 import netboot_images
 import netboot_live
 import netboot_looks
@@ -611,6 +612,34 @@ def test_look_that_fails_is_a_finding(make):
             "Not looked at: the weather, as that failed: [Errno 5] Input/output error.",
         ),
     ]
+
+
+@pytest.mark.parametrize("waits", [False, True])
+def test_image_that_waits_is_not_outdated(make, monkeypatch, waits):
+    """Nor does a damaged record of it hide all else; a key that changed is outdated."""
+    pillar = {"images": {"A": IMAGE}, "waves": True, "interface": "eth0"}
+    case = make(pillar)
+    if waits:
+        before = image(P11, tree=tree(case), file="old.iso", iso_sha256="1" * 64)
+        case.records.write("images", "a", before)
+    applied = netboot_held.recorded(netboot_held.held(case.records, case.config))
+    assert (applied["images"][0]["file"] == "old.iso") is waits
+    case.records.write("applied", "config", applied)
+    for module in (netboot_looks_machine, netboot_looks_services, netboot_looks_images):
+        monkeypatch.setattr(module, "LOOKS", {})
+    monkeypatch.setattr(netboot_looks_machine, "ALWAYS", {})
+
+    def outdated(**more):
+        resolved = resolve({**case.pillar, **more}, state_dir=case.records.directory)
+        found = netboot_doctor.examine(case.records, TARGET, {}, lambda: resolved, False)
+        return "apply.outdated" in {key for key, _severity, _text in found}
+
+    assert not outdated()
+    assert outdated(methods=["nfs"])
+    if waits:
+        with open(case.records._path("images", "a"), "w", encoding="ascii") as file:
+            file.write("{")
+        assert outdated(methods=["nfs"])
 
 
 def broken():
