@@ -148,12 +148,12 @@ def resume(offline=None, hours=None, open=None):
     """
     with _alone():
         told = _last()
+        if told["state"] not in ("running", "stopped"):
+            raise CommandExecutionError(f"The last roll is {told['state']}; nothing is left to do.")
         if told.get("ending"):
             raise CommandExecutionError(
                 f"The last roll was ended: salt-run netboot_waves.{told['ending']} continues that."
             )
-        if told["state"] not in ("running", "stopped"):
-            raise CommandExecutionError(f"The last roll is {told['state']}; nothing is left to do.")
         given = {"offline": offline, "hours": hours, "open": open}
         told["options"].update({key: one for key, one in given.items() if one is not None})
         with _client() as client:
@@ -357,6 +357,8 @@ def _end(wave, state, seconds):
     with _alone(), _client() as client:
         told = _last()
         servers, ending = told["servers"], told.get("ending")
+        if wave == "through" and told["state"] == "back":
+            raise CommandExecutionError("The last roll was taken back: nothing has proved good.")
         if wave == "through" and told["state"] != "done" and ending != "through":
             raise CommandExecutionError(
                 f"The last roll is {told['state']}, not done: salt-run netboot_waves.resume, or "

@@ -287,12 +287,16 @@ def test_back_is_for_those_that_got_it(fleet):
     runner.roll()
     assert runner.back()["retcode"] == 1
     assert set(fleet.applied("back")) == {"s1-0", "s1-1", "s2-0", "s2-1"}
+    with pytest.raises(CommandExecutionError, match="netboot_waves.back continues that"):
+        runner.resume()
     fleet.broken.clear()
     fleet.asked.clear()
     done = runner.back()
     assert (done["retcode"], fleet.applied("back")) == (0, ["s2-1"])
-    with pytest.raises(CommandExecutionError, match="netboot_waves.back continues that"):
+    with pytest.raises(CommandExecutionError, match="is back; nothing is left to do"):
         runner.resume()
+    with pytest.raises(CommandExecutionError, match="was taken back"):
+        runner.through()
     assert runner.roll()["retcode"] == 0
 
 
