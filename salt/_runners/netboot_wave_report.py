@@ -4,7 +4,7 @@ The waves of a roll, and how it is told: what ``netboot_waves`` does without a m
 
 import time
 
-from salt.exceptions import SaltInvocationError
+from salt.exceptions import CommandExecutionError
 
 _LINES, _WIDE = 20, 120
 _WAITS = "waits for the window"
@@ -21,7 +21,7 @@ def percents_of(waves):
     except ValueError:
         numbers = [0]
     if not all(0 < one <= 100 for one in numbers):
-        raise SaltInvocationError("waves must be per cents of the sites, such as [1, 5, 20].")
+        raise CommandExecutionError("waves must be per cents of the sites, such as [1, 5, 20].")
     return numbers
 
 

@@ -25,7 +25,7 @@ import salt.client
 import salt.pillar
 import salt.utils.data
 import salt.utils.minions
-from salt.exceptions import CommandExecutionError, SaltInvocationError
+from salt.exceptions import CommandExecutionError
 
 import netboot_wave_jobs as _jobs
 import netboot_wave_report as _report
@@ -93,8 +93,7 @@ def roll(
 
         salt-run netboot_waves.roll 'netboot*' waves='[2, 10, 50]' first='[office]'
     """
-    if offline not in ("stop", "skip"):
-        raise SaltInvocationError("offline must be stop or skip.")
+    _check(offline=offline, hours=hours, batch=batch)
     percents = _report.percents_of(waves)
     with _alone():
         last = _load()
@@ -113,7 +112,7 @@ def roll(
                 site for site in first if site not in {one["site"] for one in found.values()}
             ]
             if missing:
-                raise SaltInvocationError(f"first: no server has the site {', '.join(missing)}.")
+                raise CommandExecutionError(f"first: no server has the site {', '.join(missing)}.")
             told = {
                 "tgt": tgt,
                 "at": int(time.time()),
@@ -146,6 +145,9 @@ def resume(offline=None, hours=None, open=None):
 
         salt-run netboot_waves.resume
     """
+    given = {"offline": offline, "hours": hours, "open": open}
+    given = {key: one for key, one in given.items() if one is not None}
+    _check(**given)
     with _alone():
         told = _last()
         if told["state"] not in ("running", "stopped"):
@@ -154,8 +156,7 @@ def resume(offline=None, hours=None, open=None):
             raise CommandExecutionError(
                 f"The last roll was ended: salt-run netboot_waves.{told['ending']} continues that."
             )
-        given = {"offline": offline, "hours": hours, "open": open}
-        told["options"].update({key: one for key, one in given.items() if one is not None})
+        told["options"].update(given)
         with _client() as client:
             return _go(client, told)
 
@@ -389,6 +390,16 @@ def _end(wave, state, seconds):
         told["state"] = "stopped" if wrong else state
         _store(told)
     return _ended(told)
+
+
+def _check(offline="stop", hours=1, batch=1, **_others):
+    # No SaltInvocationError: salt-run takes that for wrong usage, and exits with 0.
+    if offline not in ("stop", "skip"):
+        raise CommandExecutionError("offline must be stop or skip.")
+    if type(hours) not in (int, float) or hours <= 0:
+        raise CommandExecutionError("hours must be a number greater than 0.")
+    if type(batch) is not int or batch < 1:
+        raise CommandExecutionError("batch must be an integer from 1.")
 
 
 def _found(tgt, tgt_type, site_key):

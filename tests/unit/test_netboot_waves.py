@@ -4,7 +4,7 @@ import json
 import sys
 
 import pytest
-from salt.exceptions import CommandExecutionError, SaltInvocationError
+from salt.exceptions import CommandExecutionError
 
 from tests.conftest import CHECKOUT
 
@@ -62,7 +62,7 @@ def test_mirrors_come_first_and_named_sites_next():
 
 @pytest.mark.parametrize("wrong", [[0], [101], ["x"], "", [-1, 5]])
 def test_waves_that_are_none(wrong):
-    with pytest.raises(SaltInvocationError, match="per cents"):
+    with pytest.raises(CommandExecutionError, match="per cents"):
         plan.percents_of(wrong)
     assert plan.percents_of("2,10") == [2, 10]
 
@@ -326,6 +326,26 @@ def test_a_wave_in_which_nobody_answers_is_not_good(fleet):
     fleet.silent = {"s1-0", "s1-1"}
     done = runner.roll(offline="skip")
     assert (done["retcode"], fleet.applied()) == (1, [])
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"offline": "ignore"}, "offline must be stop or skip."),
+        ({"hours": 0}, "hours must be a number greater than 0."),
+        ({"hours": "x"}, "hours must be a number greater than 0."),
+        ({"batch": 0}, "batch must be an integer from 1."),
+        ({"first": ["kazna"]}, "first: no server has the site kazna."),
+    ],
+)
+def test_wrong_arguments_start_nothing(fleet, given, told):
+    """By errors for which salt-run exits with 1; for wrong usage it exits with 0."""
+    with pytest.raises(CommandExecutionError, match=told):
+        runner.roll(**given)
+    assert fleet.applied() == []
+    if "hours" in given or "offline" in given:
+        with pytest.raises(CommandExecutionError, match=told):
+            runner.resume(**given)
 
 
 def test_one_roll_at_a_time(fleet):
