@@ -96,6 +96,8 @@ class Site:
             return self._share()
 
     def _share(self) -> bool:
+        if not self.name and self._config["mirror"] == "off":
+            return True  # nobody is to fetch here
         text = self.shared()
         try:
             return bool(self._send_mine(where(self._config), mine_function="test.echo", text=text))
@@ -116,7 +118,6 @@ class Site:
         isos.update({file: record["digests"] for file, record in self._new.items()})
         return {
             "url": self._config["share_url"],
-            "mirror": bool(self._config["mirror"]),
             "isos": isos,
             "claims": dict(self._claims),
         }
@@ -132,7 +133,7 @@ class Site:
     def _others(self, function: str) -> dict[str, dict[str, Any]]:
         try:
             with self._lock:
-                found = self._get_mine("*", function) or {}
+                found = dict(self._get_mine("*", function) or {})
         except Exception as err:  # noqa: BLE001 (whatever Salt raises when its master is away)
             log.warning("The master cannot be asked for other servers: %s", err)
             found = {}
@@ -342,6 +343,8 @@ def _is_sound(one: Any) -> bool:
         return False
     maps = (one.get("isos"), one.get("claims"))
     if not all(isinstance(named, dict) and len(named) <= _MOST_ISOS for named in maps):
+        return False
+    if not all(isinstance(file, str) for named in maps for file in named):
         return False
     digests = all(isinstance(known, dict) for known in one["isos"].values())
     return digests and netboot_url_checks.server_url(one["url"]) is None

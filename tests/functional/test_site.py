@@ -215,6 +215,15 @@ def test_order_of_the_pillar(machines, upstream):
     assert stubborn.fetch()["source"] == f"{upstream.url}/{FILE}"
 
 
+def test_a_server_that_is_no_mirror_is_none(machines, upstream):
+    """Without site and mirror: servers elsewhere must not fetch over its line."""
+    plain, server = machines("n1", site=None), machines("n2")
+    plain.fetch()
+    assert plain.site.share() is True
+    assert machines.mine.sent == {}
+    assert server.fetch()["source"] == f"{upstream.url}/{FILE}"
+
+
 def test_what_is_left_out_is_never_asked(machines, upstream):
     lonely = machines("n1", fetch={"from": ["peers", "master"]})
     with pytest.raises(iso_download.CommandExecutionError, match="none of the servers"):
@@ -243,6 +252,8 @@ def test_another_revision_of_a_peer_is_not_taken(machines, upstream):
         {"url": "http://127.0.0.1:1", "isos": {FILE: "x"}, "claims": {}},
         {"url": "http://127.0.0.1:1", "isos": [], "claims": {}},
         {"url": "http://127.0.0.1:1", "isos": {}, "claims": 3},
+        {"url": "http://127.0.0.1:1", "isos": {}, "claims": {FILE: "fetches", 1: "fetches"}},
+        {"url": "http://127.0.0.1:1", "isos": {1: {}}, "claims": {}},
     ],
 )
 def test_what_a_stranger_sends_to_the_mine_is_no_server(machines, sent):
@@ -250,3 +261,9 @@ def test_what_a_stranger_sends_to_the_mine_is_no_server(machines, sent):
     machines.mine.sent["n2"] = {"netboot_site_msk": sent}
     assert server.site.peers() == {}
     assert server.fetch()["size"] == len(BODY)
+
+
+def test_a_master_that_answers_rubbish_is_none(machines, upstream):
+    server = machines("n1")
+    server.site._get_mine = lambda *_: "rubbish"
+    assert server.fetch()["source"] == f"{upstream.url}/{FILE}"
