@@ -14,6 +14,7 @@ import os
 import shutil
 from typing import Any
 
+import iso_part
 import iso_tree
 import netboot_files
 from netboot_records import Records
@@ -156,7 +157,9 @@ def put_back_iso(records: Records, label: str, test: bool) -> bool:
     if not known:
         return False
     if known.get("dropped"):
-        if not os.path.lexists(path) and not test:
+        if not test and _is_ours(records, path):
+            os.unlink(path)  # of the wave, which was killed or could not drop it
+        if not test and not os.path.lexists(path):
             records.write_iso(path, known)
         return False
     inode = (known["identity"] or {}).get("inode")
@@ -298,6 +301,18 @@ def slot(records: Records, *names: str) -> str:
     # Not in the paths of earlier versions.
     top = config["paths"].get("previous", f"{config['root']}/.previous")
     return os.path.join(top, *names)
+
+
+def _is_ours(records: Records, path: str) -> bool:
+    """Return whether these states fetched an ISO, by its record or the note of a killed run."""
+    record = records.iso(path)
+    now = netboot_files.identity(path)
+    if not now:
+        return False
+    if record and record.get("source") and record["identity"] == now:
+        return True
+    part = iso_part.part_path(records.config()["paths"]["staging"], path)
+    return iso_part.read_note(part).get("inode") == now["inode"]
 
 
 def _inode(path: str) -> int | None:

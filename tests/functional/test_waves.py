@@ -217,6 +217,24 @@ def test_a_wave_that_fails_changes_nothing(server, tmp_path):
     assert not (server.root / ".previous").exists()
 
 
+def test_a_wave_that_fails_where_the_iso_is_dropped(server, tmp_path):
+    """Its ISO lies under the name of the one that is not there."""
+    server.name(variants=["livecd"], keep_iso=False)
+    server.applied()
+    bad = tmp_path / "bad.iso"
+    bad.write_bytes(b"no image")
+    server.made = {**server.made, "bad.iso": bad}
+    server.revise(body="bad.iso", variants=["livecd"], keep_iso=False)
+    assert server.given("go")[READY]["result"] is False
+    server.web.requests.clear()
+    good(server.apply())
+    assert good(server.apply()) == {}
+    assert server.record()["iso_sha256"] == sha256(server.made["a.iso"])
+    assert content(server.tree())["live"] == FILES["live"]
+    assert os.listdir(server.root / "dist") == []
+    assert server.web.requests == []
+
+
 @LONG
 def test_cleaning_removes_what_is_kept(server, states):
     server.name()
