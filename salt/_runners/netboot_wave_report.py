@@ -2,12 +2,13 @@
 The waves of a roll, and how it is told: what ``netboot_waves`` does without a master. Not a runner.
 """
 
+import re
 import time
 
 from salt.exceptions import CommandExecutionError
 
 _LINES, _WIDE = 20, 120
-_WAITS = "waits for the window"
+_WAITS = re.compile("waits for (the window|another wave)")
 
 
 def __virtual__():
@@ -90,8 +91,9 @@ def why_not_applied(said):
             return first_line(f"{one.get('__id__', '')}: {comment}")
     for one in ended:
         comment = str(one.get("comment", ""))
-        if one.get("result") is False or _WAITS in comment:
-            return first_line(comment[max(0, comment.find(_WAITS)) :])
+        waits = _WAITS.search(comment)
+        if one.get("result") is False or waits:
+            return first_line(comment[waits.start() if waits else 0 :])
     return ""
 
 

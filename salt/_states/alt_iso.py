@@ -227,6 +227,8 @@ def _tell_waiting(state, records, image):
 def _is_another(state, records, image):
     """Return whether a held image's pillar, or its sum file, names another revision."""
     pillar, record = image["held"]["pillar"], records.image(image["label"])
+    if netboot_previous.is_held_at(records, image):
+        record = records.previous(image["label"])["image"]
     checksum = pillar["checksum"]
     if pillar["sums"]:
         if not pillar["refresh"] and pillar["file"] == image["file"]:

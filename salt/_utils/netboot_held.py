@@ -85,7 +85,9 @@ def _held(records: Records, config: Config, image: Image) -> Image:
         and (given["wave"] == "back" or was["back"])
         and netboot_previous.is_there(records, label)
     ):
-        return _as_it_is(records, image, was["image"], "", False)
+        # An apply that was to go back and was killed is ended first, whatever this one is given.
+        waits = "another wave, as it had to go back first" if given["wave"] == "go" else ""
+        return _as_it_is(records, image, was["image"], waits, False)
     if config["waves"] and given["wave"] != "go":
         waits, window = "its wave", False
     else:

@@ -235,6 +235,26 @@ def test_a_wave_that_fails_where_the_iso_is_dropped(server, tmp_path):
     assert server.web.requests == []
 
 
+@pytest.mark.parametrize("name", [pytest.param("a.iso", marks=LONG), "c.iso"])
+def test_a_wave_after_going_back_was_killed_says_that_it_did_not_go(server, name):
+    server.name()
+    server.applied()
+    server.revise(name)
+    good(server.given("go"))
+    # The first thing that going back does.
+    was = server.records.previous(LABEL)
+    server.records.write("previous", LABEL, {**was, "back": True})
+    done = server.given("go")
+    good(done)
+    assert server.revision() == "a.iso"
+    said = "waits for another wave, as it had to go back first."
+    assert said in done[FETCHED]["comment"]
+    assert said in done[READY]["comment"]
+    assert WAITS in server.apply()[READY]["comment"]
+    good(server.given("go"))
+    assert server.revision() == "b.iso"
+
+
 @LONG
 def test_cleaning_removes_what_is_kept(server, states):
     server.name()

@@ -101,6 +101,10 @@ GOOD = {"a": {"result": True, "comment": "", "__run_num__": 0}}
             {"a": {"result": True, "comment": "i.iso: another revision waits for the window (1)."}},
             "waits for the window (1).",
         ),
+        (
+            {"a": {"result": True, "comment": "Another revision waits for another wave, as it."}},
+            "waits for another wave, as it.",
+        ),
     ],
 )
 def test_why_an_apply_was_not_good(said, why):
