@@ -20,6 +20,7 @@ import iso_hashes
 import iso_sums
 import netboot_answering
 import netboot_files
+import netboot_held
 from iso_download import Fetches, How
 from iso_part import part_path, room
 from netboot_names import has_digests, nearest, some
@@ -117,6 +118,7 @@ def import_(records: Records, config: Config, directory: str) -> dict[str, Any]:
     for path, mode in ((config["root"], 0o755), (dist, 0o755), (staging, 0o700)):
         os.makedirs(path, mode=mode, exist_ok=True)
     fetches = Fetches(How(staging, 1, _STALL_S), {})
+    waiting = _waiting(records, config)
     for image in config["images"]:
         file, iso = image["file"], os.path.join(dist, image["file"])
         try:
@@ -128,6 +130,7 @@ def import_(records: Records, config: Config, directory: str) -> dict[str, Any]:
                 found["missing"].append(image["name"])
             else:
                 _check_unused(records, image, iso)
+                _check_in_service(records, waiting.get(image["label"]), image, checksum)
                 source = os.path.join(directory, file)
                 new = fetches.fetch([_url(source)], iso, checksum, to_be_claimed=True)
                 new = cast("IsoRecord", {key: new[key] for key in _RECORDED})  # type: ignore[literal-required]
@@ -242,6 +245,28 @@ def _checksum(image: Image, sums: dict[str, bytes], needed: bool) -> dict[str, s
     if needed and not checksum:
         raise CommandExecutionError("neither the pillar nor a sum file has its digest")
     return checksum
+
+
+def _waiting(records: Records, config: Config) -> dict[str, Image]:
+    """Return the images, by label, that the next apply may leave as they are."""
+    given: Any = {"waves": False, **config, "given": {"wave": "", "open": False}}
+    held = netboot_held.held(records, given)["images"]
+    return {image["label"]: image for image in held if "held" in image}
+
+
+def _check_in_service(
+    records: Records, held: Image | None, image: Image, checksum: dict[str, str]
+) -> None:
+    """Refuse another revision under the name of the one that the next apply has to keep."""
+    record = records.image(image["label"])
+    if not held or held["file"] != image["file"] or not record:
+        return
+    if netboot_held.is_another(records, record, checksum):
+        waits = held["held"]["waits"] or "the next wave"
+        raise CommandExecutionError(
+            f"the revision before is in service under this name, and this one waits for {waits}; "
+            f"give it a name of its own (netboot:images:{image['name']}:file), here and on the disk"
+        )
 
 
 def _check_unused(records: Records, image: Image, iso: str) -> None:

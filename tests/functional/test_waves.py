@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
+import netboot_carry
 from tests.functional.test_images import LABEL, NAME, Server, made, root, sha256  # noqa: F401
 from tests.functional.test_killed import killed
 from tests.isos import FILES, content
+from tests.unit.test_netboot_pillar import resolve
 
 FETCHED, READY = f"image-{LABEL}-fetched", f"image-{LABEL}-ready"
 WAITS = "Another revision waits for its wave."
@@ -253,6 +255,33 @@ def test_a_wave_after_going_back_was_killed_says_that_it_did_not_go(server, name
     assert WAITS in server.apply()[READY]["comment"]
     good(server.given("go"))
     assert server.revision() == "b.iso"
+
+
+def test_what_waits_is_not_imported_over_what_is_in_service(server, tmp_path):
+    server.name()
+    server.applied()
+    server.revise()
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    os.link(server.made["b.iso"], disk / "a.iso")
+
+    def imported():
+        pillar = {"root": str(server.root), "images": server.images, **server.more}
+        config = resolve(pillar, state_dir=server.records.directory)["config"]
+        return netboot_carry.import_(server.records, config, str(disk))
+
+    (why,) = imported()["wrong"].values()
+    assert why.startswith("the revision before is in service under this name")
+    assert f"netboot:images:{NAME}:file" in why
+    server.images[NAME]["file"] = "b.iso"
+    (disk / "a.iso").rename(disk / "b.iso")
+    assert list(imported()["imported"]) == ["b.iso"]
+    server.web.requests.clear()
+    assert WAITS in server.apply()[FETCHED]["comment"]
+    assert server.revision() == "a.iso"
+    good(server.given("go"))
+    assert server.revision() == "b.iso"
+    assert server.web.requests == []
 
 
 @LONG
