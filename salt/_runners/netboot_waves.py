@@ -15,6 +15,7 @@ The runner imports only the two files beside it, so it loads wherever they were 
 import base64
 import contextlib
 import fcntl
+import hashlib
 import json
 import os
 import time
@@ -157,6 +158,9 @@ def resume(offline=None, hours=None, open=None):
                 f"The last roll was ended: salt-run netboot_waves.{told['ending']} continues that."
             )
         told["options"].update(given)
+        for id_, one in _found(list(told["servers"]), "list", told["options"]["site"]).items():
+            if id_ in told["servers"]:
+                told["servers"][id_]["images"] = one.get("images")
         with _client() as client:
             return _go(client, told)
 
@@ -259,6 +263,14 @@ def _wave(client, told):
         if id_ not in there:
             _set(told, id_, "offline", "does not answer")
     if ids and (not there or (len(there) < len(ids) and options["offline"] != "skip")):
+        return False
+    now = _found(there, "list", options["site"]) if there else {}
+    changed = [
+        id_ for id_ in there if id_ in now and now[id_].get("images") != servers[id_].get("images")
+    ]
+    for id_ in changed:
+        _set(told, id_, "failed", "its netboot:images changed while the roll ran")
+    if changed:
         return False
 
     def applied(id_, said):
@@ -403,7 +415,7 @@ def _check(offline="stop", hours=1, batch=1, **_others):
 
 
 def _found(tgt, tgt_type, site_key):
-    """Return site, mirror and waves of each server, from its pillar as it is now."""
+    """Return site, mirror, waves and what its images are of each server, by its pillar now."""
     found = {}
     for id_ in _matching(tgt, tgt_type):
         grains = salt.utils.minions.get_minion_data(id_, __opts__)[1] or {"id": id_}
@@ -417,8 +429,14 @@ def _found(tgt, tgt_type, site_key):
             "site": str(site or id_),
             "mirror": mirror if mirror in ("only", "also") else "",
             "waves": netboot.get("waves") is True,
+            "images": _digest(netboot.get("images")),
         }
     return found
+
+
+def _digest(value):
+    text = json.dumps(value, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _answering(client, ids):

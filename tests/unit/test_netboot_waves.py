@@ -177,6 +177,7 @@ class StandInClient:
 
     def __init__(self, ids):
         self.ids, self.broken, self.silent, self.asked, self.jobs = ids, {}, set(), [], {}
+        self.before = None  # called before servers apply
 
     def __enter__(self):
         return self
@@ -198,6 +199,8 @@ class StandInClient:
             "netboot.probe": [],
             "saltutil.term_job": "",
         }[fun]
+        if fun == "state.apply" and self.before:
+            self.before(ids)
         found = {id_: {"ret": self.broken.get((id_, fun), good)} for id_ in ids}
         if KeyboardInterrupt in [one["ret"] for one in found.values()]:
             raise KeyboardInterrupt
@@ -222,6 +225,7 @@ def fleet(monkeypatch, tmp_path):
     monkeypatch.setattr(runner, "__opts__", {"cachedir": str(tmp_path)}, raising=False)
     monkeypatch.setattr(runner, "__context__", {}, raising=False)
     monkeypatch.setattr(runner, "_client", lambda: client)
+    client.found = found
     monkeypatch.setattr(runner, "_found", lambda *_: {id_: dict(one) for id_, one in found.items()})
     monkeypatch.setattr(runner, "_load", lambda: json.loads(bank["x"]) if bank else None)
     monkeypatch.setattr(runner, "_store", lambda told: bank.update(x=json.dumps(told)))
@@ -357,3 +361,23 @@ def test_one_roll_at_a_time(fleet):
         with pytest.raises(CommandExecutionError, match="Another roll is running"):
             runner.roll()
     assert runner.roll()["retcode"] == 0
+
+
+@pytest.mark.parametrize("wrong", [{"batch": 0}, {"batch": -1}, {"hours": 0}, {"hours": "12"}])
+def test_numbers_by_which_a_roll_would_never_end(fleet, wrong):
+    (name,) = wrong
+    with pytest.raises(SaltInvocationError, match=f"^{name} must be a number larger than 0"):
+        runner.roll(**wrong)
+    assert fleet.asked == []
+
+
+def test_images_that_change_in_the_middle_do_not_reach_the_next_wave(fleet):
+    """Nobody has looked at them; resume is the word that they are meant."""
+
+    fleet.before = lambda _ids: [one.update(images="new") for one in fleet.found.values()]
+    done = runner.roll()
+    why = "s2: s2-0: its netboot:images changed while the roll ran"
+    assert why in done["report"].splitlines()
+    assert (done["retcode"], fleet.applied()) == (1, ["s1-0", "s1-1"])
+    assert runner.resume()["retcode"] == 0
+    assert fleet.applied()[2:] == ["s2-0", "s2-1", "s3-0", "s3-1"]
