@@ -41,6 +41,8 @@ _CONTEXT = "netboot_site"
 _SETTLED_S = 2.5
 _LOOK_S = 2
 _ASKED_AGAIN_S = 30
+# Salt tries for three minutes before it says that a master does not answer.
+_AWAY_S = 600
 # A fetch that goes on shows that each few seconds (iso_coming).
 _SILENT_S = 10
 _ANSWERS_S = 3
@@ -84,6 +86,8 @@ class Site:
         self._new: dict[str, IsoRecord] = {}
         self._claims: dict[str, str] = {}
         self._claimed: dict[tuple[str, str], float] = {}
+        self._known: dict[str, dict[str, Any]] = {}
+        self._asks_after = 0.0
 
     @property
     def name(self) -> str:
@@ -131,12 +135,14 @@ class Site:
         return self._others(MIRRORS)
 
     def _others(self, function: str) -> dict[str, dict[str, Any]]:
-        try:
-            with self._lock:
-                found = dict(self._get_mine("*", function) or {})
-        except Exception as err:  # noqa: BLE001 (whatever Salt raises when its master is away)
-            log.warning("The master cannot be asked for other servers: %s", err)
-            found = {}
+        with self._lock:
+            if time.monotonic() >= self._asks_after:
+                try:
+                    self._known[function] = dict(self._get_mine("*", function) or {})
+                except Exception as err:  # noqa: BLE001 (whatever Salt raises when its master is away)
+                    log.warning("The master cannot be asked for other servers: %s", err)
+                    self._asks_after = time.monotonic() + _AWAY_S
+            found = self._known.get(function, {})
         return {id_: one for id_, one in found.items() if id_ != self._me and _is_sound(one)}
 
     def claim(self, file: str) -> str:

@@ -267,3 +267,23 @@ def test_a_master_that_answers_rubbish_is_none(machines, upstream):
     server = machines("n1")
     server.site._get_mine = lambda *_: "rubbish"
     assert server.fetch()["source"] == f"{upstream.url}/{FILE}"
+
+
+def test_a_master_that_goes_away_is_waited_for_once(machines, upstream):
+    first, second = machines("n1"), machines("n2")
+    first.fetch()
+    first.site.share()
+    second.site.peers()
+    asked = []
+
+    def silent(*_):
+        asked.append(time.monotonic())
+        raise TimeoutError("Message timed out")
+
+    second.site._get_mine = silent
+    # What it said last still counts.
+    assert second.fetch()["source"] == f"{first.url}/dist/{FILE}"
+    third = machines("n3")
+    third.site._get_mine = silent
+    assert third.fetch()["source"] == f"{upstream.url}/{FILE}"
+    assert len(asked) == 2
