@@ -92,6 +92,8 @@ def _prepare(part: Part, url: str, path: str, stall_timeout_s: int) -> int:
     size = iso_sources.size(url, stall_timeout_s) or 0
     if size < LEAST:
         return 0
+    # Both what zsync makes and the part. First, as the size is what a stranger says.
+    part.check_space(2 * size)
     try:
         source = iso_sources.open_source(f"{url}{SUFFIX}", stall_timeout_s)
     except FileNotFoundError:
@@ -104,8 +106,6 @@ def _prepare(part: Part, url: str, path: str, stall_timeout_s: int) -> int:
             if len(content) > most:
                 raise ValueError(f"its control file has more than {most} bytes")
     control = iso_zsync.parsed(bytes(content), size)
-    # Both what zsync makes and the part.
-    part.check_space(2 * size)
     quoted = urllib.parse.quote(_with_port(url), safe="!#$%&'()*+,/:;=?@[]~")
     with open(os.path.join(path, _CONTROL), "xb") as file:
         file.write(iso_zsync.written(control, quoted))

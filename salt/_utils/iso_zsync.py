@@ -20,6 +20,8 @@ _MOST_LINES = 32
 _NUMBER = re.compile(r"[0-9]{1,15}")
 # zsyncmake's are 0.2 to 0.5 % of the file.
 _SHARE = 100
+# It is read into memory. An ISO of 25 GiB has as much at 0.5 %.
+_MOST = 128 << 20
 
 
 class Control(NamedTuple):
@@ -47,7 +49,7 @@ def most(length: int) -> int:
     length
         Bytes of the file that it is for.
     """
-    return _LONGEST_HEAD + length // _SHARE
+    return min(_LONGEST_HEAD + length // _SHARE, _MOST)
 
 
 def parsed(content: bytes, length: int) -> Control:

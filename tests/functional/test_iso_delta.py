@@ -123,6 +123,21 @@ def test_mirror_without_a_control_file(web, server):
     assert whole(web, server)
 
 
+class Huge(bytes):
+    """Of which its server says that it has 1 PiB."""
+
+    def __len__(self):
+        return 1 << 50
+
+
+def test_size_that_no_disk_has(web, server):
+    web.files["/dist/a.iso"] = Huge(NEW)
+    with pytest.raises(CommandExecutionError, match="it has 1125899906842624 bytes, but only"):
+        fetch(server, f"{web.url}/dist/a.iso")
+    assert "/dist/a.iso.zsync" not in [path for path, _ in web.asked]
+    assert (server / "dist/a.iso").read_bytes() == OLD
+
+
 def test_small_file(web, server, monkeypatch):
     monkeypatch.setattr(iso_delta, "LEAST", 64 << 20)
     assert whole(web, server)

@@ -54,3 +54,8 @@ def test_refused(old, new, said):
 def test_truncated(cut):
     with pytest.raises(ValueError, match="^it"):
         iso_zsync.parsed(GOOD[:cut], 5000)
+
+
+def test_no_size_makes_it_too_large_for_the_memory():
+    assert iso_zsync.most(16 << 30) == 128 << 20
+    assert iso_zsync.most(1 << 60) == 128 << 20
