@@ -17,6 +17,7 @@ from salt.exceptions import CommandExecutionError
 
 import iso_download
 import iso_hashes
+import iso_sources
 import iso_sums
 import netboot_answering
 import netboot_files
@@ -76,6 +77,8 @@ def export(records: Records, directory: str, names: Collection[str] = ()) -> dic
         else:
             wanted[iso] = record
     staging = os.path.join(directory, STAGING)
+    if os.path.islink(staging):
+        raise CommandExecutionError(f"{staging} is a link; remove it.")
     _check_room(directory, staging, wanted)
     try:
         os.makedirs(staging, mode=0o700, exist_ok=True)
@@ -225,9 +228,16 @@ def _read_sums(directory: str) -> dict[str, bytes]:
     """Return the sum files of a directory by algorithm."""
     found = {}
     for name, kind in iso_sums.FILES.items():
-        text = netboot_files.read(os.path.join(directory, name))
-        if text is not None:
-            found[kind] = text.encode("utf-8", "surrogateescape")
+        path = os.path.join(directory, name)
+        try:
+            # As from any stranger: a small regular file.
+            read = iso_sources.text(_url(path), _STALL_S)
+        except FileNotFoundError:
+            continue
+        except CommandExecutionError as err:
+            raise CommandExecutionError(f"{path} cannot be read: {err}") from err
+        if read:
+            found[kind] = read[0]
     return found
 
 

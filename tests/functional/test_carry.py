@@ -5,6 +5,7 @@ import hashlib
 import os
 import random
 import subprocess
+import threading
 
 import pytest
 from salt.exceptions import CommandExecutionError
@@ -241,3 +242,32 @@ def test_outdated_iso_is_replaced(here, there, disk):
     here.exports(disk)
     assert there.imports(disk)["imported"]["a.iso"] == 3_000_000
     assert (there.dist / "a.iso").read_bytes() == BODY
+
+
+@pytest.mark.parametrize("kind", [os.mkfifo, os.mkdir, lambda path: os.truncate(path, 2 << 20)])
+@pytest.mark.parametrize("do", [Server.exports, Server.imports])
+def test_sum_file_that_is_none(here, disk, do, kind):
+    """The disk may be anybody's: a FIFO would keep the minion for ever."""
+    sums = disk / "SHA256SUM"
+    sums.touch()
+    if kind in (os.mkfifo, os.mkdir):
+        sums.unlink()
+    kind(sums)
+    said = []
+
+    def run():
+        with pytest.raises(CommandExecutionError, match="SHA256SUM cannot be read: ") as raised:
+            do(here, disk)
+        said.append(raised)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    thread.join(10)
+    assert said
+
+
+def test_copies_do_not_follow_a_link_off_the_disk(here, disk, tmp_path):
+    (disk / ".netboot").symlink_to(tmp_path)
+    with pytest.raises(CommandExecutionError, match=r"/\.netboot is a link; remove it\.$"):
+        here.exports(disk)
+    assert os.listdir(disk) == [".netboot"]
