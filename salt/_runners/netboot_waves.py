@@ -107,7 +107,7 @@ def roll(
             found = _found(tgt, tgt_type, site)
             if not found:
                 raise CommandExecutionError(f"No accepted minion matches {tgt!r}.")
-            first = [first] if isinstance(first, str) else list(first)
+            first = list(map(str, [first] if isinstance(first, (str, int)) else first))
             made = _report.waves(found, percents, first)
             missing = [
                 site for site in first if site not in {one["site"] for one in found.values()}

@@ -221,7 +221,7 @@ def mounted(name):
         else:
             record = netboot_trees.inspected(records, iso, image, _sha256(verified, iso))
             _check_mountable(record)
-            if records.config()["waves"] and old and old["iso_sha256"] != record["iso_sha256"]:
+            if netboot_previous.is_due(records, record, image, old):
                 netboot_previous.keep(records, name)
             state.adopt(_mount_new(records, record, old))
         _settle(state, records, name)

@@ -18,7 +18,7 @@ import iso_part
 import iso_tree
 import netboot_files
 from netboot_records import Records
-from netboot_shapes import Image
+from netboot_shapes import Image, ImageRecord
 
 
 def keep(records: Records, label: str) -> None:
@@ -57,6 +57,24 @@ def keep(records: Records, label: str) -> None:
     tree = 0 if record["form"] == "mount" else _inode(record["tree"]) or 0
     was = {"image": record, "iso": iso, "inode": tree, "back": False}
     records.write("previous", label, was)
+
+
+def is_due(records: Records, new: ImageRecord, image: Image, old: ImageRecord | None) -> bool:
+    """
+    Return whether an image has to be kept before its tree is made: a wave brings another revision.
+
+    records
+        The records of this machine.
+
+    new, old
+        The image's record to be, and as it is.
+
+    image
+        The image, of the configuration of an apply.
+    """
+    another = old and old["iso_sha256"] != new["iso_sha256"]
+    # What goes back is kept until it is there; what it leaves is not wanted.
+    return bool(another and records.config()["waves"] and not is_held_at(records, image))
 
 
 def place(records: Records, label: str) -> str | None:

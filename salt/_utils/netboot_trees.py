@@ -156,7 +156,7 @@ def unpack(
     keep_foreign(records, tree)
     names = None if needed["form"] == "tree" else needed["files"]
     kept = None
-    if records.config()["waves"] and old and old["iso_sha256"] != record["iso_sha256"]:
+    if netboot_previous.is_due(records, record, image, old):
         netboot_previous.keep(records, image["label"])
         kept = netboot_previous.place(records, image["label"])
     facts: Any = iso_tree.unpack(

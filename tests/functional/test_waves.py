@@ -257,6 +257,23 @@ def test_a_wave_after_going_back_was_killed_says_that_it_did_not_go(server, name
     assert server.revision() == "b.iso"
 
 
+@pytest.mark.parametrize("name", [pytest.param("a.iso", marks=LONG), "c.iso"])
+def test_going_back_by_the_iso_alone(server, name):
+    """A mount has no tree to come back; the wave is not kept as if it were what was before."""
+    server.name()
+    server.applied()
+    server.revise(name)
+    good(server.given("go"))
+    was = server.records.previous(LABEL)
+    server.records.write("previous", LABEL, {**was, "inode": 0})
+    server.web.requests.clear()
+    for _ in range(2):
+        good(server.given("back"))
+        assert server.revision() == "a.iso"
+        assert not (server.root / ".previous").exists()
+    assert not [one for one in server.web.requests if ".iso" in one]
+
+
 def test_what_waits_is_not_imported_over_what_is_in_service(server, tmp_path):
     server.name()
     server.applied()
