@@ -44,6 +44,10 @@ def expected(
     (string or None). Raises CommandExecutionError when no source has a sum file with the ISO.
     """
     problems = []
+    if not sources:
+        raise CommandExecutionError(
+            "none of the servers that netboot:fetch:from lets it ask has a sum file"
+        )
     for url in sources:
         path, mark, query = url.partition("?")
         directory, name = path.rsplit("/", 1)

@@ -496,11 +496,13 @@ def _warnings(images: dict[str, Any], mirrors: list[str], order: Iterable[str]) 
                 f"netboot:images:{name}:checksum: {' and '.join(sorted(image['checksum']))} alone "
                 "can be forged; add sha256 or sha512"
             )
-        forgeable = [
-            url
-            for url in netboot_config.sources(image, mirrors, order)
-            if url.startswith(("http://", "ftp://"))
-        ]
+        sources = netboot_config.sources(image, mirrors, order)
+        forgeable = [url for url in sources if url.startswith(("http://", "ftp://"))]
+        if image.get("sums") and not sources and "master" in order:
+            found.append(
+                f"netboot:images:{name}:sums: any minion of this master can say that it is a mirror "
+                "and forge ISO and sum file; name the mirror in netboot:mirrors, or set checksum"
+            )
         if image.get("sums") and forgeable:
             found.append(
                 f"netboot:images:{name}:sums: an attacker on the network path can forge ISO and "

@@ -205,17 +205,16 @@ class Site:
 
     def urls(self, image: Image) -> list[str]:
         """
-        Return the URLs of an image, with those of the mirrors that the master knows, in order.
+        Return the URLs of an image whose sum file is believed, in order: those that the pillar
+        names. Only if it names none they are those of the mirrors that the master knows, which any
+        minion of it can say that it is.
 
         image
             The image of the configuration.
         """
-        master = [] if "master" not in self._config["fetch"]["from"] else self.mirrors().values()
-        groups = {
-            **_groups(image["sources"], image["mirrors"]),
-            "master": [_at(one["url"], image["file"]) for one in master],
-        }
-        return [url for word in self._config["fetch"]["from"] for url in groups.get(word, [])]
+        if image["sources"] or "master" not in self._config["fetch"]["from"]:
+            return image["sources"]
+        return [_at(one["url"], image["file"]) for one in self.mirrors().values()]
 
 
 def where(config: Config) -> str:

@@ -12,6 +12,7 @@ import time
 import pytest
 
 import iso_download
+import iso_sums
 import netboot_site
 from iso_download import Fetches, How
 from netboot_records import Records
@@ -261,6 +262,20 @@ def test_what_a_stranger_sends_to_the_mine_is_no_server(machines, sent):
     machines.mine.sent["n2"] = {"netboot_site_msk": sent}
     assert server.site.peers() == {}
     assert server.fetch()["size"] == len(BODY)
+
+
+def test_nobody_but_the_pillar_says_whose_sum_file_is_believed(machines, upstream):
+    """With it comes the digest that decides; any minion can say that it is a mirror."""
+    forged = {"url": "http://127.0.0.1:1", "isos": {FILE: DIGESTS}, "claims": {}}
+    machines.mine.sent["web7"] = {"netboot_mirrors": forged}
+    server = machines("n1")
+    assert server.site.urls(server.records.config()["images"][0]) == [f"{upstream.url}/{FILE}"]
+    alone = machines("n2", fetch={"from": ["peers", "master"]})
+    (image,) = alone.records.config()["images"]
+    assert alone.site.urls(image) == [f"http://127.0.0.1:1/dist/{FILE}"]
+    none = machines("n3", fetch={"from": ["peers"]})
+    with pytest.raises(iso_download.CommandExecutionError, match="netboot:fetch:from lets it ask"):
+        iso_sums.expected(none.site.urls(none.records.config()["images"][0]), 5)
 
 
 def test_a_master_that_answers_rubbish_is_none(machines, upstream):

@@ -906,6 +906,14 @@ def test_file_name_of_an_iso(url, more, file):
     assert image["sources"] == [nearer, url, *more.get("mirrors", [])]
 
 
+def test_sums_that_any_minion_can_forge():
+    image = {"url": "https://x.example/a.iso", "sums": True}
+    resolved = resolve({"images": {"a": image}, "fetch": {"from": ["peers", "master"]}})
+    (warning,) = resolved["warnings"]
+    assert warning.startswith("netboot:images:a:sums: any minion of this master can say")
+    assert resolve({"images": {"a": image}})["warnings"] == []
+
+
 @pytest.mark.parametrize(
     ("url", "mirrors", "warned"),
     [
