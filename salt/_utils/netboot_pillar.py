@@ -500,8 +500,8 @@ def _warnings(images: dict[str, Any], mirrors: list[str], order: Iterable[str]) 
         forgeable = [url for url in sources if url.startswith(("http://", "ftp://"))]
         if image.get("sums") and not sources and "master" in order:
             found.append(
-                f"netboot:images:{name}:sums: any minion of this master can say that it is a mirror "
-                "and forge ISO and sum file; name the mirror in netboot:mirrors, or set checksum"
+                f"netboot:images:{name}:sums: any minion of this master can say that it is a "
+                "mirror and forge ISO and sum file; name the mirror in netboot:mirrors, or set checksum"
             )
         if image.get("sums") and forgeable:
             found.append(

@@ -346,13 +346,15 @@ def _is_sound(one: Any) -> bool:
     """Return whether what a minion shares has the right shape: it may be anybody's."""
     if not isinstance(one, dict) or not isinstance(one.get("url"), str):
         return False
-    maps = (one.get("isos"), one.get("claims"))
-    if not all(isinstance(named, dict) and len(named) <= _MOST_ISOS for named in maps):
-        return False
-    if not all(isinstance(file, str) for named in maps for file in named):
+    if not all(map(_is_by_file, (one.get("isos"), one.get("claims")))):
         return False
     digests = all(isinstance(known, dict) for known in one["isos"].values())
     return digests and netboot_url_checks.server_url(one["url"]) is None
+
+
+def _is_by_file(value: Any) -> bool:
+    sound = isinstance(value, dict) and len(value) <= _MOST_ISOS
+    return sound and all(isinstance(file, str) for file in value)
 
 
 def _receives(url: str) -> bool:
