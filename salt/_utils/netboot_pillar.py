@@ -501,7 +501,7 @@ def _warnings(images: dict[str, Any], mirrors: list[str], order: Iterable[str]) 
         if image.get("sums") and not sources and "master" in order:
             found.append(
                 f"netboot:images:{name}:sums: any minion of this master can say that it is a "
-                "mirror and forge ISO and sum file; name the mirror in netboot:mirrors, or set checksum"
+                "mirror, and forge both files; name the mirror in netboot:mirrors, or set checksum"
             )
         if image.get("sums") and forgeable:
             found.append(
