@@ -39,7 +39,10 @@ class Coming:
         self._staging = config["paths"]["staging"]
         self._names: dict[str, list[str]] = {}
         for image in config["images"]:
-            self._names.setdefault(image["file"], []).append(image["name"])
+            # Of one that waits also its next ISO, see netboot_held.coming.
+            held = [image["held"]["pillar"]] if "held" in image else []
+            for file in {one["file"] for one in (image, *held)}:
+                self._names.setdefault(file, []).append(image["name"])
         self._shown_at = 0.0
 
     def show_sometimes(self) -> None:

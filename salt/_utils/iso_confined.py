@@ -15,6 +15,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
+from typing import Callable
 
 from salt.exceptions import CommandExecutionError
 
@@ -78,7 +79,13 @@ def directory(staging: str) -> Iterator[str]:
             shutil.rmtree(path, ignore_errors=True)
 
 
-def run(argv: list[str], path: str, limits: Limits, environment: dict[str, str]) -> str:
+def run(
+    argv: list[str],
+    path: str,
+    limits: Limits,
+    environment: dict[str, str],
+    meanwhile: Callable[[], object] = lambda: None,
+) -> str:
     """
     Run a program to its end and return the last it printed.
 
@@ -93,6 +100,9 @@ def run(argv: list[str], path: str, limits: Limits, environment: dict[str, str])
 
     environment
         Its variables, besides PATH and LC_ALL.
+
+    meanwhile
+        Called several times a second while it runs.
 
     Raises CommandExecutionError when it fails or exceeds its limits.
     """
@@ -120,7 +130,7 @@ def run(argv: list[str], path: str, limits: Limits, environment: dict[str, str])
             raise CommandExecutionError(f"{argv[0]} cannot be started: {err.strerror}") from err
         with process:
             try:
-                _watch(process, path, limits, argv[0])
+                _watch(process, path, limits, argv[0], meanwhile)
             finally:
                 process.kill()
         said.seek(max(0, said.seek(0, os.SEEK_END) - _SAID))
@@ -131,7 +141,13 @@ def run(argv: list[str], path: str, limits: Limits, environment: dict[str, str])
     return text
 
 
-def _watch(process: subprocess.Popen[bytes], path: str, limits: Limits, name: str) -> None:
+def _watch(
+    process: subprocess.Popen[bytes],
+    path: str,
+    limits: Limits,
+    name: str,
+    meanwhile: Callable[[], object],
+) -> None:
     until = time.monotonic() + limits.seconds
     before, since = None, time.monotonic()
     while True:
@@ -140,6 +156,7 @@ def _watch(process: subprocess.Popen[bytes], path: str, limits: Limits, name: st
             return
         except subprocess.TimeoutExpired:
             now = time.monotonic()
+        meanwhile()
         used = (_seconds(process.pid), _written(path))
         if used != before:
             before, since = used, now

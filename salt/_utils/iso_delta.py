@@ -14,6 +14,7 @@ import re
 import stat
 import urllib.parse
 from collections.abc import Iterable
+from typing import Callable
 
 from salt.exceptions import CommandExecutionError
 
@@ -44,7 +45,12 @@ _MAKES_AT = 4_000_000
 
 
 def receive(
-    part: Part, url: str, seeds: Iterable[str], staging: str, stall_timeout_s: int
+    part: Part,
+    url: str,
+    seeds: Iterable[str],
+    staging: str,
+    stall_timeout_s: int,
+    meanwhile: Callable[[], object] = lambda: None,
 ) -> str | None:
     """
     Receive a file by its control file; return what that saved, in words.
@@ -61,6 +67,9 @@ def receive(
     staging, stall_timeout_s
         See ``iso_download.How``.
 
+    meanwhile
+        Called several times a second while the part does not grow yet.
+
     Returns None, and leaves the part empty, where a whole fetch is due: there is no old revision or
     no control file, the file is small, zsync is missing or cannot reach it (https), or fails.
     """
@@ -72,7 +81,7 @@ def receive(
             size = _prepare(part, url, path, stall_timeout_s)
             if not size:
                 return None
-            fetched = _fetch(url, path, there, size, stall_timeout_s)
+            fetched = _fetch(url, path, there, size, stall_timeout_s, meanwhile)
             _take(part, url, os.path.join(path, _RESULT), size)
     except (CommandExecutionError, OSError, ValueError) as err:
         part.start_over()
@@ -120,7 +129,14 @@ def _with_port(url: str) -> str:
     return urllib.parse.urlunsplit(parts._replace(netloc=netloc))
 
 
-def _fetch(url: str, path: str, seeds: list[str], size: int, stall_timeout_s: int) -> int:
+def _fetch(
+    url: str,
+    path: str,
+    seeds: list[str],
+    size: int,
+    stall_timeout_s: int,
+    meanwhile: Callable[[], object],
+) -> int:
     """Run zsync; return the bytes that it says it fetched."""
     argv = [_USES]
     for seed in seeds:
@@ -128,7 +144,7 @@ def _fetch(url: str, path: str, seeds: list[str], size: int, stall_timeout_s: in
     limits = Limits(size, _LEAST_S + size / _SLOWEST, stall_timeout_s)
     proxy = netboot_proxy.of(url)
     environment = {"http_proxy": _with_port(proxy)} if proxy else {}
-    said = iso_confined.run([*argv, "-o", _RESULT, _CONTROL], path, limits, environment)
+    said = iso_confined.run([*argv, "-o", _RESULT, _CONTROL], path, limits, environment, meanwhile)
     told = re.findall(r"used (\d{1,15}) local, fetched (\d{1,15})", said)
     local, fetched = map(int, told[-1]) if told else (0, 0)
     # Its exit status is 0 even if its source did not answer.

@@ -336,7 +336,9 @@ def _from_source(
     while True:
         reused = None
         if seeds and not part.size and not again:
-            reused = iso_delta.receive(part, url, seeds, how.staging, how.stall_timeout_s)
+            # By it other servers of the site see that this one goes on.
+            show = how.coming.show_sometimes if how.coming else lambda: None
+            reused = iso_delta.receive(part, url, seeds, how.staging, how.stall_timeout_s, show)
         resumed = bool(reused) or _receive_patiently(part, url, how, others)
         found = part.digests()
         try:

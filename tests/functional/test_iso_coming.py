@@ -16,6 +16,7 @@ from salt.exceptions import CommandExecutionError
 import iso_coming
 from iso_coming import Coming
 from iso_download import Fetches
+from iso_part import Part
 from tests.conftest import CHECKOUT
 from tests.ipxe import Client
 
@@ -119,3 +120,15 @@ def test_killed_fetch_leaves_only_what_was_true_at_that_time(here):
 def test_fetch_goes_on_where_it_cannot_be_shown(here):
     here.config["paths"]["coming"] = "/nonexistent/coming.ipxe"
     Fetches.of(here.config, {}).fetch([here.url], here.iso, SUM)
+
+
+def test_iso_that_waits_for_the_window_is_seen_too(here):
+    """By the script other servers of a site see that its fetch goes on, see netboot_site."""
+    part = Part(here.config["paths"]["staging"], "b.iso", SUM)
+    with contextlib.closing(part):
+        part.write_note(here.url, None, len(BODY))
+        part.add(BODY[:100_000])
+        (image,) = here.config["images"]
+        image["held"] = {"pillar": {**image, "file": "b.iso"}}
+        Coming(here.config).show()
+        assert "1 %" in here.script.read_text()

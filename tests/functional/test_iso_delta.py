@@ -10,6 +10,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from salt.exceptions import CommandExecutionError
@@ -72,12 +73,13 @@ def server(monkeypatch):
         yield root
 
 
-def fetch(server, url, checksum=None, seeds=None, stall_timeout_s=20):
+def fetch(server, url, checksum=None, seeds=None, stall_timeout_s=20, coming=None):
     path = str(server / "dist/a.iso")
     how = How(
         str(server / ".staging"),
         1,
         stall_timeout_s,
+        coming,
         choose=lambda sources, *_: Choice(sources, sources),
         seeds=lambda path: seeds or [path],
     )
@@ -253,6 +255,15 @@ def test_mirror_that_stalls_for_zsync(web, server):
     started = time.monotonic()
     assert whole(web, server, stall_timeout_s=2)
     assert time.monotonic() - started < 15
+
+
+def test_others_see_that_a_delta_goes_on(web, server):
+    """Servers of its site take a fetch that shows nothing for one that has ended."""
+    shown = []
+    coming = SimpleNamespace(show_sometimes=lambda: shown.append(zsyncs(server)), show=list)
+    web.stalled = ("/dist/a.iso",)
+    assert whole(web, server, stall_timeout_s=2, coming=coming)
+    assert any(shown)
 
 
 KILLED = """
