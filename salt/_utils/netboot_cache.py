@@ -144,7 +144,9 @@ def plan(records: Records, clients: int, mbit: int | None) -> dict[str, Any]:
         As ``netboot.plan`` gets them.
     """
     for name, value, most in (("clients", clients, 100_000), ("link", mbit, 1_000_000)):
-        if value is not None and not (type(value) is int and 0 < value <= most):
+        if not (name == "link" and value is None) and not (
+            type(value) is int and 0 < value <= most
+        ):
             raise SaltInvocationError(f"{name}: must be an integer from 1 to {most}.")
     config = records.config()
     entries = netboot_images.offered(records)[0]

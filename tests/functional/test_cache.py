@@ -4,6 +4,7 @@ import os
 import time
 
 import pytest
+from salt.exceptions import SaltInvocationError
 
 import netboot_cache
 
@@ -70,3 +71,11 @@ def test_all_of_a_file_is_read_ahead(tmp_path):
 def test_no_longer_than_a_time(tmp_path):
     (tmp_path / "stage").write_bytes(b"s" * MB)
     assert netboot_cache._read_ahead(str(tmp_path / "stage"), MB, time.monotonic() - 1) == 0
+
+
+@pytest.mark.parametrize(
+    ("clients", "link"), [(None, None), (0, None), (True, None), ("5", None), (5, 0), (5, 1e9)]
+)
+def test_plan_of_numbers_that_are_none(records, clients, link):
+    with pytest.raises(SaltInvocationError, match=r"^(clients|link): must be an integer from 1 to"):
+        netboot_cache.plan(records, clients, link)

@@ -308,6 +308,25 @@ def test_back_is_for_those_that_got_it(fleet):
     assert runner.roll()["retcode"] == 0
 
 
+def test_going_back_has_time_for_all_servers(fleet, monkeypatch):
+    """In docs/scale.md 200 applies that begin at once are done after 110 s."""
+    many = [f"n{number}" for number in range(200)]
+    fleet.ids = many
+    fleet.found.clear()
+    fleet.found.update({id_: {"site": id_, "mirror": "", "waves": True} for id_ in many})
+    runner.roll()
+    given = []
+    run = jobs.run
+
+    def timed(client, ids, fun, args, kwargs, seconds, *more):
+        given.append((len(ids), seconds))
+        return run(client, ids, fun, args, kwargs, seconds, *more)
+
+    monkeypatch.setattr(jobs, "run", timed)
+    assert runner.back()["retcode"] == 0
+    assert given == [(200, 660)]
+
+
 def test_through_is_for_a_roll_that_is_done(fleet):
     """Then nothing goes back; one that failed at a server is repeated there."""
     fleet.silent = {"s2-1"}
