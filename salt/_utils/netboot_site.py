@@ -46,6 +46,8 @@ _AWAY_S = 600
 # A fetch that goes on shows that each few seconds (iso_coming).
 _SILENT_S = 10
 _ANSWERS_S = 3
+# 5 GB at 2 Mbit/s. Who shows for ever that it fetches does not keep a site without its ISO.
+_PATIENCE_S = 6 * 3600
 _MOST_ISOS = 1000
 # Other servers are on the local network; no redirects, which could lead anywhere.
 _DIRECT = urllib.request.OpenerDirector()
@@ -270,6 +272,7 @@ class _SiteChoice(Choice):
         self._urls = _groups(sources, mirrors[0] if mirrors else [])
         self._tried: set[str] = set()
         self._claimed = not site.name or "peers" not in self._order
+        self._patient_until = time.monotonic() + _PATIENCE_S
 
     def next(self) -> str | None:
         while True:
@@ -283,8 +286,8 @@ class _SiteChoice(Choice):
                 return url
             # After it is claimed it is looked again, as another server may have got it meanwhile.
             busy = self._site.claim(self._file)
-            self._claimed = not busy
-            if busy:
+            self._claimed = not busy or self._is_late()
+            if not self._claimed:
                 self._wait(busy)
 
     def others(self) -> bool:
@@ -315,14 +318,17 @@ class _SiteChoice(Choice):
         order = sorted(found, key=lambda id_: hashlib.sha256(f"{self._me} {id_}".encode()).digest())
         return [found[id_] for id_ in order]
 
+    def _is_late(self) -> bool:
+        return time.monotonic() >= self._patient_until
+
     def _wait(self, id_: str) -> None:
         """Wait until another server has the file, or no longer fetches it."""
-        while True:
+        while not self._is_late():
             one = self._site.peers().get(id_)
             if not one or self._file not in one["claims"]:
                 return
             # The master is asked seldom.
-            until = time.monotonic() + _ASKED_AGAIN_S
+            until = min(time.monotonic() + _ASKED_AGAIN_S, self._patient_until)
             while time.monotonic() < until:
                 if not self._site.fetches(id_, one):
                     if self._file in self._site.peers().get(id_, {}).get("claims", {}):

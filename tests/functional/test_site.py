@@ -178,6 +178,20 @@ def test_claim_of_a_server_without_power_is_taken_over(machines, upstream, monke
     assert time.monotonic() - before < 12
 
 
+def test_server_that_fetches_for_ever_is_not_waited_for_as_long(machines, upstream, monkeypatch):
+    """Any minion can say so, and show it."""
+    monkeypatch.setattr(netboot_site, "_receives", lambda _url: True)
+    monkeypatch.setattr(netboot_site, "_PATIENCE_S", 6)
+    liar = {"url": "http://127.0.0.1:1", "isos": {}, "claims": {FILE: "fetches"}}
+    machines.mine.sent["n0"] = {"netboot_site_msk": liar}
+    second = machines("n2")
+    fetched = []
+    thread = threading.Thread(target=lambda: fetched.append(second.fetch()), daemon=True)
+    thread.start()
+    thread.join(30)
+    assert [one["source"] for one in fetched] == [f"{upstream.url}/{FILE}"]
+
+
 def test_peer_that_is_gone_in_the_middle_is_continued_elsewhere(machines, upstream):
     first, second = machines("n1"), machines("n2")
     first.fetch()
