@@ -319,7 +319,8 @@ def list_():
     Returns a map by the image's name: ``in_pillar``, ``entries`` (ids of the boot entries that use
     it), ``iso`` (``path``, ``bytes``, ``state``: ``kept``, ``dropped`` after unpacking, or
     ``absent``, ``ours``: whether these states fetched it, ``verified``: when, as ISO 8601 in UTC,
-    or None, ``progress`` of a running fetch, see ``iso_fetch.progress``) and ``tree`` (``path``,
+    or None, ``source``: the URL that it came from, or empty, ``progress`` of a running fetch, see
+    ``iso_fetch.progress``) and ``tree`` (``path``,
     ``bytes``, ``form``: ``boot``, ``stages``, ``tree`` or ``mount``; None when it is not unpacked).
 
     Raises CommandExecutionError when nothing was applied to this machine yet.

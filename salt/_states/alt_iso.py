@@ -90,7 +90,8 @@ def _news(label, what, **data):
 def _sources(records, image):
     """Return an image's URLs; the host of salt-ssh comes first if it sends ISOs to this machine."""
     url = None if __context__.get(_NOT_FORWARDED) else __pillar__.get(CONTROLLER)
-    return netboot_controller.sources(image, url, _site(records) is not None)
+    site = _site(records)
+    return netboot_controller.sources(image, url, site is not None and site.asks())
 
 
 def _check_controller(state, fetches):
@@ -296,8 +297,8 @@ def _keep(state, records, image, iso):
     old, new = known.get("digests", {}).get("sha256"), record["digests"]["sha256"]
     if not found:
         what = "refreshed" if old not in (None, new) else "fetched"
-        size = record["size"]
-        _news(image["label"], what, file=image["file"], size=size, sha256=new, before=old or "")
+        told = {"file": image["file"], "size": record["size"], "source": shown(record["source"])}
+        _news(image["label"], what, **told, sha256=new, before=old or "")
     if iso in state.changes:
         state.changes[iso]["new"] = f"sha256 {new}"
     elif old != new or not found:
@@ -374,7 +375,9 @@ def _foreseen(state, records, image, iso):
         free = shutil.disk_usage(root).free
         if size and size > free:
             state.warn(f"{iso} has {size} bytes, but only {free} are free.")
-        return f"be fetched from {shown(url)}" + (f" ({size / 1e9:.2f} GB)" if size else "")
+        controller = url.startswith(f"{__pillar__.get(CONTROLLER)}/")
+        where = "the host of salt-ssh" if controller else shown(url)
+        return f"be fetched from {where}" + (f" ({size / 1e9:.2f} GB)" if size else "")
     if not refused:
         return "be fetched from another server"
     state.warn(f"{iso} cannot be fetched now: {'; '.join(refused)}.")

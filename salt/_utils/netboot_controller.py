@@ -13,7 +13,7 @@ from salt.exceptions import CommandExecutionError
 from netboot_shapes import Image
 
 
-def sources(image: Image, url: str | None, has_site: bool) -> list[str]:
+def sources(image: Image, url: str | None, others: bool) -> list[str]:
     """
     Return an image's URLs; that of the host of salt-ssh first, if it sends this one.
 
@@ -23,14 +23,14 @@ def sources(image: Image, url: str | None, has_site: bool) -> list[str]:
     url
         Of the forwarded port, or None.
 
-    has_site
-        Whether other servers may have the ISO.
+    others
+        Whether other servers are asked for the ISO.
 
     Raises CommandExecutionError if the ISO can only come from that host, and it does not send any.
     """
     if image.get("controller") and url:
         return [f"{url}/{image['file']}", *image["sources"]]
-    if image.get("controller") and not image["sources"] and not has_site:
+    if image.get("controller") and not image["sources"] and not others:
         raise CommandExecutionError(
             "by netboot:fetch:from it comes only from the host of salt-ssh: apply with ./netboot "
             "ssh there"

@@ -16,7 +16,7 @@ import netboot_grub
 import netboot_images
 from netboot_host_checks import colons, typed
 from netboot_hosts import identity
-from netboot_names import host_key, in_order, iso8601
+from netboot_names import host_key, in_order, iso8601, shown
 from netboot_records import Records
 from netboot_shapes import ImageRecord
 
@@ -65,6 +65,7 @@ def _iso(records: Records, path: str) -> dict[str, Any]:
         "state": "kept" if size else absent,
         "ours": netboot_images.is_owned_iso(records, path),
         "verified": iso8601(record["verified_at"]) if record else None,
+        "source": shown(record["source"]) if record and record.get("source") else "",
     }
 
 

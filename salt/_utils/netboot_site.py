@@ -96,6 +96,11 @@ class Site:
         """The site's name, or empty."""
         return self._config["site"]
 
+    def asks(self) -> bool:
+        """Return whether other servers are asked for ISOs."""
+        order = self._config["fetch"]["from"]
+        return "master" in order or ("peers" in order and bool(self.name))
+
     def share(self) -> bool:
         """Send to the mine what this machine has, and what it fetches; return whether it went."""
         with self._lock:

@@ -62,6 +62,11 @@ netboot-images-shared:
   netboot_mirror.shared:
     - name: ISOs
     - order: {{ order.shared }}
+{%- elif not problems and config.site %}
+
+netboot-images-shared:
+  test.show_notification:
+    - text: netboot:site does nothing without a master, through which servers find each other.
 {%- endif %}
 {%- if not problems %}
 
