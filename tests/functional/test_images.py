@@ -636,6 +636,7 @@ def test_list(server):
                 "state": "kept",
                 "ours": True,
                 "verified": server.modules.netboot.list()[NAME]["iso"]["verified"],
+                "source": f"{server.web.url}/a.iso",
                 "progress": None,
             },
             "tree": {
